@@ -1,0 +1,166 @@
+"""How settings are declared, read, checked, written and digested; the settings themselves are in config.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import keyword
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+
+from maskx_pipeline.errors import ConfigError
+
+_T = TypeVar("_T")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    identity: bool = True,
+    minimum: float | None = None,
+) -> Any:
+    """Declare one setting.
+
+    Args:
+        default: The value when neither flag, environment nor maskx.toml gives one.
+        help: One sentence, used by ``--help`` and by the reference.
+        choices: The allowed values, if they can be listed.
+        identity: False for what does not change a stage's result (workers, device, how often to log).
+        minimum: The smallest allowed number.
+    """
+    metadata = {"help": help, "choices": choices, "identity": identity, "minimum": minimum}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option, field))
+def settings(cls: type[_T]) -> type[_T]:
+    """Make a class a frozen dataclass of keyword arguments, each declared with :func:`option`."""
+    return cast(type[_T], dataclass(frozen=True, kw_only=True)(cls))
+
+
+class StageConfig:
+    """What the settings of all stages share: reading, checking, writing, and a digest."""
+
+    table: ClassVar[str]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, source: str) -> Self:
+        """Build from plain values, as read from TOML or JSON.
+
+        Args:
+            values: Field names (``-`` and ``_`` are the same) to values.
+            source: Where the values come from, for error messages.
+
+        Raises:
+            ConfigError: An unknown key (the nearest right one is named) or a value of the wrong kind.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+        hints = typing.get_type_hints(cls)
+        converted = {}
+        for key, value in values.items():
+            name = field_name(key)
+            if name not in fields:
+                raise unknown_key(key, [option_name(n) for n in fields], where=f"{source}, table [{cls.table}]")
+            where = f"{source}, [{cls.table}] {option_name(name)}"
+            converted[name] = _convert(value, hints[name], fields[name].metadata, where)
+        return cls(**converted)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All fields as plain JSON values, paths as strings."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(cast(Any, self))}
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result; paths are left out, since inputs are known by their content."""
+        hints = typing.get_type_hints(type(self))
+        return {
+            f.name: plain(getattr(self, f.name))
+            for f in dataclasses.fields(cast(Any, self))
+            if f.metadata.get("identity", True) and Path not in _members(hints[f.name])
+        }
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of :meth:`identity`."""
+        return digest_of(self.identity())
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return cast(Self, dataclasses.replace(cast(Any, self), **changes))
+
+
+def option_name(name: str) -> str:
+    """``rois_per_object`` -> ``rois-per-object``: how a field is written as an option and in maskx.toml."""
+    return name.rstrip("_").replace("_", "-")
+
+
+def field_name(name: str) -> str:
+    """``rois-per-object`` -> ``rois_per_object``, ``from`` -> ``from_``: the inverse of :func:`option_name`."""
+    plain = name.replace("-", "_")
+    return f"{plain}_" if keyword.iskeyword(plain) else plain
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def unknown_key(key: str, known: list[str], *, where: str, what: str = "key") -> ConfigError:
+    """The error for a key nobody knows, naming the nearest right one."""
+    near = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+    return ConfigError(f"{where}: unknown {what} `{key}`.", hint)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> Any:
+    if value is None and type(None) in _members(hint):
+        return None
+    kind = next(member for member in _members(hint) if member is not type(None))
+    converted = _convertplain(value, kind, where)
+    choices, minimum = metadata.get("choices"), metadata.get("minimum")
+    if choices is not None and converted not in choices:
+        raise ConfigError(f"{where}: `{converted}` is not allowed.", f"one of: {', '.join(choices)}")
+    if minimum is not None and isinstance(converted, int | float) and not converted >= minimum:
+        raise ConfigError(f"{where}: {converted} is too small.", f"give at least {minimum:g}")
+    return converted
+
+
+def _convertplain(value: Any, kind: Any, where: str) -> Any:
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        if isinstance(value, list | tuple):
+            return tuple(_convertplain(part, item, where) for part in value)
+    elif kind is bool:
+        if isinstance(value, bool):
+            return value
+    elif kind is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif kind is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif kind is Path:
+        if isinstance(value, str | Path):
+            return Path(value)
+    elif isinstance(value, str):
+        return value
+    name = "list" if typing.get_origin(kind) is tuple else {Path: "path", str: "text"}.get(kind, kind.__name__)
+    raise ConfigError(
+        f"{where}: {value!r} is not a {name}.", "see the reference of this option in docs/reference/config.md"
+    )

@@ -1,0 +1,59 @@
+"""The project folder: maskx.toml, and what wins over what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, TransferConfig
+from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.project import read_project, write_project
+
+
+def test_flag_wins_over_file_and_file_over_default(tmp_path):
+    """Precedence, without the environment (that is click's)."""
+    write_project(tmp_path, {"detect": {"lr": 0.5, "iterations": 7}})
+    config = read_project(tmp_path).load(DetectConfig, {"lr": 0.25, "momentum": None})
+    assert (config.lr, config.iterations, config.momentum) == (0.25, 7, DetectConfig().momentum)
+
+
+def test_paths_of_the_file_belong_to_the_project_and_those_of_flags_to_the_caller(tmp_path):
+    """maskx.toml can be used from anywhere with --project."""
+    write_project(tmp_path, {"data": {"train-images": "pictures", "val-images": "/abs/val"}})
+    data = read_project(tmp_path).load(DataConfig)
+    assert data.train_images == tmp_path / "pictures"
+    assert data.val_images == Path("/abs/val")
+    detect = read_project(tmp_path).load(DetectConfig, {"out": Path("here")})
+    assert detect.out == Path("here")
+
+
+def test_what_init_writes_for_shapes_can_be_read(tmp_path):
+    """The settings of `maskx init --shapes` are known keys with right values."""
+    write_project(tmp_path, SHAPES_PROJECT)
+    project = read_project(tmp_path)
+    assert project.load(DetectConfig).backbone == "resnet18"
+    assert project.load(TransferConfig).epochs > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[detekt]\nlr = 1.0\n", "did you mean `detect`"),
+        ("[detect]\nlr = \n", "not valid TOML"),
+        ("detect = 3\n", "must be a table"),
+        ("[detect]\nlerning-rate = 1\n", "unknown key `lerning-rate`"),
+    ],
+)
+def test_a_broken_file_is_an_error_that_says_what_to_mend(tmp_path, text, said):
+    """Nothing in maskx.toml is ignored."""
+    (tmp_path / "maskx.toml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        read_project(tmp_path)
+    assert said in str(error.value)
+
+
+def test_a_folder_without_maskx_toml_is_no_project(tmp_path):
+    """The error names the command that makes one."""
+    with pytest.raises(ConfigError, match="maskx init"):
+        read_project(tmp_path)

@@ -1,0 +1,66 @@
+"""Settings: one dataclass makes options, TOML, and the digest by which results are known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from maskx_pipeline.config import STAGE_CONFIGS, DetectConfig, EvaluateConfig, ExportConfig, TransferConfig
+from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.settings import field_name, option_name
+
+
+@pytest.mark.parametrize("cls", STAGE_CONFIGS)
+def test_every_setting_has_help_and_survives_a_round_trip(cls):
+    """Plain values written from a config give the same config back."""
+    config = cls()
+    assert all(item.metadata["help"].endswith((".", ")")) for item in dataclasses.fields(cls))
+    assert cls.from_mapping(config.to_mapping(), source="test") == config
+
+
+def test_unknown_key_names_the_nearest_right_one():
+    """A typing error in maskx.toml says what was meant, and where it stands."""
+    with pytest.raises(ConfigError) as error:
+        DetectConfig.from_mapping({"learning-rte": 1.0, "iteratons": 5}, source="maskx.toml")
+    assert "learning-rte" in str(error.value)
+    with pytest.raises(ConfigError, match=r"maskx.toml, table \[detect\].*\n.*`iterations`"):
+        DetectConfig.from_mapping({"iteratons": 5}, source="maskx.toml")
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "said"),
+    [
+        (DetectConfig, {"lr": "fast"}, "lr: 'fast' is not a float"),
+        (DetectConfig, {"iterations": 1.5}, "iterations: 1.5 is not a int"),
+        (DetectConfig, {"iterations": True}, "iterations: True is not a int"),
+        (DetectConfig, {"iterations": 0}, "iterations: 0 is too small"),
+        (DetectConfig, {"lr": float("nan")}, "too small"),
+        (DetectConfig, {"backbone": "vgg16"}, "`vgg16` is not allowed"),
+        (DetectConfig, {"steps": 60000}, "steps: 60000 is not a list"),
+        (ExportConfig, {"flip": "yes"}, "flip: 'yes' is not a bool"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(cls, values, said):
+    """Wrong kinds, too small numbers and unknown choices are errors that name table and key."""
+    with pytest.raises(ConfigError) as error:
+        cls.from_mapping(values, source="maskx.toml")
+    assert said in str(error.value)
+    assert f"[{cls.table}]" in str(error.value)
+
+
+def test_digest_changes_with_what_decides_the_result_only():
+    """Workers, device and paths do not make a result stale; the learning rate does."""
+    config = DetectConfig()
+    assert config.replace(workers=9, device="cuda", out=Path("elsewhere")).digest() == config.digest()
+    assert config.replace(lr=0.1).digest() != config.digest()
+    assert TransferConfig(split="voc").digest() != TransferConfig().digest()
+
+
+def test_option_names_and_field_names_are_inverse():
+    """`from` is a Python keyword; the field is `from_`, the option and the key are `from`."""
+    assert option_name("from_") == "from"
+    assert field_name("from") == "from_"
+    assert field_name("rois-per-object") == "rois_per_object"
+    assert EvaluateConfig.from_mapping({"from": "images"}, source="test").from_ == "images"
