@@ -1,0 +1,197 @@
+"""Training images for the detector: what step i sees depends on the seed and i alone, so training can resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.data.transforms import flip_horizontally
+from maskx_pipeline.errors import ConfigError, DataError, MaskXError
+
+Target = dict[str, Any]
+"""boxes FloatTensor[N, 4] (xyxy, pixels), labels LongTensor[N], annotation_ids LongTensor[N], image_id int."""
+
+_FLIP_STREAM = 1
+_SHUFFLE_STREAM = 2
+
+
+class DetectionDataset(Dataset[tuple[Tensor, Target]]):
+    """Images that have at least one box, crowds left out; masks are not held, so that workers stay small.
+
+    Items are asked for by ``key(epoch, index)``: a mirrored image is a pure function of seed, epoch and index.
+
+    Args:
+        data: The data set.
+        flip_probability: Probability of a horizontal flip, 0..1.
+        seed: Seed of the flips.
+
+    Raises:
+        DataError: No image has a box.
+    """
+
+    def __init__(self, data: CocoData, *, flip_probability: float, seed: int) -> None:
+        self._flip_probability = flip_probability
+        self._seed = seed
+        self._files: list[tuple[str, int, int, int]] = []
+        boxes: list[tuple[float, float, float, float]] = []
+        numbers: list[tuple[int, int]] = []
+        ends: list[int] = []
+        for image in data.images:
+            objects = [a for a in data.annotations_of(image.id) if not a.iscrowd]
+            if objects:
+                self._files.append((str(data.image_path(image.id)), image.width, image.height, image.id))
+                boxes += [a.box_xyxy for a in objects]
+                numbers += [(a.label, a.id) for a in objects]
+                ends.append(len(boxes))
+        if not ends:
+            raise DataError(f"{data.path}: no image has a box.", "run `maskx doctor` to see what was dropped and why")
+        self._boxes: NDArray[np.float32] = np.array(boxes, dtype=np.float32)
+        self._numbers: NDArray[np.int64] = np.array(numbers, dtype=np.int64)
+        self._ends: NDArray[np.int64] = np.array([0, *ends], dtype=np.int64)
+
+    def __len__(self) -> int:
+        """The number of images with a box."""
+        return len(self._files)
+
+    def key(self, epoch: int, index: int) -> int:
+        """The item of one image (0..len-1) in one epoch."""
+        return epoch * len(self) + index
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Target]:
+        """Read one image.
+
+        Args:
+            key: From `key`.
+
+        Returns:
+            FloatTensor[3, H, W] in 0..1 and its target, both mirrored or not.
+
+        Raises:
+            DataError: The image is missing or corrupt, or has another size than the annotation file says.
+        """
+        epoch, index = divmod(int(key), len(self))
+        path, width, height, image_id = self._files[index]
+        rows = slice(int(self._ends[index]), int(self._ends[index + 1]))
+        image = read_image(path, width=width, height=height)
+        boxes = torch.from_numpy(self._boxes[rows].copy())
+        if np.random.default_rng([self._seed, _FLIP_STREAM, epoch, index]).random() < self._flip_probability:
+            image, boxes = flip_horizontally(image, boxes)
+        target = {
+            "boxes": boxes,
+            "labels": torch.from_numpy(self._numbers[rows, 0].copy()),
+            "annotation_ids": torch.from_numpy(self._numbers[rows, 1].copy()),
+            "image_id": image_id,
+        }
+        return image.float().div_(255), target
+
+
+def batches(
+    dataset: DetectionDataset,
+    *,
+    images_per_batch: int,
+    start: int,
+    iterations: int,
+    seed: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[list[Tensor], list[Target]]]:
+    """Batches of the steps ``start`` to ``iterations`` - 1; that of step i is a pure function of seed and i.
+
+    Args:
+        dataset: The images; each epoch goes through all of them in a new order.
+        images_per_batch: Images of a step, over all ranks.
+        start: The first step, from 0.
+        iterations: The number of steps of the whole training.
+        seed: Seed of the order.
+        workers: Processes that read images; 0 reads in this one.
+        rank: This process's number among ``world_size``; it gets its share of each batch.
+        world_size: Processes that train together.
+        device: Where the tensors go.
+
+    Yields:
+        Images FloatTensor[3, H, W] in 0..1, and their targets, on the device.
+
+    Raises:
+        ConfigError: images_per_batch cannot be shared out evenly.
+        DataError: An image cannot be read.
+    """
+    if images_per_batch % world_size:
+        raise ConfigError(
+            f"{images_per_batch} images per batch cannot be shared out among {world_size} processes.",
+            f"give --images-per-batch a multiple of {world_size}",
+        )
+    device = torch.device(device)
+    loader: DataLoader[Any] = DataLoader(
+        _Forgiving(dataset),
+        batch_sampler=_Steps(dataset, images_per_batch, range(start, iterations), seed, rank, world_size),
+        num_workers=workers,
+        collate_fn=list,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),
+    )
+    for items in loader:
+        for item in items:
+            if isinstance(item, MaskXError):
+                raise item
+        yield (
+            [image.to(device, non_blocking=True) for image, _ in items],
+            [_to_device(target, device) for _, target in items],
+        )
+
+
+class _Forgiving(Dataset[Any]):
+    """Hands errors over as items: raised in a worker, they would arrive as a traceback without their hint."""
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Target] | MaskXError:
+        try:
+            return self._dataset[key]
+        except MaskXError as error:
+            return error
+
+
+class _Steps:
+    """The keys of each step's images: an endless row of shuffled epochs, cut into batches."""
+
+    def __init__(
+        self, dataset: DetectionDataset, images_per_batch: int, steps: range, seed: int, rank: int, world_size: int
+    ) -> None:
+        self._dataset = dataset
+        self._images_per_batch = images_per_batch
+        self._steps = steps
+        self._seed = seed
+        self._rank = rank
+        self._world_size = world_size
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        for step in self._steps:
+            keys = []
+            for position in range(step * self._images_per_batch, (step + 1) * self._images_per_batch):
+                if position // len(self._dataset) != epoch:
+                    epoch = position // len(self._dataset)
+                    order = np.random.default_rng([self._seed, _SHUFFLE_STREAM, epoch]).permutation(len(self._dataset))
+                keys.append(self._dataset.key(epoch, int(order[position % len(self._dataset)])))
+            yield keys[self._rank :: self._world_size]
+
+
+def _to_device(target: Target, device: torch.device) -> Target:
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in target.items()
+    }

@@ -1,0 +1,111 @@
+"""The categories of Visual Genome: its most frequent synsets, with COCO's 80 categories aligned to them and first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+COCO_CATEGORIES = {
+    1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
+    10: "traffic light", 11: "fire hydrant", 13: "stop sign", 14: "parking meter", 15: "bench", 16: "bird", 17: "cat",
+    18: "dog", 19: "horse", 20: "sheep", 21: "cow", 22: "elephant", 23: "bear", 24: "zebra", 25: "giraffe",
+    27: "backpack", 28: "umbrella", 31: "handbag", 32: "tie", 33: "suitcase", 34: "frisbee", 35: "skis",
+    36: "snowboard", 37: "sports ball", 38: "kite", 39: "baseball bat", 40: "baseball glove", 41: "skateboard",
+    42: "surfboard", 43: "tennis racket", 44: "bottle", 46: "wine glass", 47: "cup", 48: "fork", 49: "knife",
+    50: "spoon", 51: "bowl", 52: "banana", 53: "apple", 54: "sandwich", 55: "orange", 56: "broccoli", 57: "carrot",
+    58: "hot dog", 59: "pizza", 60: "donut", 61: "cake", 62: "chair", 63: "couch", 64: "potted plant", 65: "bed",
+    67: "dining table", 70: "toilet", 72: "tv", 73: "laptop", 74: "mouse", 75: "remote", 76: "keyboard",
+    77: "cell phone", 78: "microwave", 79: "oven", 80: "toaster", 81: "sink", 82: "refrigerator", 84: "book",
+    85: "clock", 86: "vase", 87: "scissors", 88: "teddy bear", 89: "hair drier", 90: "toothbrush",
+}  # fmt: skip
+"""COCO's category ids and names."""
+
+NAMED_OTHERWISE = {
+    "cell phone": "cellular_telephone.n.01",
+    "couch": "sofa.n.01",
+    "dining table": "dinner_table.n.01",
+    "donut": "doughnut.n.02",
+    "fire hydrant": "water_faucet.n.01",
+    "hair drier": "hand_blower.n.01",
+    "handbag": "bag.n.04",
+    "hot dog": "hotdog.n.01",
+    "orange": "orange.n.01",
+    "potted plant": "plant.n.01",
+    "remote": "remote_control.n.01",
+    "skis": "ski.n.01",
+    "sports ball": "ball.n.01",
+    "stop sign": "sign.n.02",
+    "suitcase": "bag.n.06",
+    "teddy bear": "teddy.n.01",
+    "tv": "television.n.01",
+    "wine glass": "wineglass.n.01",
+}
+"""COCO's name to the synset under which Visual Genome's annotators put the thing; the authors' choice."""
+
+_SENSE = re.compile(r"\.[nvasr]\.\d+$")
+
+
+class VisualGenomeCategory(NamedTuple):
+    """A category of the converted data set."""
+
+    id: int
+    name: str
+    """COCO's name where the category is aligned to one of COCO's, else the synset."""
+    synset: str
+    coco_id: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the annotation files."""
+        return {"id": self.id, "name": self.name, "synset": self.synset}
+
+
+def choose_categories(synset_counts: Counter[str], count: int) -> tuple[VisualGenomeCategory, ...]:
+    """Take the most frequent synsets and those to which COCO's categories are aligned (section 5).
+
+    A COCO category is aligned to the synset that the authors chose by hand; else to the most frequent one of the same
+    name, ``dog.n.01`` to ``dog``. One that occurs nowhere in the data is left out.
+
+    Args:
+        synset_counts: How often each synset occurs in the data, in the order of first occurrence (which breaks ties).
+        count: N of the N most frequent synsets. An aligned synset that is none of them comes on top, which makes 3001
+            categories of Visual Genome's top 3000.
+
+    Returns:
+        COCO's categories in COCO's order, then the other synsets by name; ids from 1.
+    """
+    ranked = [synset for synset, _ in synset_counts.most_common()]
+    aligned = _align_coco(ranked)
+    others = sorted(set(ranked[:count]) - set(aligned.values()))
+    rows = [(COCO_CATEGORIES[coco_id], synset, coco_id) for coco_id, synset in aligned.items()]
+    every = [*rows, *((synset, synset, None) for synset in others)]
+    return tuple(VisualGenomeCategory(number, *row) for number, row in enumerate(every, start=1))
+
+
+def category_map(categories: tuple[VisualGenomeCategory, ...]) -> dict[str, Any]:
+    """The aligned categories as JSON: which of COCO's (with masks) is which of these (with boxes)."""
+    aligned = [category for category in categories if category.coco_id is not None]
+    found = {category.coco_id for category in aligned}
+    return {
+        "schema": 1,
+        "categories": [
+            {"coco_id": c.coco_id, "coco_name": c.name, "category_id": c.id, "synset": c.synset} for c in aligned
+        ],
+        "coco_categories_not_found": [name for coco_id, name in COCO_CATEGORIES.items() if coco_id not in found],
+    }
+
+
+def _align_coco(ranked: list[str]) -> dict[int, str]:
+    """COCO's category ids, ascending, to synsets."""
+    most_frequent: dict[str, str] = {}
+    for synset in ranked:
+        most_frequent.setdefault(_SENSE.sub("", synset).replace("_", " "), synset)
+    known = set(ranked)
+    aligned = {}
+    for coco_id, name in COCO_CATEGORIES.items():
+        by_hand = NAMED_OTHERWISE.get(name, "")
+        if by_hand in known:
+            aligned[coco_id] = by_hand
+        elif name in most_frequent:
+            aligned[coco_id] = most_frequent[name]
+    return aligned
