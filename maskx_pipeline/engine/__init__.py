@@ -1,0 +1,1 @@
+"""A training loop that knows nothing of masks."""

@@ -1,0 +1,87 @@
+"""Several processes started by torchrun: gloo on the CPU, NCCL on CUDA. With one process everything is a no-op."""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+_T = TypeVar("_T")
+
+# The main process evaluates alone while the others wait, which on COCO takes longer than the 10 minutes of NCCL.
+_TIMEOUT = datetime.timedelta(hours=6)
+
+
+def start() -> None:
+    """Join the process group that torchrun describes in the environment; harmless if called again or without it."""
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group(backend, timeout=_TIMEOUT)
+    atexit.register(stop)
+
+
+def stop() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, which is also the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes files and talks to the user."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every process has come here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def on_main(function: Callable[[], _T]) -> _T:
+    """Call ``function`` in the main process only, and give every process its result or its exception."""
+    start()
+    if world_size() == 1:
+        return function()
+    outcome: list[Any] = [None, None]
+    if is_main():
+        try:
+            outcome[0] = function()
+        except Exception as error:
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: _T = outcome[0]
+    return result
+
+
+def wrap(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module whose gradients are averaged over all processes; the module itself if there is only one."""
+    if world_size() == 1:
+        return module
+    return nn.parallel.DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)

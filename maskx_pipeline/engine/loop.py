@@ -1,0 +1,168 @@
+"""The training loop. It knows nothing of detection or masks: the losses of a step and the metrics come as callables."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.engine.interrupt import DeferredInterrupt
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.runlog import LAST_FILE, Run
+from maskx_pipeline.engine.state import TrainingState
+
+logger = logging.getLogger("maskx")
+
+LOG_EVERY = 20
+
+
+def build_optimizer(
+    module: nn.Module, *, lr: float, momentum: float, weight_decay: float, bias_lr_factor: float
+) -> SGD:
+    """SGD as in Detectron: biases learn ``bias_lr_factor`` times faster and, like norm layers, have no weight decay.
+
+    Parameters that do not require a gradient are left out. Each group carries ``lr_scale``, its learning rate relative
+    to ``lr``.
+    """
+    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+    norm_ids = {id(p) for m in module.modules() if isinstance(m, norms) for p in m.parameters(recurse=False)}
+    weights, biases, norm_parameters = [], [], []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in norm_ids:
+            norm_parameters.append(parameter)
+        elif name.rpartition(".")[2] == "bias":
+            biases.append(parameter)
+        else:
+            weights.append(parameter)
+    groups = [
+        {"params": weights, "weight_decay": weight_decay, "lr_scale": 1.0},
+        {"params": biases, "weight_decay": 0.0, "lr_scale": bias_lr_factor},
+        {"params": norm_parameters, "weight_decay": 0.0, "lr_scale": 1.0},
+    ]
+    return SGD([group for group in groups if group["params"]], lr=lr, momentum=momentum)
+
+
+def lr_factor(
+    step: int, *, warmup_iterations: int, warmup_factor: float, drops: tuple[int, ...], gamma: float
+) -> float:
+    """The learning rate of a step (from 0) relative to the base: linear warm-up, then a factor at each drop."""
+    factor = gamma ** sum(step >= drop for drop in drops)
+    if step < warmup_iterations:
+        factor *= warmup_factor + (1 - warmup_factor) * step / warmup_iterations
+    return factor
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch, NumPy and random from seed, step and rank, so that a step does not depend on those before it."""
+    digest = hashlib.sha256(f"{seed} {step} {distributed.rank()}".encode()).digest()
+    value = int.from_bytes(digest[:7], "little")
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+def run_loop(
+    *,
+    module: nn.Module,
+    optimizer: SGD,
+    lr_at: Callable[[int], float],
+    loss_at: Callable[[int], dict[str, Tensor]],
+    iterations: int,
+    run: Run,
+    seed: int,
+    clip_grad_norm: float,
+    amp_dtype: torch.dtype | None,
+    device: torch.device,
+    checkpoint_every: int,
+    evaluate: Callable[[int], dict[str, float]] | None,
+    evaluate_every: int,
+    best_metric: str,
+    desc: str,
+    trainable_only: bool = False,
+) -> dict[str, float]:
+    """Train, and keep everything needed to continue as if never stopped.
+
+    Writes to the run folder: ``state.pt`` every ``checkpoint_every`` steps, ``best.safetensors`` whenever the best
+    metric improves, ``last.safetensors`` at the end, and metrics.jsonl. A run that was interrupted continues at its
+    last state. The first Ctrl-C (or SIGTERM) finishes the step and saves the state.
+
+    Args:
+        module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
+        optimizer: From :func:`build_optimizer`.
+        lr_at: Step (from 0) to base learning rate; each group's ``lr_scale`` is applied to it.
+        loss_at: Step to named losses, whose sum is minimised; called once for each step in ascending order, from the
+            first one that is left to do, in training mode, under autocast, with the random generators seeded.
+        iterations: Steps in all.
+        run: The open run.
+        seed: Seed of every random choice.
+        clip_grad_norm: Largest norm of the gradient; 0 switches clipping off.
+        amp_dtype: Mixed precision, or None.
+        device: Where the module is.
+        checkpoint_every: Steps between states.
+        evaluate: Steps done to metrics; called in evaluation mode, without gradients, in the main process.
+        evaluate_every: Steps between evaluations; 0 evaluates at the end only.
+        best_metric: The metric of which the largest value is best.
+        desc: What the progress bar says.
+        trainable_only: Leave parameters that do not require a gradient out of all files.
+
+    Returns:
+        The last metrics.
+
+    Raises:
+        RunError: The loss is not finite.
+        KeyboardInterrupt: The user interrupted; the state was saved.
+    """
+    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
+    state = TrainingState(module, optimizer, scaler, run, trainable_only=trainable_only)
+    state.restore()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    module.train()
+    with progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
+        while state.step < iterations:
+            step = state.step
+            seed_step(seed, step)
+            for group in optimizer.param_groups:
+                group["lr"] = lr_at(step) * group["lr_scale"]
+            try:
+                with autocast(device, amp_dtype):
+                    losses = loss_at(step)
+                total = torch.stack([value.float() for value in losses.values()]).sum()
+            except Exception:
+                if interrupt.asked:  # Ctrl-C also reached a process that reads images, and that failed here
+                    break
+                raise
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(scaler.scale(total))
+            if clip_grad_norm > 0:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            state.count(losses)
+            bar.update()
+            at_end = state.step == iterations
+            if state.step % LOG_EVERY == 0 or at_end:
+                state.log_losses(bar, lr=lr_at(step))
+            if evaluate is not None and (at_end or (evaluate_every > 0 and state.step % evaluate_every == 0)):
+                state.evaluate(evaluate, best_metric, bar)
+            if at_end or state.step % checkpoint_every == 0:
+                state.save()
+            if interrupt.asked:
+                break
+        if interrupt.asked and state.step < iterations:
+            state.save()
+            logger.info("Interrupted at step %d of %d; the state is saved.", state.step, iterations)
+            raise KeyboardInterrupt
+    state.write_weights(LAST_FILE, {})
+    distributed.barrier()
+    return state.metrics

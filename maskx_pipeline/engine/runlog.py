@@ -1,0 +1,222 @@
+"""A run: the folder that one stage writes, and how a stage knows whether to start, to resume or to do nothing."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from maskx_pipeline import __version__
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.files import atomic_path, is_temporary, json_value, write_json
+from maskx_pipeline.errors import RunError
+
+SCHEMA = 1
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+STATE_FILE = "state.pt"
+BEST_FILE = "best.safetensors"
+LAST_FILE = "last.safetensors"
+
+RunState = Literal["new", "resume", "finished"]
+
+
+class Run:
+    """An open run folder. Only the main process writes; the others call the same methods without effect.
+
+    Args:
+        folder: The run folder; it exists and holds run.json.
+        state: Whether the stage starts, continues, or has nothing left to do.
+        record: The content of run.json.
+    """
+
+    def __init__(self, folder: Path, *, state: RunState, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.state: RunState = state
+        self.record = record
+        self._opened = time.monotonic()
+        self._seconds_before = float(record.get("seconds", 0.0))
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append one line to metrics.jsonl."""
+        if distributed.is_main():
+            with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(json_value({"step": step, **values})) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines of metrics.jsonl that are of a later step, and a last line that was cut off."""
+        path = self.folder / METRICS_FILE
+        if not distributed.is_main() or not path.exists():
+            return
+        with path.open(encoding="utf-8") as stream, atomic_path(path) as temporary:
+            kept = [line for line in stream if _step_of(line) <= step]
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+    def update(self, **values: Any) -> None:
+        """Put values into run.json."""
+        self.record.update(values)
+        self.record["seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
+        if distributed.is_main():
+            write_json(self.folder / RUN_FILE, self.record)
+
+    def finish(self, **results: Any) -> None:
+        """Mark the run as finished, with its results; the resumable state is no longer needed and removed."""
+        self.update(status="finished", finished=_now(), results=results)
+        self.state = "finished"
+        if distributed.is_main():
+            (self.folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def open_run(
+    folder: Path,
+    *,
+    stage: str,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    command: str = "",
+    overwrite: bool = False,
+) -> Run:
+    """Open or create the run folder of a stage.
+
+    Args:
+        folder: The run folder.
+        stage: The name of the stage, as in the command.
+        identity: The settings that decide the result.
+        config: All settings, for the record.
+        inputs: What the stage reads, by name: digests or other short texts that change when the input does.
+        command: The command line, for the record.
+        overwrite: Remove what an earlier run left here.
+
+    Returns:
+        The run; its ``state`` is "new", "resume" (interrupted, same settings and inputs) or "finished".
+
+    Raises:
+        RunError: The folder holds a run of other settings or inputs, of another stage, or something that is no run.
+    """
+    wanted = _plain({"identity": identity, "inputs": inputs})
+    return distributed.on_main(lambda: _open(folder, stage, wanted, _plain(config), command, overwrite))
+
+
+def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
+    """The content of run.json.
+
+    Args:
+        folder: The run folder.
+        stage: The stage that must have written it; any if None.
+
+    Raises:
+        RunError: There is no run, run.json cannot be read, or it is of another stage.
+    """
+    path = folder / RUN_FILE
+    hint = f"run `maskx {_COMMANDS.get(stage, stage)}` first, or give the folder of its run" if stage else None
+    if not path.is_file():
+        raise RunError(f"{folder} holds no run ({RUN_FILE} is missing).", hint)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema, found = record["schema"], record["stage"]
+        _ = record["status"], record["identity"], record["inputs"], record["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read: {error!r}", "remove the folder and run the stage again") from error
+    if schema != SCHEMA:
+        raise RunError(
+            f"{path} has schema {schema}; this version of maskx reads {SCHEMA}.",
+            "run the stage again, or use the version of maskx that wrote it",
+        )
+    if stage is not None and found != stage:
+        raise RunError(f"{folder} holds a run of `maskx {_COMMANDS.get(found, found)}`, not of `maskx {stage}`.", hint)
+    return dict(record)
+
+
+_COMMANDS = {"detect": "detect train"}
+
+
+def _open(
+    folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, Any], command: str, overwrite: bool
+) -> Run:
+    present = [path for path in folder.iterdir() if not is_temporary(path)] if folder.is_dir() else []
+    if present and not (folder / RUN_FILE).is_file():
+        raise RunError(
+            f"{folder} holds files but no run ({RUN_FILE} is missing), so nothing is written there.",
+            "choose another folder with --out",
+        )
+    if present and overwrite:
+        _remove(present)
+    elif present:
+        record = read_run(folder)
+        differences = _differences(record, stage, wanted)
+        if differences:
+            raise RunError(
+                f"{folder} holds a run that differs:\n" + "\n".join(f"  {line}" for line in differences),
+                "give --overwrite to replace it, or another folder with --out or --name",
+            )
+        return Run(folder, state="finished" if record["status"] == "finished" else "resume", record=record)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "schema": SCHEMA,
+        "stage": stage,
+        "status": "running",
+        "config": config,
+        **wanted,
+        "command": command,
+        "versions": {
+            "maskx": __version__,
+            "torch": metadata.version("torch"),
+            "torchvision": metadata.version("torchvision"),
+            "python": platform.python_version(),
+        },
+        "started": _now(),
+        "finished": None,
+        "seconds": 0.0,
+        "results": {},
+    }
+    write_json(folder / RUN_FILE, record)
+    return Run(folder, state="new", record=record)
+
+
+def _remove(paths: list[Path]) -> None:
+    # run.json goes last: interrupted here, the folder is still known to be a run and --overwrite can be given again.
+    for path in sorted(paths, key=lambda item: item.name == RUN_FILE):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _differences(record: dict[str, Any], stage: str, wanted: dict[str, Any]) -> list[str]:
+    lines = [f"stage: {record['stage']} -> {stage}"] if record["stage"] != stage else []
+    for part in ("identity", "inputs"):
+        old, new = record[part], wanted[part]
+        for key in sorted(old.keys() | new.keys()):
+            if key not in old or key not in new or old[key] != new[key]:
+                name = key.rstrip("_").replace("_", "-") if part == "identity" else key
+                lines.append(f"{name}: {_show(old, key)} -> {_show(new, key)}")
+    return lines
+
+
+def _show(values: Mapping[str, Any], key: str) -> str:
+    if key not in values:
+        return "(none)"
+    text = json.dumps(values[key], ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(values, default=str)))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

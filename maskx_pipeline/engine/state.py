@@ -1,0 +1,121 @@
+"""All that changes while training: how it is counted, saved, restored and checked."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.checkpoint import load_state, save_state, save_weights
+from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine.runlog import BEST_FILE, STATE_FILE, Run
+from maskx_pipeline.errors import RunError, WeightsError
+
+logger = logging.getLogger("maskx")
+
+
+class TrainingState:
+    """All that changes while training, how it is saved, and what is derived from it."""
+
+    def __init__(
+        self, module: nn.Module, optimizer: SGD, scaler: torch.amp.GradScaler, run: Run, *, trainable_only: bool
+    ) -> None:
+        self.module, self.optimizer, self.scaler, self.run = module, optimizer, scaler, run
+        self.step = 0
+        self.best: float | None = None
+        self.metrics: dict[str, float] = {}
+        self._names: list[str] = []
+        self._recent: list[Tensor] = []  # losses since the last log line, on the device
+        self._window: list[list[float]] = []  # the same, checked and on the host
+        self._left_out = {n for n, p in module.named_parameters() if trainable_only and not p.requires_grad}
+
+    def count(self, losses: Mapping[str, Tensor]) -> None:
+        self.step += 1
+        self._names = list(losses)
+        self._recent.append(torch.stack([value.detach().float() for value in losses.values()]))
+
+    def log_losses(self, bar: Progress, *, lr: float) -> None:
+        self._check_losses()
+        means = dict(zip(self._names, np.mean(self._window, axis=0).tolist(), strict=True))
+        self._window.clear()
+        total = sum(means.values())
+        self.run.log(self.step, **{"lr": lr, **means, "loss": total})
+        bar.set(loss=total)
+
+    def evaluate(self, evaluate: Callable[[int], dict[str, float]], best_metric: str, bar: Progress) -> None:
+        self._check_losses()
+        self.module.eval()
+        with torch.no_grad():
+            self.metrics = distributed.on_main(lambda: evaluate(self.step))
+        self.module.train()
+        self.run.log(self.step, **self.metrics)
+        value = self.metrics[best_metric]
+        bar.set(**{best_metric: value})
+        logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items()))
+        if self.best is None or value > self.best:
+            self.best = -math.inf if math.isnan(value) else value
+            self.write_weights(BEST_FILE, {best_metric: repr(value)})
+
+    def save(self) -> None:
+        self._check_losses()
+        if distributed.is_main():
+            state = {
+                "step": self.step,
+                "best": self.best,
+                "metrics": self.metrics,
+                "loss_names": self._names,
+                "loss_window": self._window,
+                "module": self._tensors(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            }
+            save_state(self.run.folder / STATE_FILE, state)
+        self.run.update(step=self.step)
+
+    def restore(self) -> None:
+        path = self.run.folder / STATE_FILE
+        if self.run.state != "resume" or not path.is_file():
+            self.run.rewind(0)
+            return
+        state: dict[str, Any] = load_state(path)
+        missing, unexpected = self.module.load_state_dict(state["module"], strict=False)
+        if unexpected or set(missing) - self._left_out:
+            raise WeightsError(
+                f"{path} does not fit the model: {', '.join([*unexpected, *missing][:3])}.",
+                "give --overwrite to start the run again",
+            )
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.best, self.metrics = state["step"], state["best"], state["metrics"]
+        self._names, self._window = state["loss_names"], state["loss_window"]
+        self.run.rewind(self.step)
+        logger.info("%s: resuming at step %d.", self.run.folder, self.step)
+
+    def write_weights(self, file_name: str, metadata: Mapping[str, str]) -> None:
+        if distributed.is_main():
+            save_weights(self.run.folder / file_name, self._tensors(), {"step": str(self.step), **metadata})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.module.state_dict().items() if name not in self._left_out}
+
+    def _check_losses(self) -> None:
+        """Fetch the losses of the last steps at once: fetching each would make a GPU wait for every step."""
+        if not self._recent:
+            return
+        values = torch.stack(self._recent).tolist()
+        self._recent.clear()
+        for step, row in enumerate(values, start=self.step - len(values) + 1):
+            for name, value in zip(self._names, row, strict=True):
+                if not math.isfinite(value):
+                    raise RunError(
+                        f"{self.run.folder}: {name} became {value} at step {step}.",
+                        "lower --lr, or give --clip-grad-norm 10; then start again with --overwrite",
+                    )
+        self._window += values

@@ -1,0 +1,84 @@
+"""Weights and states: written whole, read without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskx_pipeline.engine.checkpoint import (
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+    sha256_of_weights,
+    weights_metadata,
+)
+from maskx_pipeline.errors import WeightsError
+
+
+def test_weights_come_back_with_their_metadata(tmp_path: Path) -> None:
+    """Also tensors that share memory, are not contiguous, or are bfloat16."""
+    base = torch.arange(12.0).view(3, 4)
+    tensors = {"a": base, "b": base.t(), "c": base.to(torch.bfloat16), "n": torch.tensor(3)}
+    save_weights(tmp_path / "w.safetensors", tensors, {"step": "7"})
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    assert weights_metadata(tmp_path / "w.safetensors") == {"step": "7"}
+    assert sha256_of_weights(loaded) == sha256_of_weights(tensors)
+
+
+def test_the_digest_sees_names_shapes_and_single_bits() -> None:
+    """Two sets of weights have one digest only if they are the same."""
+    weights = {"a": torch.zeros(4), "b": torch.ones(2)}
+    digest = sha256_of_weights(weights)
+    assert digest == sha256_of_weights(dict(reversed(weights.items())))
+    others = [
+        {"a": torch.zeros(2, 2), "b": torch.ones(2)},
+        {"a": torch.zeros(4), "c": torch.ones(2)},
+        {"a": torch.zeros(4), "b": torch.nextafter(torch.ones(2), torch.zeros(2))},
+    ]
+    assert digest not in {sha256_of_weights(other) for other in others}
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Nested tensors, numbers and None."""
+    state = {"step": 3, "best": None, "optimizer": {"state": {0: {"m": torch.ones(2)}}}, "window": [[1.0]]}
+    save_state(tmp_path / "s.pt", state)
+    loaded = load_state(tmp_path / "s.pt")
+    assert torch.equal(loaded["optimizer"]["state"][0]["m"], torch.ones(2))
+    assert (loaded["step"], loaded["best"], loaded["window"]) == (3, None, [[1.0]])
+
+
+class _Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("executed"),))  # type: ignore[return-value]
+
+
+def test_a_torch_file_from_outside_is_never_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 6: an object in the file is refused, not run."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": _Attack()}, tmp_path / "evil.pt")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(_Attack()))
+    for name in ("evil.pt", "evil.pkl"):
+        with pytest.raises(WeightsError):
+            load_state(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("read", [load_weights, weights_metadata, load_state])
+def test_missing_and_truncated_files_are_clear_errors(tmp_path: Path, read: object) -> None:
+    """Each reader names the file."""
+    assert callable(read)
+    path = tmp_path / "file"
+    with pytest.raises(WeightsError, match="does not exist"):
+        read(path)
+    if read is load_state:
+        save_state(path, {"a": torch.ones(1000)})
+    else:
+        save_weights(path, {"a": torch.ones(1000)}, {})
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="file"):
+        read(path)

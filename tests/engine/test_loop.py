@@ -1,0 +1,183 @@
+"""Rule 4: stopping and resuming equals never having stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_training import tiny_module, train
+from torch import nn
+
+from maskx_pipeline.engine.checkpoint import load_weights, weights_metadata
+from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.errors import RunError
+
+_PROGRAM = Path(__file__).with_name("tiny_training.py")
+_OUTPUT = ("best.safetensors", "last.safetensors", "metrics.jsonl")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(folder)
+    return folder
+
+
+def _run_program(*arguments: object) -> int:
+    return subprocess.run([sys.executable, str(_PROGRAM), *map(str, arguments)], check=False).returncode
+
+
+def _assert_same_files(folder: Path, other: Path) -> None:
+    for name in _OUTPUT:
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_killed_training_resumes_bit_identically(uninterrupted: Path, tmp_path: Path) -> None:
+    """SIGKILL between steps, once between two states and once before the first one, changes no bit of any output."""
+    folder = tmp_path / "run"
+    assert _run_program(folder, 4) == -signal.SIGKILL
+    assert _run_program(folder, 33) == -signal.SIGKILL
+    assert (folder / "state.pt").exists()
+    train(folder)
+    _assert_same_files(folder, uninterrupted)
+
+
+def test_interrupted_training_saves_its_step_and_resumes(uninterrupted: Path, tmp_path: Path) -> None:
+    """Ctrl-C finishes the step, saves the state even off the schedule, and is reported as an interrupt."""
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, kill_at=33, number=signal.SIGINT)
+    assert json.loads((folder / "run.json").read_text())["step"] == 34
+    train(folder)
+    _assert_same_files(folder, uninterrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_best_weights_are_those_of_the_best_metric(uninterrupted: Path) -> None:
+    """The metric peaks at step 30; the last weights are of the last step."""
+    best, last = uninterrupted / "best.safetensors", uninterrupted / "last.safetensors"
+    assert weights_metadata(best)["step"] == "30"
+    assert weights_metadata(last) == {"step": "57"}
+    assert not torch.equal(load_weights(best)["0.weight"], load_weights(last)["0.weight"])
+    record = json.loads((uninterrupted / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["results"]["ap"] == pytest.approx(-27, abs=0.1)
+
+
+def test_metrics_hold_the_mean_losses_and_each_evaluation(uninterrupted: Path) -> None:
+    """A line every 20 steps and at the end, and a line for each evaluation."""
+    lines = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [20, 40, 57]
+    assert [line["step"] for line in lines if "ap" in line] == [10, 20, 30, 40, 50, 57]
+    assert lines[1]["loss"] == pytest.approx(lines[1]["fit"] + lines[1]["small"])
+
+
+def _loop(folder: Path, module: nn.Module, **changes: object) -> dict[str, float]:
+    arguments: dict[str, object] = {
+        "module": module,
+        "optimizer": build_optimizer(module, lr=0.1, momentum=0.9, weight_decay=0.0, bias_lr_factor=1.0),
+        "lr_at": lambda _: 0.1,
+        "loss_at": lambda _: {"loss": module(torch.randn(4, 6)).square().mean()},
+        "iterations": 50,
+        "run": open_run(folder, stage="detect", identity={}, config={}, inputs={}),
+        "seed": 0,
+        "clip_grad_norm": 0.0,
+        "amp_dtype": None,
+        "device": torch.device("cpu"),
+        "checkpoint_every": 10,
+        "evaluate": None,
+        "evaluate_every": 0,
+        "best_metric": "ap",
+        "desc": "x",
+    }
+    return run_loop(**{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_not_finite_is_an_error_that_names_the_step(tmp_path: Path) -> None:
+    """And the state that was saved is one from before."""
+    module = tiny_module()
+
+    def loss_at(step: int) -> dict[str, torch.Tensor]:
+        loss = module(torch.randn(4, 6)).square().mean()
+        return {"good": loss, "bad": loss * (float("nan") if step == 32 else 1.0)}
+
+    with pytest.raises(RunError, match="bad became nan at step 33") as caught:
+        _loop(tmp_path / "run", module, loss_at=loss_at)
+    assert "--clip-grad-norm" in str(caught.value)
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["step"] == 30
+    assert all(torch.isfinite(value).all() for value in state["module"].values())
+
+
+def test_without_evaluation_there_is_no_best(tmp_path: Path) -> None:
+    """Only the last weights are written."""
+    assert _loop(tmp_path / "run", tiny_module()) == {}
+    assert (tmp_path / "run" / "last.safetensors").exists()
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_first_metric_of_nan_does_not_stay_the_best(tmp_path: Path) -> None:
+    """No AP yet is worse than any."""
+    values = iter([float("nan"), 1.0, 0.5, float("nan"), 0.7])
+    _loop(tmp_path / "run", tiny_module(), evaluate=lambda _: {"ap": next(values)}, evaluate_every=10)
+    assert weights_metadata(tmp_path / "run" / "best.safetensors") == {"step": "20", "ap": "1.0"}
+
+
+def test_frozen_parameters_can_be_left_out_of_every_file(tmp_path: Path) -> None:
+    """trainable_only keeps buffers and what is trained, and a resumed run takes the frozen rest from the module."""
+    module = tiny_module()
+    module[0].requires_grad_(False)
+    frozen = module[0].weight.clone()
+    _loop(tmp_path / "run", module, trainable_only=True)
+    names = set(load_weights(tmp_path / "run" / "last.safetensors"))
+    assert names == {f"1.{n}" for n in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")} | {
+        "4.weight",
+        "4.bias",
+    }
+    _loop(tmp_path / "run", module, trainable_only=True)
+    assert torch.equal(module[0].weight, frozen)
+
+
+def test_optimizer_groups_follow_detectron() -> None:
+    """Weights decay; biases learn faster and do not; norm layers do not; frozen parameters are absent."""
+    module = tiny_module()
+    module[4].weight.requires_grad_(False)
+    groups = build_optimizer(module, lr=1.0, momentum=0.9, weight_decay=0.5, bias_lr_factor=2.0).param_groups
+    ids = [{id(p) for p in group["params"]} for group in groups]
+    assert [(g["weight_decay"], g["lr_scale"]) for g in groups] == [(0.5, 1.0), (0.0, 2.0), (0.0, 1.0)]
+    assert ids == [
+        {id(module[0].weight)},
+        {id(module[0].bias), id(module[4].bias)},
+        {id(p) for p in module[1].parameters()},
+    ]
+
+
+def test_the_learning_rate_warms_up_and_drops() -> None:
+    """Linear from the warm-up factor to 1, then a factor at each drop."""
+
+    def factor(step: int) -> float:
+        return lr_factor(step, warmup_iterations=500, warmup_factor=1 / 3, drops=(60_000, 80_000), gamma=0.1)
+
+    assert factor(0) == pytest.approx(1 / 3)
+    assert factor(250) == pytest.approx(2 / 3)
+    assert [factor(500), factor(59_999), factor(60_000)] == pytest.approx([1, 1, 0.1])
+    assert factor(80_000) == pytest.approx(0.01)
+    assert lr_factor(0, warmup_iterations=0, warmup_factor=0.1, drops=(), gamma=0.1) == 1
+
+
+def test_a_step_is_seeded_by_seed_and_step_alone() -> None:
+    """The same pair gives the same numbers, any other pair others."""
+
+    def draw(seed: int, step: int) -> float:
+        seed_step(seed, step)
+        return float(torch.rand(()))
+
+    assert draw(0, 5) == draw(0, 5)
+    assert len({draw(0, 5), draw(0, 6), draw(5, 0), draw(-1, 5)}) == 4

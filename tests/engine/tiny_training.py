@@ -1,0 +1,63 @@
+"""A tiny training run, as a program that a test can kill: python tiny_training.py FOLDER [KILL_AT [SIGNAL]]."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.runlog import Run, open_run
+
+ITERATIONS = 57
+
+
+def tiny_module() -> nn.Module:
+    """Everything that could carry a state from step to step: dropout, batch statistics, momentum."""
+    seed_step(3, -1)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def train(folder: Path, *, kill_at: int = -1, number: int = signal.SIGKILL, lr: float = 0.05) -> Run:
+    """Train in ``folder``; send this process a signal before step ``kill_at``."""
+    run = open_run(folder, stage="detect", identity={}, config={}, inputs={})
+    module = tiny_module()
+
+    def loss_at(step: int) -> dict[str, Tensor]:
+        if step == kill_at:
+            os.kill(os.getpid(), number)
+        x = torch.randn(16, 6)
+        return {"fit": (module(x)[:, 0] - x.sum(1)).square().mean(), "small": module(x).square().mean() * 0.01}
+
+    def evaluate(step: int) -> dict[str, float]:
+        torch.rand(5)  # an evaluation may use random numbers, and must not change the training by it
+        return {"ap": -abs(step - 30.0) + float(module[0].weight.sum()) * 1e-3}
+
+    metrics = run_loop(
+        module=module,
+        optimizer=build_optimizer(module, lr=lr, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0),
+        lr_at=lambda step: lr * lr_factor(step, warmup_iterations=5, warmup_factor=0.1, drops=(40,), gamma=0.1),
+        loss_at=loss_at,
+        iterations=ITERATIONS,
+        run=run,
+        seed=3,
+        clip_grad_norm=10.0,
+        amp_dtype=None,
+        device=torch.device("cpu"),
+        checkpoint_every=7,
+        evaluate=evaluate,
+        evaluate_every=10,
+        best_metric="ap",
+        desc="tiny",
+    )
+    run.finish(**metrics)
+    return run
+
+
+if __name__ == "__main__":
+    arguments = [int(argument) for argument in sys.argv[2:]]
+    train(Path(sys.argv[1]), **dict(zip(("kill_at", "number"), arguments, strict=False)))
