@@ -1,0 +1,1 @@
+"""Stage 1: Faster R-CNN on the boxes of all categories."""

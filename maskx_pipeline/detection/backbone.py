@@ -1,0 +1,104 @@
+"""The ResNet-FPN backbone, and where its first weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+from urllib.error import URLError
+
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+from maskx_pipeline.engine.checkpoint import load_state, load_weights
+from maskx_pipeline.errors import MachineError, WeightsError
+
+IMAGENET, NONE = "imagenet", "none"
+
+_EVERY_LAYER = 5
+_OTHER_WAYS = "give --backbone-weights FILE with a file you have, or --backbone-weights none"
+
+
+def resolve_norm(norm: str, backbone_weights: str) -> str:
+    """``frozen`` or ``batch``; ``auto`` freezes the normalisation of a backbone that starts from weights.
+
+    Normalisation that is frozen in a random state, or trained on two images per GPU, harms; torchvision decides alike.
+    """
+    if norm != "auto":
+        return norm
+    return "batch" if backbone_weights == NONE else "frozen"
+
+
+def build_backbone(*, backbone: str, backbone_weights: str, norm: str, trainable_layers: int) -> BackboneWithFPN:
+    """Build a ResNet with an FPN of 256 channels.
+
+    Args:
+        backbone: resnet18, resnet50 or resnet101.
+        backbone_weights: ``imagenet`` (torchvision's weights, downloaded once), ``none``, or a file: safetensors or
+            a torch state dict, of a ResNet or of a detector with a ResNet.
+        norm: ``auto``, ``frozen`` or ``batch``.
+        trainable_layers: ResNet stages that are trained, from the last one (5: also the stem). A backbone that starts
+            from nothing is trained whole.
+
+    Returns:
+        Images FloatTensor[B, 3, H, W] to a dict of FloatTensor[B, 256, H/s, W/s], s = 4, 8, 16, 32, 64.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another backbone.
+        MachineError: The ImageNet weights cannot be downloaded.
+    """
+    frozen = resolve_norm(norm, backbone_weights) == "frozen"
+    model = resnet_fpn_backbone(
+        backbone_name=backbone,
+        weights=None,
+        norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d,
+        trainable_layers=_EVERY_LAYER if backbone_weights == NONE else min(trainable_layers, _EVERY_LAYER),
+    )
+    if backbone_weights == IMAGENET:
+        _load_into(model.body, _download(backbone), source=f"torchvision's weights of {backbone}")
+    elif backbone_weights != NONE:
+        path = Path(backbone_weights)
+        _load_into(model.body, _read(path), source=str(path))
+    return cast(BackboneWithFPN, model)
+
+
+def _download(backbone: str) -> dict[str, Tensor]:
+    weights = get_model_weights(backbone)["IMAGENET1K_V1"]
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (URLError, OSError, RuntimeError) as error:
+        raise MachineError(
+            f"The ImageNet weights of {backbone} cannot be downloaded from {weights.url}: {error}", _OTHER_WAYS
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"--backbone-weights: {path} does not exist.", "give imagenet, none, or an existing file")
+    state: dict[str, Any] = dict(load_weights(path)) if path.suffix == ".safetensors" else load_state(path)
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    for prefix in ("module.", "backbone.body."):
+        if any(name.startswith(prefix) for name in tensors):
+            tensors = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+    return tensors
+
+
+def _load_into(body: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:
+    tensors = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    expected = body.state_dict()
+    wrong = [
+        name
+        for name, value in expected.items()
+        if not name.endswith("num_batches_tracked") and (name not in tensors or tensors[name].shape != value.shape)
+    ]
+    unknown = [n for n in tensors if n not in expected and not n.endswith("num_batches_tracked")]
+    if wrong or unknown:
+        raise WeightsError(
+            f"{source} does not fit the backbone; for example {', '.join([*wrong, *unknown][:3])}.",
+            "give --backbone the ResNet that these weights are of",
+        )
+    body.load_state_dict(tensors, strict=False)

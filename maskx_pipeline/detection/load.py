@@ -1,0 +1,93 @@
+"""A trained detector from its run folder."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchvision.models.detection import FasterRCNN
+
+from maskx_pipeline.config import DetectConfig
+from maskx_pipeline.data.coco import Category
+from maskx_pipeline.detection.backbone import NONE, resolve_norm
+from maskx_pipeline.detection.features import freeze_detector
+from maskx_pipeline.detection.model import build_detector, detector_arguments
+from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.runlog import BEST_FILE, LAST_FILE, read_run
+from maskx_pipeline.errors import ConfigError, RunError, WeightsError
+
+logger = logging.getLogger("maskx")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDetector:
+    """A frozen detector and what it was trained with.
+
+    Attributes:
+        model: In evaluation mode, on the CPU.
+        config: The settings of its training.
+        categories: By ascending label, 1..K.
+        sha256: Of the weights, hex.
+    """
+
+    model: FasterRCNN
+    config: DetectConfig
+    categories: tuple[Category, ...]
+    sha256: str
+
+
+def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetector:
+    """Load the detector that ``maskx detect train`` left in a run folder.
+
+    Args:
+        run_folder: The run folder.
+        checkpoint: ``best`` or ``last``. Without a best one (box AP was never measured), the last one is taken.
+
+    Raises:
+        RunError: No run, another stage's run, or one that has not come so far.
+        WeightsError: The weights are damaged or do not fit.
+    """
+    record = read_run(run_folder, stage="detect")
+    path = _weights_path(run_folder, checkpoint)
+    try:
+        config = DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
+        categories = tuple(
+            Category(id=entry["id"], name=entry["name"], label=label)
+            for label, entry in enumerate(record["categories"], start=1)
+        )
+    except (ConfigError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run_folder} was not written by this version of maskx: {error}", "run `maskx detect train` again"
+        ) from error
+    tensors = load_weights(path)
+    model = build_detector(num_classes=len(categories) + 1, **_without_first_weights(config))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
+    return LoadedDetector(freeze_detector(model), config, categories, sha256_of_weights(tensors))
+
+
+_AGAIN = "run `maskx detect train` again, with --overwrite"
+
+
+def _weights_path(run_folder: Path, checkpoint: str) -> Path:
+    path = run_folder / (LAST_FILE if checkpoint == "last" else BEST_FILE)
+    last = run_folder / LAST_FILE
+    if not path.is_file() and last.is_file():
+        logger.warning("%s has no %s; taking %s.", run_folder, BEST_FILE, LAST_FILE)
+        path = last
+    if not path.is_file():
+        raise RunError(
+            f"{run_folder} holds no weights yet ({path.name}).",
+            "run `maskx detect train`; it continues where it stopped",
+        )
+    return path
+
+
+def _without_first_weights(config: DetectConfig) -> dict[str, Any]:
+    """No download of weights that are replaced at once; but the norm is still the one that they brought about."""
+    norm = resolve_norm(config.norm, config.backbone_weights)
+    return {**detector_arguments(config), "norm": norm, "backbone_weights": NONE}

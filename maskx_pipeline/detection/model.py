@@ -1,0 +1,106 @@
+"""Faster R-CNN with a ResNet-FPN backbone, as in the paper (section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+from maskx_pipeline.config import DetectConfig
+from maskx_pipeline.detection.backbone import build_backbone
+from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ProposalHead
+from maskx_pipeline.detection.pooling import PyramidPool
+from maskx_pipeline.errors import ConfigError
+
+_FPN_LEVELS = 5
+_ASPECT_RATIOS = (0.5, 1.0, 2.0)
+_POOL_SIZE = 7
+_RPN_PRE_NMS_TEST = 1000
+
+
+def build_detector(
+    *,
+    backbone: str,
+    num_classes: int,
+    backbone_weights: str,
+    norm: str,
+    trainable_layers: int,
+    box_head_dim: int,
+    min_size: int,
+    max_size: int,
+    anchor_sizes: tuple[int, ...],
+    canonical_box_size: int,
+    rpn_pre_nms: int,
+    rpn_post_nms: int,
+    rois_per_image: int,
+    score_threshold: float,
+    nms_threshold: float,
+    detections_per_image: int,
+    cls_init_std: float,
+    box_init_std: float,
+    smooth_l1_beta: float,
+) -> FasterRCNN:
+    """Build torchvision's Faster R-CNN with the settings of the authors' Detectron.
+
+    Args:
+        num_classes: K + 1, the categories and the background.
+        **others: As in :class:`maskx_pipeline.config.DetectConfig`; sizes in pixels.
+
+    Returns:
+        Images (list of FloatTensor[3, H, W], RGB in 0..1) and targets to losses, or in evaluation to detections.
+
+    Raises:
+        ConfigError: Not one anchor size per FPN level.
+        WeightsError, MachineError: See :func:`build_backbone`.
+    """
+    if len(anchor_sizes) != _FPN_LEVELS:
+        raise ConfigError(
+            f"anchor-sizes has {len(anchor_sizes)} values, but the FPN has {_FPN_LEVELS} levels.",
+            f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
+        )
+    body = build_backbone(
+        backbone=backbone, backbone_weights=backbone_weights, norm=norm, trainable_layers=trainable_layers
+    )
+    box_head = BoxHead(body.out_channels * _POOL_SIZE**2, box_head_dim)
+    box_predictor = BoxPredictor(box_head_dim, num_classes, cls_std=cls_init_std, box_std=box_init_std)
+    detector = FasterRCNN(
+        body,
+        min_size=min_size,
+        max_size=max_size,
+        rpn_anchor_generator=AnchorGenerator(
+            sizes=tuple((size,) for size in anchor_sizes), aspect_ratios=(_ASPECT_RATIOS,) * _FPN_LEVELS
+        ),
+        rpn_head=ProposalHead(body.out_channels, len(_ASPECT_RATIOS)),
+        rpn_pre_nms_top_n_train=rpn_pre_nms,
+        rpn_pre_nms_top_n_test=min(rpn_pre_nms, _RPN_PRE_NMS_TEST),
+        rpn_post_nms_top_n_train=rpn_post_nms,
+        rpn_post_nms_top_n_test=rpn_post_nms,
+        box_head=box_head,
+        box_predictor=box_predictor,
+    )
+    detector.roi_heads = BoxHeads(
+        smooth_l1_beta=smooth_l1_beta,
+        box_roi_pool=PyramidPool(roi_size=_POOL_SIZE, canonical_box_size=canonical_box_size),
+        box_head=box_head,
+        box_predictor=box_predictor,
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=rois_per_image,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=score_threshold,
+        nms_thresh=nms_threshold,
+        detections_per_img=detections_per_image,
+    )
+    return detector
+
+
+def detector_arguments(config: DetectConfig) -> dict[str, Any]:
+    """The arguments of :func:`build_detector`, but for ``num_classes``."""
+    names = (
+        "backbone", "backbone_weights", "norm", "trainable_layers", "box_head_dim", "min_size", "max_size",
+        "anchor_sizes", "canonical_box_size", "rpn_pre_nms", "rpn_post_nms", "rois_per_image", "score_threshold",
+        "nms_threshold", "detections_per_image", "cls_init_std", "box_init_std", "smooth_l1_beta",
+    )  # fmt: skip
+    return {name: getattr(config, name) for name in names}

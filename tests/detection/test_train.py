@@ -1,0 +1,123 @@
+"""Stage 1: training, resuming, loading."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_detector import CATEGORIES, train
+from torchvision.ops import FrozenBatchNorm2d
+
+from maskx_pipeline.detection.backbone import build_backbone
+from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.engine.checkpoint import load_weights, save_weights, sha256_of_weights
+from maskx_pipeline.errors import RunError, WeightsError
+
+_PROGRAM = Path(__file__).with_name("tiny_detector.py")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a training that was never stopped."""
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path) -> None:
+    """Rule 4: SIGKILL between two saved states changes no bit of weights or metrics."""
+    killed = subprocess.run([sys.executable, str(_PROGRAM), str(tmp_path), "5"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    run = tmp_path / "run"
+    assert json.loads((run / "run.json").read_text())["step"] == 4
+    train(tmp_path)
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        assert (run / name).read_bytes() == (trained / name).read_bytes(), name
+
+
+def test_a_trained_detector_loads_with_its_categories_and_digest(trained: Path) -> None:
+    """The last weights are those of the file, frozen, in evaluation mode."""
+    loaded = load_detector(trained, checkpoint="last")
+    weights = load_weights(trained / "last.safetensors")
+    assert loaded.categories == CATEGORIES
+    assert loaded.sha256 == sha256_of_weights(weights)
+    assert loaded.config.box_head_dim == 16
+    assert torch.equal(
+        loaded.model.roi_heads.box_predictor.cls_score.weight, weights["roi_heads.box_predictor.cls_score.weight"]
+    )
+    assert not loaded.model.training
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert loaded.model([torch.rand(3, 64, 80)])[0]["boxes"].shape[1] == 4
+
+
+def test_training_changes_the_weights_and_records_the_run(trained: Path) -> None:
+    """Losses and metrics are logged, the run is finished."""
+    record = json.loads((trained / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["categories"] == [{"id": c.id, "name": c.name} for c in CATEGORIES]
+    assert set(record["results"]) == {"box_ap"}
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6, 6]
+    assert {"loss", "loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg", "lr"} < set(lines[1])
+
+
+def test_without_best_weights_the_last_are_taken_and_said(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other way round, and without any weights, it is an error that says what to run."""
+    for name in ("run.json", "last.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    with caplog.at_level(logging.WARNING, "maskx"):
+        load_detector(tmp_path, checkpoint="best")
+    assert "last.safetensors" in caplog.text
+    (tmp_path / "last.safetensors").unlink()
+    with pytest.raises(RunError, match="no weights yet") as caught:
+        load_detector(tmp_path)
+    assert "maskx detect train" in str(caught.value)
+    with pytest.raises(RunError, match="holds no run"):
+        load_detector(tmp_path / "nothing")
+
+
+def test_weights_that_do_not_fit_are_an_error(trained: Path, tmp_path: Path) -> None:
+    """A file of another model is named."""
+    (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
+    save_weights(tmp_path / "best.safetensors", {"a": torch.zeros(1)}, {})
+    with pytest.raises(WeightsError, match=r"best\.safetensors does not fit"):
+        load_detector(tmp_path)
+
+
+def test_a_detector_from_backbone_weights_loads_with_frozen_norm_and_without_them(tmp_path: Path) -> None:
+    """torchvision's trap: built without weights, auto would make the norm trainable and its buffers misread."""
+    body = build_backbone(backbone="resnet18", backbone_weights="none", norm="batch", trainable_layers=5).body
+    save_weights(tmp_path / "backbone.safetensors", body.state_dict(), {})
+    run = train(tmp_path, backbone_weights=str(tmp_path / "backbone.safetensors"), iterations=1, eval_every=0)
+    (tmp_path / "backbone.safetensors").unlink()
+    loaded = load_detector(run)
+    assert isinstance(loaded.model.backbone.body.bn1, FrozenBatchNorm2d)
+    assert torch.equal(loaded.model.backbone.body.conv1.weight, body.conv1.weight)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_resume(tmp_path: Path) -> None:
+    """Under torchrun with gloo: both take part, one writes, and a finished training is one model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    killed = subprocess.run([*command, str(_PROGRAM), str(tmp_path / "a"), "5"], check=False, capture_output=True)
+    assert killed.returncode != 0
+    for folder in ("a", "b"):
+        done = subprocess.run([*command, str(_PROGRAM), str(tmp_path / folder)], check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "a/run" / name).read_bytes() == (tmp_path / "b/run" / name).read_bytes(), name
+    assert json.loads((tmp_path / "a/run/run.json").read_text())["status"] == "finished"
+    alone = load_weights(train(tmp_path / "alone") / "last.safetensors")
+    together = load_detector(tmp_path / "a" / "run", checkpoint="last").model.state_dict()
+    name = "roi_heads.box_predictor.cls_score.weight"
+    assert not torch.equal(alone[name], together[name])
