@@ -1,0 +1,209 @@
+"""From the frozen detector to the RoI cache: `maskx export-embeddings`."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from maskx_pipeline.cache.job import ExportJob
+from maskx_pipeline.cache.join import join_shards, shard_path
+from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_seconds_per_image, train_rows
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.restructure import redo_path
+from maskx_pipeline.cache.schema import FORMAT, CacheIdentity
+from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.config import DetectConfig, ExportConfig
+from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
+from maskx_pipeline.detection.features import FrozenDetector
+from maskx_pipeline.detection.load import LoadedDetector
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.errors import CacheError, DataError, MachineError
+
+__all__ = ["ExportPlan", "export_embeddings", "export_identity", "plan_export", "write_cache"]
+
+logger = logging.getLogger("maskx")
+
+_FORWARD_SETTINGS = (
+    "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_post_nms", "score_threshold", "nms_threshold",
+    "detections_per_image",
+)  # fmt: skip
+"""What decides the detector's output beside its weights."""
+
+_AGAIN = "give --overwrite to write it again, or another --out"
+
+
+def plan_export(config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData) -> ExportPlan:
+    """What :func:`export_embeddings` would write; takes the time of a few images. Nothing is written."""
+    frozen = _freeze(config, loaded)
+    seconds = measure_seconds_per_image(config, frozen, train)
+    return count_export(
+        config,
+        train,
+        val,
+        detections_per_image=loaded.config.detections_per_image,
+        channels=frozen.channels,
+        seconds_per_image=seconds,
+    )
+
+
+def export_embeddings(
+    config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData, overwrite: bool = False
+) -> Path:
+    """Write class weights and RoI features of the frozen detector to the RoI cache ``config.out``.
+
+    Interrupted, even killed, it continues where it was; finished, it returns at once. Under torchrun each process
+    writes a shard, and the file of that name joins them.
+
+    Args:
+        config: The settings.
+        loaded: The detector.
+        train: The training data.
+        val: The validation data, read with the categories of train.
+        overwrite: Replace what is there.
+
+    Returns:
+        The path of the cache.
+
+    Raises:
+        CacheError: There is a cache of other settings, detector or data, or a file that is none.
+        DataError: No training object has a mask, or an image cannot be read.
+        MachineError: Too little free disk, or no such device.
+    """
+    distributed.start()
+    return write_cache(
+        config,
+        frozen=_freeze(config, loaded),
+        weights=class_weights(loaded.model),
+        identity=export_identity(config, loaded.config, loaded.sha256, train, val),
+        detections_per_image=loaded.config.detections_per_image,
+        train=train,
+        val=val,
+        overwrite=overwrite,
+    )
+
+
+def export_identity(
+    config: ExportConfig, detector: DetectConfig, detector_sha256: str, train: CocoData, val: CocoData
+) -> CacheIdentity:
+    """What a cache will be made from: a finished one of the same identity needs not be written again."""
+    settings = {name: value for name, value in config.identity().items() if name != "checkpoint"}
+    forward = detector.identity()
+    settings |= {f"detect.{name}": forward[name] for name in _FORWARD_SETTINGS}
+    return CacheIdentity(detector_sha256, settings, train.digest, val.digest)
+
+
+def write_cache(
+    config: ExportConfig,
+    *,
+    frozen: FrozenDetector,
+    weights: ClassWeights,
+    identity: CacheIdentity,
+    detections_per_image: int,
+    train: CocoData,
+    val: CocoData,
+    overwrite: bool = False,
+) -> Path:
+    """Write the cache ``config.out`` from a frozen detector; see :func:`export_embeddings`."""
+    rank, world_size = distributed.rank(), distributed.world_size()
+    shards = [shard_path(config.out, r, world_size) for r in range(world_size)] if world_size > 1 else [config.out]
+    plan = count_export(config, train, val, detections_per_image=detections_per_image, channels=frozen.channels)
+    if plan.train_rois == 0:
+        raise DataError(
+            f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
+            "run `maskx doctor` to see which categories have masks",
+        )
+    if distributed.on_main(lambda: _prepare(config.out, shards, identity, plan.bytes, overwrite)):
+        logger.info("%s is finished and unchanged.", config.out)
+        return config.out
+    mine = shards[rank]
+    if not mine.exists():
+        job = ExportJob(config, frozen, train, val, detections_per_image, rank, world_size)
+        try:
+            with _writer(mine, config, identity, weights, frozen.channels, job) as writer:
+                job.run(writer)
+        except OSError as error:
+            if error.errno == errno.ENOSPC or "No space left" in str(error):
+                raise MachineError(
+                    f"the disk of {mine} is full.", "free some space and run `maskx export-embeddings` again"
+                ) from error
+            raise
+    if world_size > 1:
+        distributed.barrier()
+        distributed.on_main(lambda: join_shards(shards, config.out))
+    return config.out
+
+
+def _freeze(config: ExportConfig, loaded: LoadedDetector) -> FrozenDetector:
+    device = resolve_device(config.device)
+    return FrozenDetector(loaded.model, device=device, amp_dtype=amp_dtype(config.amp, device))
+
+
+def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed: int, overwrite: bool) -> bool:
+    """Look at what is there before anything is written; whether the cache is already finished."""
+    if overwrite:
+        _check_replaceable(out)
+    else:
+        for path in dict.fromkeys([out, *shards]):
+            if path.exists():
+                with RoICache(path) as cache:
+                    if different := cache.identity.differences(identity):
+                        raise CacheError(f"{path} was made from something else: {', '.join(different)}.", _AGAIN)
+                if path == out:
+                    return True
+    leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
+    occupied = sum(path.stat().st_blocks * 512 for path in leftovers if path.exists())
+    check_disk(out.parent, needed - occupied)
+    if overwrite:
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return False
+
+
+def _check_replaceable(out: Path) -> None:
+    """Never delete what is not ours."""
+    if not out.exists():
+        return
+    ours = False
+    if out.is_file() and h5py.is_hdf5(out):
+        try:
+            with h5py.File(out, "r") as file:
+                ours = file.attrs.get("format") == FORMAT
+        except OSError:
+            ours = True  # a damaged cache
+    if not ours:
+        raise CacheError(f"{out} exists and is no RoI cache.", "give another --out; --overwrite replaces caches only")
+
+
+def _files_of(out: Path) -> list[Path]:
+    """All that this and earlier exports of a name may have left."""
+    partial = partial_path(out)
+    shards = sorted(out.parent.glob(f"{glob.escape(out.stem)}.shard-*-of-*{glob.escape(out.suffix)}*"))
+    return [out, partial, redo_path(partial), *shards]
+
+
+def _writer(
+    path: Path, config: ExportConfig, identity: CacheIdentity, weights: ClassWeights, channels: int, job: ExportJob
+) -> RoICacheWriter:
+    if partial_path(path).exists():
+        writer = RoICacheWriter.resume(path, identity=identity)
+        if not writer.is_complete:
+            logger.info("%s: resuming after %d of %d images.", path, writer.images_done, job.images)
+        return writer
+    return RoICacheWriter.create(
+        path,
+        identity=identity,
+        categories=job.train.categories,
+        class_weights=weights,
+        channels=channels,
+        roi_size=config.roi_size,
+        mask_size=config.mask_size,
+        train_rows=train_rows(config, job.train, job.train_images),
+    )

@@ -1,0 +1,191 @@
+"""The share of one process in an export: from images to rows of the RoI cache."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskx_pipeline.cache.plan import ground_truth_rows, train_images
+from maskx_pipeline.cache.rois import choose_rois, flip_annotation
+from maskx_pipeline.cache.writer import RoICacheWriter
+from maskx_pipeline.config import ExportConfig
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.masks import rasterize_roi_target
+from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
+from maskx_pipeline.detection.features import FrozenDetector, FrozenImage
+from maskx_pipeline.engine.interrupt import DeferredInterrupt
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.errors import WeightsError
+
+logger = logging.getLogger("maskx")
+
+
+class ExportJob:
+    """The share of one process in an export: a run of the images of train, then one of val.
+
+    Args:
+        config: The settings.
+        frozen: The detector.
+        train: The training data.
+        val: The validation data.
+        detections_per_image: The most detections of an image.
+        rank: The number of this process, from 0.
+        world_size: The number of processes.
+    """
+
+    def __init__(
+        self,
+        config: ExportConfig,
+        frozen: FrozenDetector,
+        train: CocoData,
+        val: CocoData,
+        detections_per_image: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self.config, self.frozen = config, frozen
+        self.train, self.val = train, val
+        self.train_images = _share(train_images(train), rank, world_size)
+        self.val_images = _share(val.images, rank, world_size)
+        self.detection_rows = len(self.val_images) * detections_per_image
+
+    @property
+    def images(self) -> int:
+        """The images to look at."""
+        return len(self.train_images) + len(self.val_images)
+
+    def run(self, writer: RoICacheWriter) -> None:
+        """Write what is not written yet, and finish the file."""
+        if writer.is_complete:
+            writer.finish()
+            return
+        first_val = len(self.train_images)
+        with progress(self.images, "export", "images", initial=writer.images_done) as bar, DeferredInterrupt() as stop:
+            for done, (record, image) in enumerate(self._images(writer.images_done), start=writer.images_done + 1):
+                if done > first_val:
+                    self._begin_val(writer)
+                    self._write_val(writer, record, image)
+                else:
+                    self._write_train(writer, record, image)
+                if stop.asked or done % self.config.flush_every == 0 or done in (first_val, self.images):
+                    writer.commit(done)
+                bar.update()
+                if stop.asked and done < self.images:
+                    logger.info("Interrupted after %d of %d images; they are saved.", done, self.images)
+                    raise KeyboardInterrupt
+        if self.images == writer.images_done:
+            self._begin_val(writer)
+        writer.finish()
+
+    def _begin_val(self, writer: RoICacheWriter) -> None:
+        if not writer.has_val:
+            rows = ground_truth_rows(self.val, self.val_images)
+            writer.begin_val(detection_rows=self.detection_rows, ground_truth_rows=rows)
+
+    def _write_train(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
+        annotations = self.train.annotations_of(record.id)
+        self._write_train_rois(writer, record, self.frozen.extract(image), annotations, flipped=False)
+        if self.config.flip:
+            mirrored = [flip_annotation(annotation, record.width) for annotation in annotations]
+            self._write_train_rois(writer, record, self.frozen.extract(image.flip(-1)), mirrored, flipped=True)
+
+    def _write_train_rois(
+        self,
+        writer: RoICacheWriter,
+        record: ImageRecord,
+        seen: FrozenImage,
+        annotations: Sequence[Annotation],
+        *,
+        flipped: bool,
+    ) -> None:
+        chosen = choose_rois(
+            annotations,
+            seen.proposals_xyxy.float().cpu().numpy(),
+            rois_per_object=self.config.rois_per_object,
+            proposal_iou=self.config.proposal_iou,
+            seed=self.config.seed,
+            flipped=flipped,
+        )
+        boxes = np.concatenate([rois.boxes_xyxy for rois in chosen])
+        counts = [len(rois.boxes_xyxy) for rois in chosen]
+        writer.append_train(
+            features=self._pool(seen, record, boxes),
+            boxes=boxes,
+            image_ids=np.full(len(boxes), record.id, dtype=np.int64),
+            annotation_ids=np.repeat([rois.annotation.id for rois in chosen], counts),
+            labels=np.repeat([rois.annotation.label for rois in chosen], counts),
+            ious=np.concatenate([rois.ious for rois in chosen]),
+            flipped=np.full(len(boxes), flipped, dtype=np.uint8),
+            targets=np.stack(
+                [self._target(rois.annotation, box, record) for rois in chosen for box in rois.boxes_xyxy]
+            ),
+        )
+
+    def _write_val(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
+        seen = self.frozen.extract(image)
+        boxes = seen.detections.boxes_xyxy.float().cpu().numpy()
+        writer.append_detections(
+            features=self._pool(seen, record, boxes),
+            boxes=boxes,
+            scores=seen.detections.scores.float().cpu().numpy(),
+            labels=seen.detections.labels.cpu().numpy(),
+            image_ids=np.full(len(boxes), record.id, dtype=np.int64),
+        )
+        objects = [annotation for annotation in self.val.annotations_of(record.id) if not annotation.iscrowd]
+        if not objects:
+            return
+        boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32)
+        writer.append_ground_truth(
+            features=self._pool(seen, record, boxes),
+            boxes=boxes,
+            labels=np.array([annotation.label for annotation in objects]),
+            image_ids=np.full(len(objects), record.id, dtype=np.int64),
+            annotation_ids=np.array([annotation.id for annotation in objects]),
+            targets=np.stack([self._target(a, box, record) for a, box in zip(objects, boxes, strict=True)]),
+            has_mask=np.array([annotation.has_mask for annotation in objects], dtype=np.uint8),
+        )
+
+    def _target(self, annotation: Annotation, box: NDArray[np.float32], record: ImageRecord) -> NDArray[np.uint8]:
+        size = self.config.mask_size
+        if not annotation.has_mask:
+            return np.zeros((size, size), dtype=np.uint8)
+        return rasterize_roi_target(annotation.segmentation, box, size=size, height=record.height, width=record.width)
+
+    def _pool(self, seen: FrozenImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
+        pooled = seen.pool(torch.from_numpy(boxes), self.config.roi_size).to(torch.float16).cpu()
+        if not torch.isfinite(pooled).all():
+            raise WeightsError(
+                f"the detector's features of image {record.id} are not finite in float16.",
+                "its training has diverged: train it again with a lower --lr or with --clip-grad-norm",
+            )
+        rows: NDArray[np.float16] = pooled.numpy()
+        return rows
+
+    def _images(self, start: int) -> Iterator[tuple[ImageRecord, Tensor]]:
+        """The images from ``start`` on, float32 [3, H, W] in 0..1, read ahead by threads (Pillow leaves them free)."""
+        work = [(self.train, record) for record in self.train_images] + [
+            (self.val, record) for record in self.val_images
+        ]
+        pending: deque[tuple[ImageRecord, Future[Tensor]]] = deque()
+        with ThreadPoolExecutor(max_workers=max(self.config.workers, 1)) as pool:
+            for data, record in work[start:]:
+                path = data.image_path(record.id)
+                pending.append((record, pool.submit(read_image, path, width=record.width, height=record.height)))
+                if len(pending) > 2 * self.config.workers:
+                    first, pixels = pending.popleft()
+                    yield first, pixels.result().float() / 255
+            for first, pixels in pending:
+                yield first, pixels.result().float() / 255
+
+
+def _share(images: Sequence[ImageRecord], rank: int, world_size: int) -> Sequence[ImageRecord]:
+    """A run of the images, so that the shards one after the other are the rows of a single file."""
+    first, last = (len(images) * number // world_size for number in (rank, rank + 1))
+    return images[first:last]

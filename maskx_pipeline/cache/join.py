@@ -1,0 +1,83 @@
+"""Joining the shards that several processes wrote into one RoI cache, without copying their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from maskx_pipeline.cache.layout import write_header
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.schema import GROUP_PATHS, Dimensions, pack_targets
+from maskx_pipeline.engine.files import atomic_path
+from maskx_pipeline.errors import CacheError
+
+
+def shard_path(path: Path, rank: int, world_size: int) -> Path:
+    """The file of one of ``world_size`` processes that write ``path`` together; ranks count from 0."""
+    return path.with_name(f"{path.stem}.shard-{rank}-of-{world_size}{path.suffix}")
+
+
+def join_shards(shards: Sequence[Path], path: Path) -> Path:
+    """Write a cache that shows the rows of all shards, one after the other.
+
+    Features stay in the shards and are seen through HDF5's virtual datasets; everything else is copied. Shards are
+    named relative to ``path``, so the files can be moved together.
+
+    Args:
+        shards: Finished caches of equal identity, in the folder of ``path`` or below.
+        path: The file to write.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        CacheError: A shard is missing, unfinished, or was made from something else than the first one.
+    """
+    caches = [RoICache(shard) for shard in shards]
+    try:
+        first = caches[0]
+        for cache in caches[1:]:
+            if different := first.identity.differences(cache.identity):
+                raise CacheError(
+                    f"{cache.path} was made from something else than {first.path}: {', '.join(different)}.",
+                    "run `maskx export-embeddings --overwrite`",
+                )
+        with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+            _write(file, caches, path)
+    finally:
+        for cache in caches:
+            cache.close()
+    return path
+
+
+def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
+    first = caches[0]
+    dimensions = Dimensions(first.channels, first.roi_size, first.mask_size)
+    write_header(file, first.identity, first.categories, first.class_weights, first.mask_size, complete=True)
+    for group, group_path in GROUP_PATHS.items():
+        target = file.create_group(group_path)
+        counts = [len(getattr(cache, group)) for cache in caches]
+        for name, (dtype, _) in dimensions.columns(group).items():
+            if name == "features":
+                continue
+            if name == "targets":
+                parts = [
+                    pack_targets(cache.read_targets(range(n), group)) for cache, n in zip(caches, counts, strict=True)
+                ]
+            else:
+                parts = [getattr(getattr(cache, group), name) for cache in caches]
+            target.create_dataset(name, data=np.concatenate(parts).astype(dtype))
+        shape = (dimensions.channels, dimensions.roi_size, dimensions.roi_size)
+        layout = h5py.VirtualLayout((sum(counts), *shape), dtype="<f2")
+        start = 0
+        for cache, count in zip(caches, counts, strict=True):
+            if count:
+                name = cache.path.relative_to(path.parent).as_posix()
+                layout[start : start + count] = h5py.VirtualSource(
+                    name, f"{group_path}/features", (count, *shape), "<f2"
+                )
+            start += count
+        target.create_virtual_dataset("features", layout)

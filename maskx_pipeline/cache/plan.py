@@ -1,0 +1,164 @@
+"""What an export will store, and whether there is room for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskx_pipeline.cache.layout import index_bytes
+from maskx_pipeline.cache.schema import Dimensions
+from maskx_pipeline.config import ExportConfig
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.records import CocoData, ImageRecord
+from maskx_pipeline.detection.features import FrozenDetector
+from maskx_pipeline.errors import DataError, MachineError
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What an export will store at most.
+
+    Args:
+        train_images: Training images with a masked object; the others are not looked at.
+        val_images: All images of val.
+        train_rois: The most RoIs of train.
+        detection_rois: The most detections of val.
+        ground_truth_rois: The objects of val.
+        bytes: The most bytes on disk.
+        seconds: Expected time, None where it was not measured.
+    """
+
+    train_images: int
+    val_images: int
+    train_rois: int
+    detection_rois: int
+    ground_truth_rois: int
+    bytes: int
+    seconds: float | None = None
+
+    @property
+    def images(self) -> int:
+        """All images to look at."""
+        return self.train_images + self.val_images
+
+    @property
+    def rois(self) -> int:
+        """The most RoIs of all groups."""
+        return self.train_rois + self.detection_rois + self.ground_truth_rois
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers as a JSON object."""
+        return {"images": self.images, "rois": self.rois, **dataclasses.asdict(self)}
+
+    def to_text(self) -> str:
+        """The numbers for a reader, one per line."""
+        lines = [
+            f"images   {self.images} ({self.train_images} of train, {self.val_images} of val)",
+            f"RoIs     at most {self.rois} ({self.train_rois} of train, {self.detection_rois} detections and "
+            f"{self.ground_truth_rois} objects of val)",
+            f"disk     at most {format_bytes(self.bytes)}",
+        ]
+        if self.seconds is not None:
+            lines.append(f"time     about {max(self.seconds / 60, 0.1):.1f} min, measured on a few images")
+        return "\n".join(lines)
+
+
+def count_export(
+    config: ExportConfig,
+    train: CocoData,
+    val: CocoData,
+    *,
+    detections_per_image: int,
+    channels: int,
+    seconds_per_image: float | None = None,
+) -> ExportPlan:
+    """Count what an export will store at most.
+
+    Args:
+        config: The settings of the export.
+        train: The training data.
+        val: The validation data.
+        detections_per_image: The most detections of an image.
+        channels: C of the features.
+        seconds_per_image: As :func:`measure_seconds_per_image` says, to expect a time.
+    """
+    train_items, val_items = train_images(train), val.images
+    train_rois, ground_truth = train_rows(config, train, train_items), ground_truth_rows(val, val_items)
+    detections = len(val_items) * detections_per_image
+    dimensions = Dimensions(channels, config.roi_size, config.mask_size)
+    size = (
+        train_rois * dimensions.row_bytes("train")
+        + detections * dimensions.row_bytes("detections")
+        + ground_truth * dimensions.row_bytes("ground_truth")
+        + index_bytes(train_rois + detections + ground_truth)
+    )
+    seconds = None
+    if seconds_per_image is not None:
+        seconds = seconds_per_image * (len(train_items) * (2 if config.flip else 1) + len(val_items))
+    return ExportPlan(len(train_items), len(val_items), train_rois, detections, ground_truth, size, seconds)
+
+
+def measure_seconds_per_image(
+    config: ExportConfig, frozen: FrozenDetector, data: CocoData, *, sample: int = 3
+) -> float:
+    """Time the detector and the pooling on a few images of ``data``; the first one only warms up."""
+    images = [data.images[int(i)] for i in np.linspace(0, len(data.images) - 1, min(sample + 1, len(data.images)))]
+    if not images:
+        raise DataError(f"{data.path} has no image to measure the export on.")
+    started = time.perf_counter()
+    for number, record in enumerate(images):
+        if number == 1:
+            started = time.perf_counter()
+        pixels = read_image(data.image_path(record.id), width=record.width, height=record.height)
+        image = frozen.extract(pixels.float() / 255)
+        image.pool(image.detections.boxes_xyxy, config.roi_size).to(torch.float16).cpu()
+    return (time.perf_counter() - started) / max(len(images) - 1, 1)
+
+
+def train_images(train: CocoData) -> tuple[ImageRecord, ...]:
+    """The images that have an object with a mask."""
+    return tuple(
+        image for image in train.images if any(a.has_mask and not a.iscrowd for a in train.annotations_of(image.id))
+    )
+
+
+def train_rows(config: ExportConfig, train: CocoData, images: Sequence[ImageRecord]) -> int:
+    """The most rows that the masked objects of these images can get."""
+    objects = sum(a.has_mask and not a.iscrowd for image in images for a in train.annotations_of(image.id))
+    return objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
+
+
+def ground_truth_rows(val: CocoData, images: Sequence[ImageRecord]) -> int:
+    """The objects in these images."""
+    return sum(not a.iscrowd for image in images for a in val.annotations_of(image.id))
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Check that a folder, which need not exist yet, has room for ``needed`` bytes.
+
+    Raises:
+        MachineError: It has not.
+    """
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise MachineError(
+            f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",
+            "free some space, give --out on another disk, or lower --rois-per-object",
+        )
+
+
+def format_bytes(count: int) -> str:
+    """``12.3 GB``, with decimal prefixes as disks are sold."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"

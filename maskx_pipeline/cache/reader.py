@@ -1,0 +1,223 @@
+"""Reading a RoI cache: the only thing that stage 2 and the evaluation know of stage 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from maskx_pipeline.cache.feature_rows import FeatureRows
+from maskx_pipeline.cache.schema import GROUP_PATHS, CacheIdentity, Dimensions, GroupName, unpack_targets
+from maskx_pipeline.cache.validation import check_rows, open_cache_file, read_identity, read_sizes
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.class_weights import ClassWeights
+from maskx_pipeline.errors import CacheError
+
+Indices = NDArray[np.integer[Any]] | Sequence[int]
+
+
+class _Rows:
+    boxes: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class TrainRows(_Rows):
+    """RoIs of training objects that have a mask; arrays of N rows, see docs/reference/cache-format.md."""
+
+    boxes: NDArray[np.float32]
+    image_ids: NDArray[np.int64]
+    annotation_ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    ious: NDArray[np.float32]
+    flipped: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DetectionRows(_Rows):
+    """Detections of the frozen detector in the images of val."""
+
+    boxes: NDArray[np.float32]
+    image_ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GroundTruthRows(_Rows):
+    """The objects of val."""
+
+    boxes: NDArray[np.float32]
+    image_ids: NDArray[np.int64]
+    annotation_ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    has_mask: NDArray[np.uint8]
+
+
+class RoICache:
+    """An open RoI cache. Everything but the features is in memory after opening.
+
+    May be used by several threads, by forked processes (a DataLoader's workers), and, being pickled as its path, by
+    spawned ones.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        categories: By ascending label.
+        class_weights: The detector's last layer, a row per category.
+        identity: What the cache was made from.
+        channels, roi_size, mask_size: C, S and M.
+        train, detections, ground_truth: The columns of the three groups.
+
+    Raises:
+        CacheError: The file is missing, unfinished, truncated, of another format or version, or inconsistent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._files: list[Any] = []
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        file = self._open(self.path)
+        self.identity: CacheIdentity = read_identity(file, self.path)
+        dimensions: Dimensions = read_sizes(file, self.path)
+        self._dimensions = dimensions
+        self.channels, self.roi_size = dimensions.channels, dimensions.roi_size
+        self.mask_size = dimensions.mask_size
+        group = file["categories"]
+        self.categories = tuple(
+            Category(id=int(category_id), name=name, label=label)
+            for label, (category_id, name) in enumerate(zip(group["id"][:], group["name"].asstr()[:], strict=True), 1)
+        )
+        weights = {
+            name: torch.from_numpy(group[name][...].astype("f4")) for name in ("w_cls", "b_cls", "w_box", "b_box")
+        }
+        self.class_weights = ClassWeights(**weights)
+        self._features: dict[GroupName, FeatureRows] = {}
+        self._targets: dict[GroupName, NDArray[np.uint8]] = {}
+        columns: dict[GroupName, dict[str, NDArray[Any]]] = {}
+        for name, group_path in GROUP_PATHS.items():
+            datasets = file[group_path]
+            columns[name] = {
+                column: datasets[column][...] for column in dimensions.columns(name) if column != "features"
+            }
+            check_rows(columns[name], path=self.path, group=group_path, num_classes=len(self.categories))
+            if "targets" in columns[name]:
+                self._targets[name] = columns[name].pop("targets")
+            self._features[name] = FeatureRows(datasets["features"], open_source=self._open_joined, path=self.path)
+        self.train = TrainRows(**columns["train"])
+        self.detections = DetectionRows(**columns["detections"])
+        self.ground_truth = GroundTruthRows(**columns["ground_truth"])
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the width of ``w_cls``."""
+        return int(self.class_weights.w_cls.shape[1])
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of categories."""
+        return len(self.categories)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the identity and of all values but the features, which follow from these."""
+        found = hashlib.sha256(json.dumps(self.identity.to_attributes(), sort_keys=True).encode())
+        found.update(json.dumps([dataclasses.astuple(category) for category in self.categories]).encode())
+        weights = self.class_weights
+        arrays: list[NDArray[Any]] = [w.numpy() for w in (weights.w_cls, weights.b_cls, weights.w_box, weights.b_box)]
+        for rows in (self.train, self.detections, self.ground_truth):
+            arrays += [getattr(rows, field.name) for field in dataclasses.fields(rows)]
+        for array in (*arrays, *self._targets.values()):
+            found.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+    def read_features(self, group: GroupName, indices: Indices) -> NDArray[np.float16]:
+        """Read the RoI features of some rows, in the order asked for: float16 [n, C, S, S]."""
+        return self._features[group].read(indices)
+
+    def read_targets(self, indices: Indices, group: GroupName = "train") -> NDArray[np.uint8]:
+        """Unpack the mask targets of some rows of ``train`` or ``ground_truth``: uint8 [n, M, M], 0 or 1."""
+        packed = self._targets[group][np.asarray(indices, dtype=np.int64).reshape(-1)]
+        return unpack_targets(packed, self.mask_size)
+
+    def feature_bytes(self, group: GroupName) -> int:
+        """Bytes of all features of a group, on disk and in memory."""
+        return 2 * int(np.prod(self._features[group].shape, dtype=np.int64))
+
+    def check_matches(
+        self, *, detector_sha256: str | None = None, train_digest: str | None = None, val_digest: str | None = None
+    ) -> None:
+        """Check that the cache was made from this detector and these annotation files; None checks nothing.
+
+        Raises:
+            CacheError: It was not; says of what.
+        """
+        for what, found, wanted in (
+            ("another detector", self.identity.detector_sha256, detector_sha256),
+            ("other training annotations", self.identity.train_digest, train_digest),
+            ("other validation annotations", self.identity.val_digest, val_digest),
+        ):
+            if wanted is not None and found != wanted:
+                raise CacheError(
+                    f"{self.path} was made from {what}: sha256 {found:.12}, not {wanted:.12}.",
+                    "run `maskx export-embeddings --overwrite`, or give the cache that belongs to it with --cache",
+                )
+
+    def close(self) -> None:
+        """Close the file and those joined in it."""
+        for file in self._files:
+            file.close()
+        self._files.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[RoICache], tuple[Path]]:
+        return RoICache, (self.path,)
+
+    def _open(self, path: Path) -> Any:
+        file = open_cache_file(path)
+        self._files.append(file)
+        return file
+
+    def _open_joined(self, path: Path) -> Any:
+        """Open a shard: HDF5 itself would show zeros in place of one that is missing."""
+        for file in self._files:
+            if Path(file.filename) == path:
+                return file
+        if not path.is_file():
+            raise CacheError(
+                f"{self.path} is joined from several files, and {path} is missing.",
+                "put it back beside it, or run `maskx export-embeddings --overwrite`",
+            )
+        file = self._open(path)
+        if different := read_identity(file, path).differences(self.identity):
+            raise CacheError(
+                f"{path} does not belong to {self.path}: {', '.join(different)}.",
+                "run `maskx export-embeddings --overwrite`",
+            )
+        return file

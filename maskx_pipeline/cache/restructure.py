@@ -1,0 +1,135 @@
+"""Changing the structure of an HDF5 file so that a kill at any moment leaves the old structure or the new one.
+
+HDF5 has no journal: killed while it writes its chunk index, it leaves a file whose index may be wrong. So the few
+changes of structure that an export needs are collected in memory, written to a redo file beside the file, and only
+then copied into it; whoever opens the file next copies again what a kill has interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from maskx_pipeline.engine.files import atomic_path
+
+_PAGE = 4096
+
+
+def restructure(path: Path, change: Callable[[h5py.File], None], *, metadata_bytes: int = 2048) -> None:
+    """Apply ``change`` to an HDF5 file that nobody has open, wholly or not at all.
+
+    The change may create, resize and delete datasets and write small values; what it writes passes through memory.
+
+    Args:
+        path: The file.
+        change: Gets the file, open for reading and writing.
+        metadata_bytes: HDF5 takes room for metadata in blocks of this size.
+    """
+    with path.open("rb") as base:
+        overlay = _Overlay(base)
+        with h5py.File(overlay, "r+", libver="earliest", meta_block_size=metadata_bytes) as file:
+            change(file)
+    with atomic_path(redo_path(path)) as temporary:
+        temporary.write_bytes(overlay.to_bytes())
+    recover(path)
+
+
+def recover(path: Path) -> None:
+    """Finish a change that was interrupted; without one, do nothing."""
+    redo = redo_path(path)
+    if not redo.is_file():
+        return
+    content = redo.read_bytes()
+    start = content.index(b"\n") + 1
+    header = json.loads(content[:start])
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        for number, page in enumerate(header["pages"]):
+            first = start + number * _PAGE
+            os.pwrite(descriptor, content[first : first + _PAGE], page * _PAGE)
+        os.ftruncate(descriptor, header["size"])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    redo.unlink(missing_ok=True)
+
+
+def redo_path(path: Path) -> Path:
+    """Where the pending change of a file lies."""
+    return path.with_name(f"{path.name}.redo")
+
+
+class _Overlay(io.RawIOBase):
+    """A file that keeps what is written to it in memory, page by page, and reads the rest from another file."""
+
+    def __init__(self, base: io.BufferedReader) -> None:
+        self._base = base
+        self._base_size = self._size = base.seek(0, os.SEEK_END)
+        self._position = 0
+        self._pages: dict[int, bytearray] = {}
+
+    def to_bytes(self) -> bytes:
+        """A JSON line (the size of the file, the numbers of the changed pages), then these pages."""
+        pages = sorted(number for number in self._pages if number * _PAGE < self._size)
+        header = json.dumps({"size": self._size, "pages": pages}).encode() + b"\n"
+        return header + b"".join(bytes(self._pages[number]) for number in pages)
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._position if size is None else size
+        return self._size
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        length = max(0, min(len(view), self._size - self._position))
+        for number, first, last, done in self._parts(length):
+            page = self._pages.get(number)
+            view[done : done + last - first] = page[first:last] if page is not None else self._read(number, first, last)
+        self._position += length
+        return length
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        for number, first, last, done in self._parts(len(view)):
+            if number not in self._pages:
+                self._pages[number] = bytearray(self._read(number, 0, _PAGE))
+            self._pages[number][first:last] = view[done : done + last - first]
+        self._position += len(view)
+        self._size = max(self._size, self._position)
+        return len(view)
+
+    def _parts(self, length: int) -> list[tuple[int, int, int, int]]:
+        """Cut ``length`` bytes from the position on: page number, first and last byte in it, bytes before."""
+        parts, done = [], 0
+        while done < length:
+            number, first = divmod(self._position + done, _PAGE)
+            last = min(_PAGE, first + length - done)
+            parts.append((number, first, last, done))
+            done += last - first
+        return parts
+
+    def _read(self, number: int, first: int, last: int) -> bytes:
+        self._base.seek(min(number * _PAGE + first, self._base_size))
+        return self._base.read(last - first).ljust(last - first, b"\0")

@@ -1,0 +1,108 @@
+"""Which RoIs of a training image are stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.masks import flip_segmentation
+from maskx_pipeline.data.records import Annotation
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ObjectRoIs:
+    """The RoIs of one object: its own box first, then proposals.
+
+    Args:
+        annotation: The object.
+        boxes_xyxy: float32 [n, 4], in pixels.
+        ious: float32 [n], IoU with the object's box; 1 for the first.
+    """
+
+    annotation: Annotation
+    boxes_xyxy: Boxes
+    ious: NDArray[np.float32]
+
+
+def choose_rois(
+    annotations: Sequence[Annotation],
+    proposals_xyxy: Boxes,
+    *,
+    rois_per_object: int,
+    proposal_iou: float,
+    seed: int,
+    flipped: bool,
+) -> list[ObjectRoIs]:
+    """Choose the RoIs of every object that has a mask.
+
+    All boxes take part in the matching, whether their masks are absent, seen or unseen: a proposal belongs to the
+    object it overlaps most (the first of equals). Which proposals an object gets depends on boxes and on its own id
+    alone, so no mask can change what is stored of another object. Crowd regions take no part.
+
+    Args:
+        annotations: All annotations of the image.
+        proposals_xyxy: float32 [P, 4], in pixels.
+        rois_per_object: The most proposals of an object.
+        proposal_iou: The smallest IoU of a proposal with its object.
+        seed: Seed of the choice among more than enough proposals.
+        flipped: Whether the image is mirrored; makes the choice another one.
+
+    Returns:
+        One entry per object with a mask, in the order of the annotations.
+    """
+    objects = [annotation for annotation in annotations if not annotation.iscrowd]
+    if not objects:
+        return []
+    boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32)
+    overlaps = box_iou(np.asarray(proposals_xyxy, dtype=np.float32).reshape(-1, 4), boxes)
+    owners = overlaps.argmax(axis=1)
+    best = overlaps.max(axis=1)
+    usable = (best >= proposal_iou) & (best > 0)
+    chosen = []
+    for number, annotation in enumerate(objects):
+        if not annotation.has_mask:
+            continue
+        mine = np.flatnonzero(usable & (owners == number))
+        if len(mine) > rois_per_object:
+            generator = np.random.default_rng([seed, annotation.id % 2**64, int(flipped)])
+            mine = np.sort(generator.choice(mine, rois_per_object, replace=False))
+        chosen.append(
+            ObjectRoIs(
+                annotation=annotation,
+                boxes_xyxy=np.concatenate([boxes[number : number + 1], proposals_xyxy[mine]]).astype(np.float32),
+                ious=np.concatenate([np.ones(1), best[mine]]).astype(np.float32),
+            )
+        )
+    return chosen
+
+
+def box_iou(first_xyxy: NDArray[Any], second_xyxy: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of each box with each: float64 [P, G]; 0 where neither has an area."""
+    first, second = first_xyxy.astype(np.float64)[:, None], second_xyxy.astype(np.float64)[None]
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    intersection = np.clip(sides, 0, None).prod(axis=-1)
+    union = _area(first) + _area(second) - intersection
+    ious: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return ious
+
+
+def flip_annotation(annotation: Annotation, width: int) -> Annotation:
+    """Mirror an object in an image ``width`` pixels wide."""
+    x1, y1, x2, y2 = annotation.box_xyxy
+    return dataclasses.replace(
+        annotation,
+        box_xyxy=(width - x2, y1, width - x1, y2),
+        segmentation=flip_segmentation(annotation.segmentation, width),
+    )
+
+
+def _area(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    area: NDArray[np.float64] = np.clip(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0, None).prod(axis=-1)
+    return area

@@ -1,0 +1,154 @@
+"""The format of the RoI cache: names, types and shapes; docs/reference/cache-format.md says the same in words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = "maskx-roi-cache"
+SCHEMA_VERSION = 1
+
+GroupName = Literal["train", "detections", "ground_truth"]
+GROUP_PATHS: Mapping[GroupName, str] = {
+    "train": "train",
+    "detections": "val/detections",
+    "ground_truth": "val/ground_truth",
+}
+PROGRESS = "progress"
+"""int64 [4], only while the file is being written: images done, then rows of the groups above."""
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """The sizes of one cache.
+
+    Args:
+        channels: C of the RoI features.
+        roi_size: S, the side of the RoI features.
+        mask_size: M, the side of the mask targets.
+    """
+
+    channels: int
+    roi_size: int
+    mask_size: int
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of one bit-packed target."""
+        return math.ceil(self.mask_size**2 / 8)
+
+    def columns(self, group: GroupName) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """The datasets of a group: name to dtype and the shape of one row; ``features`` comes last."""
+        targets = (np.dtype("u1"), (self.packed_bytes,))
+        common: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            "boxes": (np.dtype("<f4"), (4,)),
+            "image_ids": (np.dtype("<i8"), ()),
+            "labels": (np.dtype("<i8"), ()),
+        }
+        features = (np.dtype("<f2"), (self.channels, self.roi_size, self.roi_size))
+        own: Mapping[GroupName, dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = {
+            "train": {
+                "annotation_ids": (np.dtype("<i8"), ()),
+                "ious": (np.dtype("<f4"), ()),
+                "flipped": (np.dtype("u1"), ()),
+                "targets": targets,
+            },
+            "detections": {"scores": (np.dtype("<f4"), ())},
+            "ground_truth": {
+                "annotation_ids": (np.dtype("<i8"), ()),
+                "targets": targets,
+                "has_mask": (np.dtype("u1"), ()),
+            },
+        }
+        return {**common, **own[group], "features": features}
+
+    def row_bytes(self, group: GroupName) -> int:
+        """Bytes on disk of one row of a group."""
+        return sum(dtype.itemsize * math.prod(shape) for dtype, shape in self.columns(group).values())
+
+
+@dataclass(frozen=True)
+class CacheIdentity:
+    """What a cache was made from; two caches of equal identity hold the same rows.
+
+    Args:
+        detector_sha256: SHA-256 (hex) of the frozen detector's weights.
+        export: The settings that decide what is stored.
+        train_digest: SHA-256 (hex) of the training annotation file.
+        val_digest: The same of the validation annotation file.
+    """
+
+    detector_sha256: str
+    export: Mapping[str, Any]
+    train_digest: str
+    val_digest: str
+
+    def differences(self, wanted: CacheIdentity) -> list[str]:
+        """How ``wanted`` differs from this, one text per key: ``proposal_iou: 0.5 -> 0.7``."""
+        found = [
+            f"{name}: {mine:.12} -> {theirs:.12}"
+            for name in ("detector_sha256", "train_digest", "val_digest")
+            if (mine := getattr(self, name)) != (theirs := getattr(wanted, name))
+        ]
+        mine, theirs = _plain(self.export), _plain(wanted.export)
+        found += [
+            f"{key}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
+            for key in sorted({*mine, *theirs})
+            if mine.get(key) != theirs.get(key)
+        ]
+        return found
+
+    def to_attributes(self) -> dict[str, str]:
+        """The attributes of the root group that hold it."""
+        return {
+            "detector_sha256": self.detector_sha256,
+            "export_identity": json.dumps(_plain(self.export), sort_keys=True),
+            "train_digest": self.train_digest,
+            "val_digest": self.val_digest,
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> CacheIdentity:
+        """Read it back.
+
+        Raises:
+            KeyError, ValueError: An attribute is missing or is no JSON object.
+        """
+        export = json.loads(attributes["export_identity"])
+        if not isinstance(export, dict):
+            raise ValueError("export_identity is no JSON object")
+        return cls(
+            detector_sha256=str(attributes["detector_sha256"]),
+            export=export,
+            train_digest=str(attributes["train_digest"]),
+            val_digest=str(attributes["val_digest"]),
+        )
+
+
+def pack_targets(targets: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pack binary masks, eight pixels to a byte.
+
+    Args:
+        targets (uint8 [N, M, M]): 0 or 1.
+
+    Returns:
+        uint8 [N, ceil(M * M / 8)]: pixels in row order, the first in the highest bit, padded with zeros.
+    """
+    return np.packbits(targets.reshape(len(targets), math.prod(targets.shape[1:])), axis=1)
+
+
+def unpack_targets(packed: NDArray[np.uint8], mask_size: int) -> NDArray[np.uint8]:
+    """The inverse of :func:`pack_targets`: uint8 [N, M, M]."""
+    bits = np.unpackbits(packed, axis=1, count=mask_size**2)
+    return bits.reshape(len(packed), mask_size, mask_size)
+
+
+def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(mapping)))
+    return plain

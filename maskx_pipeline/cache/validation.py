@@ -1,0 +1,143 @@
+"""Refusing a file that is no whole RoI cache, with the reason and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.cache.schema import FORMAT, GROUP_PATHS, SCHEMA_VERSION, CacheIdentity, Dimensions
+from maskx_pipeline.errors import CacheError
+
+_FORMAT_HINT = "see docs/reference/cache-format.md"
+_EXPORT_HINT = "run `maskx export-embeddings`, or give another cache with --cache"
+
+
+def open_cache_file(path: Path) -> Any:
+    """Open a finished cache for reading; returns the h5py.File.
+
+    Raises:
+        CacheError: The file is missing, unfinished, truncated, no HDF5, no RoI cache, or of another version.
+    """
+    if not path.is_file():
+        partial = path.with_name(f"{path.name}.partial")
+        if partial.exists():
+            raise CacheError(
+                f"{path} is not finished: only {partial.name} exists.",
+                "run `maskx export-embeddings` again; it continues where it was interrupted",
+            )
+        raise CacheError(f"{path} does not exist.", _EXPORT_HINT)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = "is truncated" if "truncated" in str(error) else "is not an HDF5 file, or is damaged"
+        raise CacheError(
+            f"{path} {reason}: {error}.", "copy it again, or run `maskx export-embeddings --overwrite`"
+        ) from error
+    try:
+        _check_header(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_identity(file: Any, path: Path) -> CacheIdentity:
+    """What a cache was made from.
+
+    Raises:
+        CacheError: The attributes that say so are missing or broken.
+    """
+    try:
+        return CacheIdentity.from_attributes(file.attrs)
+    except KeyError as error:
+        raise CacheError(f"{path} does not say what it was made from: {error.args[0]}.", _FORMAT_HINT) from error
+    except (ValueError, TypeError) as error:
+        raise CacheError(f"{path} does not say what it was made from: {error}.", _FORMAT_HINT) from error
+
+
+def read_sizes(file: Any, path: Path) -> Dimensions:
+    """Check that every dataset exists and has the right type and shape, and read the sizes C, S and M.
+
+    Raises:
+        CacheError: The first dataset that is wrong.
+    """
+    mask_size = file.attrs.get("mask_size")
+    if not isinstance(mask_size, int | np.integer) or mask_size < 1:
+        raise CacheError(f"{path}: the attribute mask_size is {mask_size}, not a whole number.", _FORMAT_HINT)
+    features = _dataset(file, "train/features", path)
+    if features.ndim != 4 or features.shape[2] != features.shape[3]:
+        raise CacheError(f"{path}: train/features has shape {features.shape}, not [N, C, S, S].", _FORMAT_HINT)
+    dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size))
+    for group, group_path in GROUP_PATHS.items():
+        rows = len(_dataset(file, f"{group_path}/features", path))
+        for name, (dtype, shape) in dimensions.columns(group).items():
+            _check_dataset(file, f"{group_path}/{name}", path, dtype, (rows, *shape))
+    count = _dataset(file, "categories/id", path).size
+    width = _dataset(file, "categories/w_cls", path).shape[-1]
+    _check_dataset(file, "categories/id", path, np.dtype("<i8"), (count,))
+    if h5py.check_string_dtype(_dataset(file, "categories/name", path).dtype) is None:
+        raise CacheError(f"{path}: categories/name does not hold text.", _FORMAT_HINT)
+    _check_dataset(file, "categories/name", path, None, (count,))
+    _check_dataset(file, "categories/w_cls", path, np.dtype("<f4"), (count, width))
+    _check_dataset(file, "categories/b_cls", path, np.dtype("<f4"), (count,))
+    for name in ("w_box", "b_box"):
+        dataset = _dataset(file, f"categories/{name}", path)
+        columns = dataset.shape[-1] if dataset.ndim else 0
+        _check_dataset(file, f"categories/{name}", path, np.dtype("<f4"), (count, columns))
+    return dimensions
+
+
+def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, num_classes: int) -> None:
+    """Check the values of a group's columns.
+
+    Raises:
+        CacheError: A label outside 1..K, or a box that is not finite or has no area.
+    """
+    labels, boxes = columns["labels"], columns["boxes"]
+    wrong = np.flatnonzero((labels < 1) | (labels > num_classes))
+    if len(wrong):
+        raise CacheError(
+            f"{path}: {group}/labels[{wrong[0]}] is {labels[wrong[0]]}; labels are 1 to {num_classes}.", _FORMAT_HINT
+        )
+    wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | ~(boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
+    if len(wrong):
+        raise CacheError(
+            f"{path}: {group}/boxes[{wrong[0]}] is {boxes[wrong[0]].tolist()}; boxes are x1, y1, x2, y2 in pixels.",
+            _FORMAT_HINT,
+        )
+
+
+def _check_header(file: Any, path: Path) -> None:
+    attributes = file.attrs
+    if attributes.get("format") != FORMAT:
+        raise CacheError(
+            f"{path} is an HDF5 file, but no RoI cache: its attribute `format` is not {FORMAT}.", _FORMAT_HINT
+        )
+    version = attributes.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise CacheError(
+            f"{path} has schema version {version}; this maskx reads version {SCHEMA_VERSION}.",
+            "run `maskx export-embeddings --overwrite`, or use the maskx that wrote it",
+        )
+    if not attributes.get("complete"):
+        raise CacheError(f"{path} is not finished: its attribute `complete` is not set.", _EXPORT_HINT)
+
+
+def _dataset(file: Any, name: str, path: Path) -> Any:
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise CacheError(f"{path}: the dataset {name} is missing.", _FORMAT_HINT)
+    return dataset
+
+
+def _check_dataset(file: Any, name: str, path: Path, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
+    dataset = _dataset(file, name, path)
+    if dataset.shape != shape:
+        raise CacheError(f"{path}: {name} has shape {dataset.shape}, not {shape}.", _FORMAT_HINT)
+    if dtype is not None and dataset.dtype != dtype:
+        raise CacheError(f"{path}: {name} has type {dataset.dtype}, not {dtype}.", _FORMAT_HINT)

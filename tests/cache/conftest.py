@@ -1,0 +1,29 @@
+"""Small caches."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskx_pipeline.data.records import CocoData
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode does not; kill_export.py imports it, too
+import cache_fakes
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> CocoData:
+    return cache_fakes.make_train(tmp_path)
+
+
+@pytest.fixture
+def val(tmp_path: Path) -> CocoData:
+    return cache_fakes.make_val(tmp_path)
+
+
+@pytest.fixture
+def cache_path(tmp_path: Path, train: CocoData, val: CocoData) -> Path:
+    """A finished cache of the fake detector."""
+    return cache_fakes.export(tmp_path / "runs" / "cache.h5", train, val)

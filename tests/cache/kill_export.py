@@ -1,0 +1,111 @@
+"""Run by test_export.py in a process of its own: kill exports at every point, resume them, compare with a whole one.
+
+Each export runs in a forked child, which sends itself SIGKILL when it comes to the n-th call of what changes a file.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cache_fakes
+import h5py
+import torch
+
+from maskx_pipeline.cache.writer import RoICacheWriter
+
+
+def arm(deadline: int) -> None:
+    """Kill this process just before the ``deadline``-th call."""
+    calls = 0
+
+    def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == deadline:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    os.fsync = lambda descriptor: None  # a killed process loses nothing that it gave to the kernel
+    for owner, name in (
+        (os, "pwrite"), (os, "ftruncate"), (os, "fsync"), (os, "replace"), (os, "unlink"), (h5py.File, "flush"),
+        (h5py.File, "close"), (RoICacheWriter, "_append"), (cache_fakes.FakeFrozen, "extract"),
+    ):  # fmt: skip
+        setattr(owner, name, guarded(getattr(owner, name)))
+
+
+def in_child(work: Callable[[], Any]) -> tuple[int, bool]:
+    """Start ``work`` in a child; returns its process id in the parent."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    os._exit(status)
+
+
+def wait(child: int) -> bool:
+    """Whether the child was killed; False if it succeeded."""
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return True
+    if os.WEXITSTATUS(status):
+        raise SystemExit(f"an export failed: {status}")
+    return False
+
+
+def main(folder: Path, stride: int) -> None:
+    torch.set_num_threads(1)
+    train, val = cache_fakes.make_train(folder, 4), cache_fakes.make_val(folder, 2)
+
+    def run(name: str, deadline: int = 0) -> Callable[[], None]:
+        def work() -> None:
+            arm(deadline)
+            cache_fakes.export(folder / name / "cache.h5", train, val)
+
+        return work
+
+    def check(name: str) -> None:
+        left = sorted(path.name for path in (folder / name).iterdir() if not path.name.startswith("."))
+        if left != ["cache.h5"] or cache_fakes.contents(folder / name / "cache.h5") != whole:
+            raise SystemExit(f"{name}: the resumed export differs; files: {left}")
+
+    started = time.monotonic()
+    wait(in_child(run("whole")))
+    seconds = time.monotonic() - started
+    whole = cache_fakes.contents(folder / "whole" / "cache.h5")
+    deadline = 1
+    while wait(in_child(run(f"at-{deadline}", deadline))):
+        wait(in_child(run(f"at-{deadline}")))
+        check(f"at-{deadline}")
+        deadline += stride
+    attempts = 1
+    while wait(in_child(run("often", 25))):  # dies again and again, always further on
+        attempts += 1
+    check("often")
+    for trial in range(12 // stride):  # and in the midst of whatever HDF5 is doing
+        child = in_child(run(f"random-{trial}"))
+        time.sleep(random.Random(trial).uniform(0, seconds))
+        os.kill(child, signal.SIGKILL)
+        if wait(child):
+            wait(in_child(run(f"random-{trial}")))
+        check(f"random-{trial}")
+    print(f"{deadline // stride} points, {attempts} attempts")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,109 @@
+"""One file that shows the rows of several."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cache_fakes
+import h5py
+import numpy as np
+import pytest
+
+from maskx_pipeline.cache.export import ExportJob, _writer
+from maskx_pipeline.cache.join import join_shards, shard_path
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.errors import CacheError
+
+
+def write_shards(out: Path, train: CocoData, val: CocoData, count: int, **identity: Any) -> list[Path]:
+    """What ``count`` processes would write, one after the other."""
+    out.parent.mkdir(exist_ok=True)
+    paths = []
+    for rank in range(count):
+        path = shard_path(out, rank, count)
+        config = cache_fakes.make_config(out)
+        frozen: Any = cache_fakes.FakeFrozen()
+        job = ExportJob(config, frozen, train, val, cache_fakes.DETECTIONS_PER_IMAGE, rank, count)
+        made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
+        with _writer(path, config, made_from, cache_fakes.make_weights(), frozen.channels, job) as writer:
+            job.run(writer)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_joined_shards_read_as_a_single_file(cache_path: Path, train: CocoData, val: CocoData, count: int) -> None:
+    """Row for row, through HDF5 itself and through the reader; a shard without rows does not matter."""
+    out = cache_path.with_name("joined.h5")
+    join_shards(write_shards(out, train, val, count), out)
+    assert cache_fakes.contents(out) == cache_fakes.contents(cache_path)
+    with RoICache(out) as joined, RoICache(cache_path) as single:
+        for group in ("train", "detections", "ground_truth"):
+            rows = np.random.default_rng(0).permutation(len(getattr(single, group)))
+            np.testing.assert_array_equal(joined.read_features(group, rows), single.read_features(group, rows))
+        np.testing.assert_array_equal(joined.read_targets([3, 1]), single.read_targets([3, 1]))
+
+
+def test_joined_files_can_be_moved_together(
+    tmp_path: Path, train: CocoData, val: CocoData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards are found beside the joined file, wherever that is and whatever the working directory."""
+    out = tmp_path / "runs" / "cache.h5"
+    join_shards(write_shards(out, train, val, 2), out)
+    before = cache_fakes.contents(out)
+    shutil.move(out.parent, tmp_path / "moved")
+    monkeypatch.chdir(os.sep)
+    assert cache_fakes.contents(tmp_path / "moved" / "cache.h5") == before
+    monkeypatch.chdir(tmp_path / "moved")
+    with RoICache(Path("cache.h5")) as cache:
+        assert cache.read_features("train", [0]).any()
+
+
+def test_a_missing_shard_is_an_error_and_not_zeros(tmp_path: Path, train: CocoData, val: CocoData) -> None:
+    """HDF5 would show fill values in its place."""
+    out = tmp_path / "cache.h5"
+    shards = write_shards(out, train, val, 2)
+    join_shards(shards, out)
+    shards[1].unlink()
+    with pytest.raises(CacheError, match=r"shard-1-of-2\.h5 is missing") as caught:
+        RoICache(out)
+    assert "maskx export-embeddings" in str(caught.value)
+
+
+def test_shards_of_different_exports_are_not_joined(tmp_path: Path, train: CocoData, val: CocoData) -> None:
+    """Nor read, if one was replaced later."""
+    out = tmp_path / "cache.h5"
+    first, second = write_shards(out, train, val, 2)
+    other = write_shards(tmp_path / "other" / "cache.h5", train, val, 2, iou=0.7)
+    with pytest.raises(CacheError, match=r"iou: 0.5 -> 0.7"):
+        join_shards([first, other[1]], out)
+    assert not out.exists()
+    join_shards([first, second], out)
+    shutil.copy(other[1], second)
+    with pytest.raises(CacheError, match="does not belong"):
+        RoICache(out)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rows_joined_in_another_order_are_read_too(tmp_path: Path, cache_path: Path, interleaved: bool) -> None:
+    """Another writer may take parts of a file, or interleave them; then HDF5 finds the rows, only more slowly."""
+    shutil.copy(cache_path, tmp_path / "source.h5")
+    with h5py.File(cache_path, "r+") as file:
+        everything = file["train/features"][...]
+        source = h5py.VirtualSource("../source.h5", "train/features", everything.shape, "<f2")
+        layout = h5py.VirtualLayout(everything.shape, "<f2")
+        half = (len(everything) + 1) // 2
+        if interleaved:
+            layout[0::2], layout[1::2] = source[:half], source[half:]
+        else:
+            layout[:half], layout[half:] = source[len(everything) - half :], source[: len(everything) - half]
+        del file["train/features"]
+        file["train"].create_virtual_dataset("features", layout)
+        expected = file["train/features"][...]
+    assert not np.array_equal(expected, everything)
+    with RoICache(cache_path) as cache:
+        np.testing.assert_array_equal(cache.read_features("train", range(len(expected))), expected)

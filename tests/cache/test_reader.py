@@ -1,0 +1,209 @@
+"""Opening a RoI cache, refusing what is none, and reading it from several threads and processes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from cache_fakes import CATEGORIES, CachedRoIs, make_weights
+from torch.utils.data import DataLoader
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.errors import CacheError
+
+
+def test_the_header_is_read(cache_path: Path) -> None:
+    """Categories, class weights and all sizes come from the file."""
+    with RoICache(cache_path) as cache:
+        assert cache.categories == CATEGORIES
+        assert (cache.channels, cache.roi_size, cache.mask_size, cache.embedding_dim) == (3, 4, 6, 5)
+        for name in ("w_cls", "b_cls", "w_box", "b_box"):
+            np.testing.assert_array_equal(getattr(cache.class_weights, name), getattr(make_weights(), name))
+        assert cache.identity.export["iou"] == 0.5
+
+
+def test_features_are_read_in_the_order_asked_for(cache_path: Path) -> None:
+    """Also twice the same row, and none at all."""
+    with h5py.File(cache_path) as file:
+        everything = file["train/features"][...]
+    with RoICache(cache_path) as cache:
+        order = [5, 0, 5, len(cache.train) - 1]
+        np.testing.assert_array_equal(cache.read_features("train", order), everything[order])
+        np.testing.assert_array_equal(cache.read_features("train", np.array(order)), everything[order])
+        assert cache.read_features("train", []).shape == (0, 3, 4, 4)
+        assert cache.feature_bytes("train") == everything.nbytes
+
+
+@pytest.mark.parametrize("index", [-1, 10_000])
+def test_rows_that_do_not_exist_are_an_error(cache_path: Path, index: int) -> None:
+    """Never the row at the other end."""
+    with RoICache(cache_path) as cache, pytest.raises(IndexError):
+        cache.read_features("train", [0, index])
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (2, 3, 4, 4)}, {"chunks": (1, 3, 4, 4), "compression": "gzip"}])
+def test_other_layouts_of_the_features_are_read_too(cache_path: Path, layout: dict[str, Any]) -> None:
+    """A cache of another writer may be contiguous, chunked otherwise, or compressed."""
+    with h5py.File(cache_path, "r+") as file:
+        everything = file["train/features"][...]
+        del file["train/features"]
+        file.create_dataset("train/features", data=everything, **layout)
+    with RoICache(cache_path) as cache:
+        np.testing.assert_array_equal(cache.read_features("train", [3, 1]), everything[[3, 1]])
+
+
+def test_a_missing_cache_says_what_to_run(tmp_path: Path) -> None:
+    """And an unfinished one that the export can be continued."""
+    with pytest.raises(CacheError, match="does not exist") as caught:
+        RoICache(tmp_path / "cache.h5")
+    assert "maskx export-embeddings" in str(caught.value)
+    (tmp_path / "cache.h5.partial").touch()
+    with pytest.raises(CacheError, match="not finished") as caught:
+        RoICache(tmp_path / "cache.h5")
+    assert "continues" in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0.99, 0.5, 0.01])
+def test_a_truncated_cache_is_refused(cache_path: Path, kept: float) -> None:
+    """As an interrupted copy leaves it."""
+    content = cache_path.read_bytes()
+    cache_path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(CacheError, match="truncated"):
+        RoICache(cache_path)
+
+
+def test_a_file_that_is_no_hdf5_is_refused(cache_path: Path) -> None:
+    """Such as an empty one."""
+    for content in (b"", b"{}" * 1000):
+        cache_path.write_bytes(content)
+        with pytest.raises(CacheError, match="not an HDF5 file"):
+            RoICache(cache_path)
+
+
+def _attribute(name: str, value: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file.attrs[name] = value
+
+    return change
+
+
+def _without(name: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        if name in file:
+            del file[name]
+        else:
+            del file.attrs[name]
+
+    return change
+
+
+def _replaced(name: str, function: Callable[[Any], Any]) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        values = function(file[name][...])
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_attribute("format", "something"), "no RoI cache"),
+        (_without("format"), "no RoI cache"),
+        (_attribute("schema_version", 2), "schema version 2"),
+        (_attribute("complete", False), "not finished"),
+        (_without("complete"), "not finished"),
+        (_without("detector_sha256"), "detector_sha256"),
+        (_attribute("export_identity", "{"), "made from"),
+        (_attribute("mask_size", 0), "mask_size"),
+        (_attribute("mask_size", 7), "train/targets has shape"),
+        (_without("val/detections"), "val/detections/features is missing"),
+        (_without("train/ious"), "train/ious is missing"),
+        (_without("categories"), "categories/id is missing"),
+        (_replaced("train/features", lambda v: v.astype("f4")), "train/features has type float32"),
+        (_replaced("train/features", lambda v: v[:, :, :2]), r"not \[N, C, S, S\]"),
+        (_replaced("train/boxes", lambda v: v[:-1]), "train/boxes has shape"),
+        (_replaced("train/labels", lambda v: v - 1), r"train/labels\[0\] is 0; labels are 1 to 3"),
+        (_replaced("train/labels", lambda v: v + 3), "labels are 1 to 3"),
+        (_replaced("val/ground_truth/boxes", lambda v: v * np.float32("nan")), r"boxes\[0\] is \[nan"),
+        (_replaced("val/ground_truth/boxes", lambda v: v[:, ::-1]), "boxes are x1, y1, x2, y2"),
+        (_replaced("categories/w_cls", lambda v: v[:2]), "categories/w_cls has shape"),
+        (_replaced("categories/w_box", lambda v: v.ravel()), "categories/w_box has shape"),
+        (_replaced("categories/name", lambda v: np.arange(3)), "does not hold text"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_reason(cache_path: Path, change: Any, reason: str) -> None:
+    """What is wrong is named, and what to do."""
+    with h5py.File(cache_path, "r+") as file:
+        change(file)
+    with pytest.raises(CacheError, match=reason) as caught:
+        RoICache(cache_path)
+    assert str(cache_path) in caught.value.message
+    assert caught.value.hint
+    h5py.File(cache_path, "r+").close()  # nothing keeps it open
+
+
+def test_a_detector_without_box_weights_per_category_is_accepted(cache_path: Path) -> None:
+    """One-stage detectors regress boxes for all categories alike: their w_box has no columns."""
+    with h5py.File(cache_path, "r+") as file:
+        _replaced("categories/w_box", lambda v: v[:, :0])(file)
+    with RoICache(cache_path) as cache:
+        assert cache.class_weights.w_box.shape == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"detector_sha256": "00"}, "another detector"),
+        ({"train_digest": "x"}, "other training annotations"),
+        ({"val_digest": "x"}, "other validation annotations"),
+    ],
+)
+def test_a_cache_of_something_else_is_refused(cache_path: Path, changed: dict[str, str], reason: str) -> None:
+    """A stale cache is never used silently."""
+    with RoICache(cache_path) as cache:
+        right = {"detector_sha256": "ab" * 32, "train_digest": "digest of train", "val_digest": "digest of val"}
+        cache.check_matches(**right)
+        cache.check_matches()
+        with pytest.raises(CacheError, match=reason):
+            cache.check_matches(**{**right, **changed})
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_a_dataloader_with_workers_reads_the_same(cache_path: Path, context: str) -> None:
+    """Forked workers share the open file, spawned ones open it again."""
+    with RoICache(cache_path) as cache:
+        rows = range(len(cache.train))
+        expected = cache.read_features("train", rows), cache.read_targets(rows)
+        loader = DataLoader(CachedRoIs(cache), batch_size=2, num_workers=2, multiprocessing_context=context)
+        features, targets = (np.concatenate(parts) for parts in zip(*loader, strict=True))
+    np.testing.assert_array_equal(features, expected[0])
+    np.testing.assert_array_equal(targets, expected[1])
+
+
+def test_threads_read_the_same(cache_path: Path) -> None:
+    """Several threads may share one cache."""
+    with RoICache(cache_path) as cache:
+        expected = cache.read_features("train", range(len(cache.train)))
+        orders = [np.random.default_rng(seed).permutation(len(expected)) for seed in range(40)]
+        with ThreadPoolExecutor(4) as pool:
+            for order, rows in zip(
+                orders, pool.map(lambda order: cache.read_features("train", order), orders), strict=True
+            ):
+                np.testing.assert_array_equal(rows, expected[order])
+
+
+def test_a_cache_is_pickled_as_its_path(cache_path: Path) -> None:
+    """No features travel to another process."""
+    with RoICache(cache_path) as cache:
+        data = pickle.dumps(cache)
+        assert len(data) < 500
+        with pickle.loads(data) as copy:
+            np.testing.assert_array_equal(copy.read_features("train", [2]), cache.read_features("train", [2]))

@@ -1,0 +1,195 @@
+"""Writing rows, committing and resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from cache_fakes import CATEGORIES, make_identity, make_weights
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.errors import CacheError
+
+C, S, M = 3, 4, 6
+
+
+def create(path: Path, rows: int = 10, **identity: Any) -> RoICacheWriter:
+    return RoICacheWriter.create(
+        path,
+        identity=make_identity(**identity),
+        categories=CATEGORIES,
+        class_weights=make_weights(),
+        channels=C,
+        roi_size=S,
+        mask_size=M,
+        train_rows=rows,
+    )
+
+
+def train_rows(count: int, first: int = 0) -> dict[str, Any]:
+    generator = np.random.default_rng([first, count])
+    return {
+        "features": generator.normal(size=(count, C, S, S)).astype(np.float16),
+        "boxes": np.tile(np.array([1, 2, 3, 4], dtype=np.float32), (count, 1)),
+        "image_ids": np.arange(first, first + count),
+        "annotation_ids": np.arange(first, first + count) * 2,
+        "labels": np.full(count, 2),
+        "ious": np.full(count, 0.75, dtype=np.float32),
+        "flipped": np.zeros(count, dtype=np.uint8),
+        "targets": generator.integers(0, 2, (count, M, M), dtype=np.uint8),
+    }
+
+
+def finish(writer: RoICacheWriter) -> RoICache:
+    writer.begin_val(detection_rows=7, ground_truth_rows=2)
+    writer.commit(5)
+    return RoICache(writer.finish())
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    """Every column, in the order of writing, and no more rows than were added."""
+    written = [train_rows(3), train_rows(0, 3), train_rows(4, 3)]
+    with create(tmp_path / "cache.h5") as writer:
+        for rows in written:
+            writer.append_train(**rows)
+        writer.commit(1)
+        cache = finish(writer)
+    assert len(cache.train) == 7
+    everything = {name: np.concatenate([rows[name] for rows in written]) for name in written[0]}
+    for name in ("boxes", "image_ids", "annotation_ids", "labels", "ious", "flipped"):
+        np.testing.assert_array_equal(getattr(cache.train, name), everything[name])
+    np.testing.assert_array_equal(cache.read_features("train", range(7)), everything["features"])
+    np.testing.assert_array_equal(cache.read_targets(range(7)), everything["targets"])
+    assert len(cache.detections) == len(cache.ground_truth) == 0
+
+
+def test_every_roi_is_one_chunk(tmp_path: Path) -> None:
+    """So that a random read is one read of the disk."""
+    with create(tmp_path / "cache.h5") as writer:
+        writer.append_train(**train_rows(6))
+        writer.commit(1)
+        finish(writer)
+    with h5py.File(tmp_path / "cache.h5") as file:
+        features = file["train/features"]
+        assert features.chunks == (1, C, S, S)
+        assert features.id.get_num_chunks() == 6
+        assert {features.id.get_chunk_info(i).size for i in range(6)} == {C * S * S * 2}
+
+
+def test_a_finished_file_has_no_room_left_over(tmp_path: Path) -> None:
+    """Upper bounds are generous; what is not used is cut off, not left as a hole that copying would fill."""
+    rows, row_bytes = 200, 256 * 14 * 14 * 2
+    with RoICacheWriter.create(
+        tmp_path / "cache.h5",
+        identity=make_identity(),
+        categories=CATEGORIES,
+        class_weights=make_weights(),
+        channels=256,
+        roi_size=14,
+        mask_size=28,
+        train_rows=50 * rows,
+    ) as writer:
+        writer.begin_val(detection_rows=50 * rows, ground_truth_rows=0)
+        size = partial_path(tmp_path / "cache.h5").stat().st_size
+        assert size < 51 * rows * row_bytes  # the train rows that were not used are gone
+        writer.append_detections(
+            features=np.ones((rows, 256, 14, 14), dtype=np.float16),
+            boxes=np.ones((rows, 4), dtype=np.float32),
+            scores=np.ones(rows, dtype=np.float32),
+            labels=np.ones(rows, dtype=np.int64),
+            image_ids=np.ones(rows, dtype=np.int64),
+        )
+        writer.commit(1)
+        path = writer.finish()
+    assert path.stat().st_size < 2 * rows * row_bytes
+
+
+def test_resuming_drops_what_was_not_committed(tmp_path: Path) -> None:
+    """The counter decides, not what happens to lie in the file."""
+    path = tmp_path / "cache.h5"
+    with create(path) as writer:
+        writer.append_train(**train_rows(3))
+        writer.commit(2)
+        writer.append_train(**train_rows(4, 50))
+    with RoICacheWriter.resume(path, identity=make_identity()) as writer:
+        assert writer.images_done == 2
+        writer.append_train(**train_rows(1, 9))
+        writer.commit(3)
+        cache = finish(writer)
+    assert cache.train.image_ids.tolist() == [0, 1, 2, 9]
+
+
+def test_rows_are_on_the_disk_before_the_counter_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the two must find the old counter, which is the order of the two flushes of a commit."""
+    path, counters = tmp_path / "cache.h5", []
+    real = RoICacheWriter._sync
+
+    def sync(self: RoICacheWriter) -> None:
+        real(self)
+        position = self._file["progress"].id.get_offset()
+        counters.append(np.frombuffer(partial_path(path).read_bytes()[position:][:32], dtype="<i8").tolist())
+
+    monkeypatch.setattr(RoICacheWriter, "_sync", sync)
+    with create(path) as writer:
+        writer.append_train(**train_rows(3))
+        writer.commit(2)
+    assert counters == [[0, 0, 0, 0], [2, 3, 0, 0]]
+
+
+def test_uncommitted_rows_cannot_be_finished(tmp_path: Path) -> None:
+    """A mistake of the caller, named instead of losing rows."""
+    with create(tmp_path / "cache.h5") as writer:
+        writer.append_train(**train_rows(3))
+        with pytest.raises(ValueError, match="commit"):
+            writer.begin_val(detection_rows=0, ground_truth_rows=0)
+
+
+@pytest.mark.parametrize("rows", [{"labels": np.ones(2)}, {"features": np.ones((3, C, S, 5))}])
+def test_columns_of_wrong_shape_are_refused(tmp_path: Path, rows: dict[str, Any]) -> None:
+    """Neither unequal lengths nor features of another size reach the file."""
+    with create(tmp_path / "cache.h5") as writer, pytest.raises(ValueError, match=r"equal lengths|features are"):
+        writer.append_train(**{**train_rows(3), **rows})
+
+
+def test_more_rows_than_announced_are_refused(tmp_path: Path) -> None:
+    """The room was allocated at the start."""
+    with create(tmp_path / "cache.h5", rows=2) as writer, pytest.raises(ValueError, match="room for 2"):
+        writer.append_train(**train_rows(3))
+
+
+def test_an_unfinished_file_of_another_export_is_refused(tmp_path: Path) -> None:
+    """The key that differs is named, and the file stays as it is."""
+    path = tmp_path / "cache.h5"
+    create(path, iou=0.5).close()
+    before = partial_path(path).read_bytes()
+    with pytest.raises(CacheError, match=r"iou: 0.5 -> 0.7") as caught:
+        RoICacheWriter.resume(path, identity=make_identity(iou=0.7))
+    assert "--overwrite" in str(caught.value)
+    assert partial_path(path).read_bytes() == before
+
+
+def test_a_damaged_unfinished_file_is_refused(tmp_path: Path) -> None:
+    """With what to do about it."""
+    path = tmp_path / "cache.h5"
+    create(path).close()
+    whole = partial_path(path).read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no HDF5" * 100):
+        partial_path(path).write_bytes(content)
+        with pytest.raises(CacheError, match="damaged") as caught:
+            RoICacheWriter.resume(path, identity=make_identity())
+        assert "--overwrite" in str(caught.value)
+
+
+def test_creating_again_starts_from_nothing(tmp_path: Path) -> None:
+    """Rows and pending changes of an earlier attempt are gone."""
+    path = tmp_path / "cache.h5"
+    with create(path) as writer:
+        writer.append_train(**train_rows(3))
+        writer.commit(2)
+    with create(path) as writer:
+        assert writer.images_done == 0
+        assert len(finish(writer).train) == 0
