@@ -34,13 +34,13 @@ class ShapesConfig(StageConfig):
 
     table = "shapes"
     out: Path = option(Path("data/shapes"), "Folder to write: train/, val/, train.json, val.json.")
-    shapes: int = option(4, "Number of shapes, 2 to 6.", minimum=2)
+    shapes: int = option(3, "Number of shapes, 2 to 6.", minimum=2)
     textures: int = option(3, "Number of textures, 1 to 4.", minimum=1)
-    hues: int = option(6, "Number of hues, 2 to 12.", minimum=2)
+    hues: int = option(4, "Number of hues, 2 to 12.", minimum=2)
     categories: int = option(0, "Number of categories; 0 takes every combination.", minimum=0)
     train_count: int = option(2000, "Number of training images.", minimum=1)
     val_count: int = option(300, "Number of validation images.", minimum=1)
-    image_size: int = option(128, "Side of the square images, in pixels.", minimum=32)
+    image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
     objects_max: int = option(6, "Most objects in an image.", minimum=1)
     seed: int = option(0, _SEED_HELP)
@@ -77,6 +77,7 @@ class DetectConfig(StageConfig):
         choices=("auto", "frozen", "batch"),
     )
     trainable_layers: int = option(3, "ResNet stages trained when the backbone starts from weights.", minimum=0)
+    fpn_channels: int = option(256, "Channels of the FPN, and so of the RoI features.", minimum=8)
     box_head_dim: int = option(1024, "Width of the two-FC box head, and so of w_cls.", minimum=8)
     min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32)
     max_size: int = option(1333, "Longest allowed long side, in pixels.", minimum=32)
@@ -104,9 +105,7 @@ class DetectConfig(StageConfig):
     clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
     flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
     amp: str = option("auto", _AMP_HELP, choices=_AMP)
-    eval_every: int = option(
-        5000, "Iterations between measurements of box AP; 0: at the end.", identity=False, minimum=0
-    )
+    eval_every: int = option(5000, "Iterations between measurements of box AP; 0: at the end.", minimum=0)
     checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
     workers: int = option(4, _WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", _DEVICE_HELP, identity=False)
@@ -190,7 +189,7 @@ class EvaluateConfig(StageConfig):
     split: str = option("all", "Category set on which AP is reported.")
     from_: str = option(
         "auto",
-        "cache: the cached detections; images: the whole model; auto: cache.",
+        "cache: the cached detections; images: the whole model; auto: the cache if it is there.",
         choices=("auto", "cache", "images"),
     )
     device: str = option("auto", _DEVICE_HELP, identity=False)
@@ -220,19 +219,25 @@ SHAPES_PROJECT: dict[str, dict[str, object]] = {
     "detect": {
         "backbone": "resnet18",
         "backbone-weights": "none",
+        "fpn-channels": 64,
         "box-head-dim": 256,
-        "min-size": 128,
-        "max-size": 128,
-        "anchor-sizes": (8, 16, 32, 64, 128),
-        "canonical-box-size": 64,
-        "iterations": 800,
+        "min-size": 96,
+        "max-size": 96,
+        "anchor-sizes": (24, 36, 54, 80, 120),
+        "canonical-box-size": 224,
+        "rpn-pre-nms": 500,
+        "rpn-post-nms": 200,
+        "rois-per-image": 64,
+        "detections-per-image": 20,
+        "iterations": 600,
         "images-per-batch": 12,
-        "steps": (600, 720),
+        "lr": 0.03,
+        "steps": (450, 540),
         "warmup-iterations": 50,
         "clip-grad-norm": 10.0,
         "eval-every": 0,
         "workers": 0,
     },
     "export-embeddings": {"rois-per-object": 1, "workers": 0},
-    "fit-transfer": {"head-width": 64, "epochs": 3.0, "rois-per-batch": 64},
+    "fit-transfer": {"embedding": "cls", "head-width": 64, "epochs": 3.0, "rois-per-batch": 64, "eval-every": 0.0},
 }

@@ -9,7 +9,8 @@ from urllib.error import URLError
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
 from maskx_pipeline.errors import MachineError, WeightsError
@@ -30,8 +31,10 @@ def resolve_norm(norm: str, backbone_weights: str) -> str:
     return "batch" if backbone_weights == NONE else "frozen"
 
 
-def build_backbone(*, backbone: str, backbone_weights: str, norm: str, trainable_layers: int) -> BackboneWithFPN:
-    """Build a ResNet with an FPN of 256 channels.
+def build_backbone(
+    *, backbone: str, backbone_weights: str, norm: str, trainable_layers: int, fpn_channels: int
+) -> BackboneWithFPN:
+    """Build a ResNet with an FPN.
 
     Args:
         backbone: resnet18, resnet50 or resnet101.
@@ -40,9 +43,10 @@ def build_backbone(*, backbone: str, backbone_weights: str, norm: str, trainable
         norm: ``auto``, ``frozen`` or ``batch``.
         trainable_layers: ResNet stages that are trained, from the last one (5: also the stem). A backbone that starts
             from nothing is trained whole.
+        fpn_channels: C, the channels of every FPN level.
 
     Returns:
-        Images FloatTensor[B, 3, H, W] to a dict of FloatTensor[B, 256, H/s, W/s], s = 4, 8, 16, 32, 64.
+        Images FloatTensor[B, 3, H, W] to a dict of FloatTensor[B, C, H/s, W/s], s = 4, 8, 16, 32, 64.
 
     Raises:
         WeightsError: The file is missing, damaged, or of another backbone.
@@ -55,6 +59,10 @@ def build_backbone(*, backbone: str, backbone_weights: str, norm: str, trainable
         norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d,
         trainable_layers=_EVERY_LAYER if backbone_weights == NONE else min(trainable_layers, _EVERY_LAYER),
     )
+    if fpn_channels != model.out_channels:
+        widths = [block[0].in_channels for block in model.fpn.inner_blocks]
+        model.fpn = FeaturePyramidNetwork(widths, fpn_channels, extra_blocks=LastLevelMaxPool())
+        model.out_channels = fpn_channels
     if backbone_weights == IMAGENET:
         _load_into(model.body, _download(backbone), source=f"torchvision's weights of {backbone}")
     elif backbone_weights != NONE:

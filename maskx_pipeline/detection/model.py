@@ -26,6 +26,7 @@ def build_detector(
     backbone_weights: str,
     norm: str,
     trainable_layers: int,
+    fpn_channels: int,
     box_head_dim: int,
     min_size: int,
     max_size: int,
@@ -60,7 +61,11 @@ def build_detector(
             f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
         )
     body = build_backbone(
-        backbone=backbone, backbone_weights=backbone_weights, norm=norm, trainable_layers=trainable_layers
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        norm=norm,
+        trainable_layers=trainable_layers,
+        fpn_channels=fpn_channels,
     )
     box_head = BoxHead(body.out_channels * _POOL_SIZE**2, box_head_dim)
     box_predictor = BoxPredictor(box_head_dim, num_classes, cls_std=cls_init_std, box_std=box_init_std)
@@ -99,8 +104,8 @@ def build_detector(
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
     """The arguments of :func:`build_detector`, but for ``num_classes``."""
     names = (
-        "backbone", "backbone_weights", "norm", "trainable_layers", "box_head_dim", "min_size", "max_size",
-        "anchor_sizes", "canonical_box_size", "rpn_pre_nms", "rpn_post_nms", "rois_per_image", "score_threshold",
-        "nms_threshold", "detections_per_image", "cls_init_std", "box_init_std", "smooth_l1_beta",
+        "backbone", "backbone_weights", "norm", "trainable_layers", "fpn_channels", "box_head_dim", "min_size",
+        "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms", "rpn_post_nms", "rois_per_image",
+        "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std", "box_init_std", "smooth_l1_beta",
     )  # fmt: skip
     return {name: getattr(config, name) for name in names}

@@ -27,7 +27,9 @@ def weights() -> dict[str, Tensor]:
 
 
 def _build(path: Path | str, *, backbone: str = "resnet18", norm: str = "auto") -> BackboneWithFPN:
-    return build_backbone(backbone=backbone, backbone_weights=str(path), norm=norm, trainable_layers=3)
+    return build_backbone(
+        backbone=backbone, backbone_weights=str(path), norm=norm, trainable_layers=3, fpn_channels=256
+    )
 
 
 def _write(path: Path, weights: dict[str, Tensor], form: str) -> Path:

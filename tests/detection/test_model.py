@@ -51,6 +51,16 @@ def test_the_settings_reach_the_model() -> None:
     assert paper._pre_nms_top_n == {"training": 2000, "testing": 1000}
 
 
+def test_the_channels_of_the_fpn_reach_every_head() -> None:
+    """A narrow FPN is a narrow detector: levels, RPN and box head have its channels."""
+    detector = _detector(fpn_channels=24)
+    levels = detector.backbone(torch.zeros(1, 3, 64, 64))
+    assert {level.shape[1] for level in levels.values()} == {24}
+    assert detector.roi_heads.box_head.fc6.in_features == 24 * 49
+    target = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]), "labels": torch.tensor([1])}
+    assert len(detector([torch.zeros(3, 64, 64)], [target])) == 4
+
+
 def test_the_losses_are_those_of_torchvision_with_the_beta_given() -> None:
     """At torchvision's beta of 1/9 both losses agree."""
     torch.manual_seed(0)

@@ -93,7 +93,9 @@ def test_weights_that_do_not_fit_are_an_error(trained: Path, tmp_path: Path) -> 
 
 def test_a_detector_from_backbone_weights_loads_with_frozen_norm_and_without_them(tmp_path: Path) -> None:
     """torchvision's trap: built without weights, auto would make the norm trainable and its buffers misread."""
-    body = build_backbone(backbone="resnet18", backbone_weights="none", norm="batch", trainable_layers=5).body
+    body = build_backbone(
+        backbone="resnet18", backbone_weights="none", norm="batch", trainable_layers=5, fpn_channels=256
+    ).body
     save_weights(tmp_path / "backbone.safetensors", body.state_dict(), {})
     run = train(tmp_path, backbone_weights=str(tmp_path / "backbone.safetensors"), iterations=1, eval_every=0)
     (tmp_path / "backbone.safetensors").unlink()
