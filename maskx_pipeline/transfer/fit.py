@@ -1,0 +1,146 @@
+"""Stage 2: fit the transfer function and the mask head to the masks of the seen categories."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.runlog import Run
+from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.transfer.loss import mask_loss
+from maskx_pipeline.transfer.mask_iou import mask_iou
+from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.seen_rois import SeenRoIs
+
+logger = logging.getLogger("maskx")
+
+
+def fit_transfer(
+    config: TransferConfig,
+    cache: RoICache,
+    *,
+    seen: frozenset[int],
+    run: Run,
+    evaluate: Callable[[MaskModel], dict[str, float]] | None = None,
+) -> None:
+    """Train T and the mask head from the RoI cache (section 3.2, stage-wise).
+
+    Only the training rows of seen categories are read, and the best weights are chosen by what is measured on seen
+    categories, so no mask of an unseen one reaches the result.
+
+    Args:
+        config: The settings.
+        cache: The RoI cache.
+        seen: Labels of the categories whose masks may be used.
+        run: The open run; it continues if it was interrupted, and is finished at the end.
+        evaluate: Measures the model, with ``seen_mask_ap`` among the metrics. Without it, the mask IoU on the
+            ground-truth boxes of val is measured.
+
+    Raises:
+        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the FCN head.
+        ConfigError: The settings leave nothing to train.
+        RunError: The loss is not finite.
+    """
+    _check_sizes(cache)
+    device = resolve_device(config.device)
+    dtype = amp_dtype(config.amp, device)
+    with SeenRoIs(cache, seen=seen, rois_per_batch=config.rois_per_batch, seed=config.seed, device=device) as seen_rois:
+        iterations = _steps(config.epochs, len(seen_rois), config)
+        if iterations < 1:
+            raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")
+        seed_step(config.seed, -1)
+        model = build_mask_model(config, class_weights=cache.class_weights, in_channels=cache.channels).to(device)
+        run.update(**_record(config, cache, seen, run, rois=len(seen_rois), iterations=iterations))
+        logger.info("Fitting to %d RoIs of %d seen categories, %d steps.", len(seen_rois), len(seen), iterations)
+
+        def loss_at(step: int) -> dict[str, Tensor]:
+            roi_features, labels, targets = seen_rois.batch(step)
+            return {"mask_loss": mask_loss(model(roi_features, labels), targets)}
+
+        def measure(step: int) -> dict[str, float]:
+            if evaluate is not None:
+                return evaluate(model)
+            unseen = {category.label for category in cache.categories} - seen
+            return {
+                "seen_mask_iou": mask_iou(model, cache, labels=seen, device=device, amp_dtype=dtype),
+                "unseen_mask_iou": mask_iou(model, cache, labels=unseen, device=device, amp_dtype=dtype),
+            }
+
+        metrics = run_loop(
+            module=model,
+            optimizer=build_optimizer(
+                model,
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                bias_lr_factor=config.bias_lr_factor,
+            ),
+            lr_at=lambda step: config.lr * _lr_factor(config, step, iterations),
+            loss_at=loss_at,
+            iterations=iterations,
+            run=run,
+            seed=config.seed,
+            clip_grad_norm=config.clip_grad_norm,
+            amp_dtype=dtype,
+            device=device,
+            checkpoint_every=config.checkpoint_every,
+            evaluate=measure,
+            evaluate_every=max(1, _steps(config.eval_every, len(seen_rois), config)) if config.eval_every > 0 else 0,
+            best_metric="seen_mask_iou" if evaluate is None else "seen_mask_ap",
+            desc="fit-transfer",
+        )
+    run.finish(**metrics)
+
+
+def _steps(epochs: float, rois: int, config: TransferConfig) -> int:
+    return round(epochs * rois / config.rois_per_batch)
+
+
+def _lr_factor(config: TransferConfig, step: int, iterations: int) -> float:
+    return lr_factor(
+        step,
+        warmup_iterations=min(config.warmup_iterations, iterations // 10),
+        warmup_factor=config.warmup_factor,
+        drops=tuple(round(fraction * iterations) for fraction in config.lr_drops),
+        gamma=config.gamma,
+    )
+
+
+def _check_sizes(cache: RoICache) -> None:
+    if cache.mask_size != 2 * cache.roi_size:
+        raise CacheError(
+            f"{cache.path} has RoI features of side {cache.roi_size} and mask targets of side {cache.mask_size}; the "
+            f"FCN head doubles the side, to {2 * cache.roi_size}.",
+            f"export again with --mask-size {2 * cache.roi_size}",
+        )
+
+
+def _record(
+    config: TransferConfig, cache: RoICache, seen: frozenset[int], run: Run, *, rois: int, iterations: int
+) -> dict[str, object]:
+    """What run.json says of the model beside its settings; paths are relative to the run folder."""
+    return {
+        "cache": _relative(cache.path, run.folder),
+        "detector": _relative(config.detector, run.folder),
+        "detector_amp": str(cache.identity.export.get("amp", "off")),
+        "detector_sha256": cache.identity.detector_sha256,
+        "categories": [{"id": category.id, "name": category.name} for category in cache.categories],
+        "seen": [category.id for category in cache.categories if category.label in seen],
+        "channels": cache.channels,
+        "roi_size": cache.roi_size,
+        "mask_size": cache.mask_size,
+        "rois": rois,
+        "iterations": iterations,
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

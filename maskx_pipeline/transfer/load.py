@@ -1,0 +1,109 @@
+"""A fitted mask model from its run folder."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.runlog import BEST_FILE, LAST_FILE, read_run
+from maskx_pipeline.errors import ConfigError, RunError, WeightsError
+from maskx_pipeline.transfer.mask_model import MaskModel, assemble_mask_model
+
+logger = logging.getLogger("maskx")
+
+_EMBEDDINGS = "predictor.class_embeddings"
+_AGAIN = "run `maskx fit-transfer` again, with --overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMaskModel:
+    """A fitted mask model and what belongs to it.
+
+    Attributes:
+        model: In evaluation mode, without gradients, on the CPU.
+        config: The settings of its fit.
+        categories: By ascending label, 1..K.
+        seen: Labels of the categories whose masks it was fitted to.
+        roi_size: S of the features it was fitted on.
+        cache_path: The RoI cache it was fitted from.
+        detector_run: Run folder of the frozen detector, which may be gone or no longer the same.
+        detector_amp: Mixed precision with which the detector was run for the cache.
+        detector_sha256: Of the frozen detector's weights, hex.
+        sha256: Of these weights, hex.
+    """
+
+    model: MaskModel
+    config: TransferConfig
+    categories: tuple[Category, ...]
+    seen: frozenset[int]
+    roi_size: int
+    cache_path: Path
+    detector_run: Path
+    detector_amp: str
+    detector_sha256: str
+    sha256: str
+
+
+def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMaskModel:
+    """Load what ``maskx fit-transfer`` left in a run folder; the RoI cache is not needed.
+
+    Args:
+        run_folder: The run folder.
+        checkpoint: ``best`` or ``last``. Without a best one, the last one is taken.
+
+    Raises:
+        RunError: No run, another stage's run, or one that has not come so far.
+        WeightsError: The weights are damaged or do not fit the settings.
+    """
+    record = read_run(run_folder, stage="fit-transfer")
+    path = _weights_path(run_folder, checkpoint)
+    tensors = load_weights(path)
+    try:
+        config = TransferConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
+        categories = tuple(
+            Category(id=entry["id"], name=entry["name"], label=label)
+            for label, entry in enumerate(record["categories"], start=1)
+        )
+        seen_ids = set(record["seen"])
+        channels, roi_size = int(record["channels"]), int(record["roi_size"])
+        cache_path, detector_run = ((run_folder / record[key]).resolve() for key in ("cache", "detector"))
+        detector_sha256, detector_amp = str(record["detector_sha256"]), str(record["detector_amp"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
+    if (config.embedding == "none") != (_EMBEDDINGS not in tensors):
+        raise WeightsError(f"{path} does not fit `embedding = {config.embedding}` of its run.", _AGAIN)
+    model = assemble_mask_model(config, embeddings=tensors.get(_EMBEDDINGS), in_channels=channels)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
+    return LoadedMaskModel(
+        model=model.eval().requires_grad_(False),
+        config=config,
+        categories=categories,
+        seen=frozenset(category.label for category in categories if category.id in seen_ids),
+        roi_size=roi_size,
+        cache_path=cache_path,
+        detector_run=detector_run,
+        detector_amp=detector_amp,
+        detector_sha256=detector_sha256,
+        sha256=sha256_of_weights(tensors),
+    )
+
+
+def _weights_path(run_folder: Path, checkpoint: str) -> Path:
+    path = run_folder / (LAST_FILE if checkpoint == "last" else BEST_FILE)
+    last = run_folder / LAST_FILE
+    if not path.is_file() and last.is_file():
+        logger.warning("%s has no %s; taking %s.", run_folder, BEST_FILE, LAST_FILE)
+        path = last
+    if not path.is_file():
+        raise RunError(
+            f"{run_folder} holds no weights yet ({path.name}).",
+            "run `maskx fit-transfer`; it continues where it stopped",
+        )
+    return path

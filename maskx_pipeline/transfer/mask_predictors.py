@@ -1,0 +1,80 @@
+"""Mask predictors: mask features to mask logits, for the asked label alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.transfer.weight_transfer import WeightTransfer
+
+
+class AgnosticPredictor(nn.Module):
+    """The class-agnostic baseline: one 1x1 convolution with bias for all categories (section 3.3).
+
+    Args:
+        in_channels: C of the mask features.
+    """
+
+    def __init__(self, *, in_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 1, kernel_size=1)
+        nn.init.normal_(self.conv.weight, std=0.001)  # the authors' N(0, .001)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def mask_weights(self) -> Tensor:
+        """FloatTensor[1, C]: the one kernel of all categories."""
+        return self.conv.weight.flatten(1)
+
+    def forward(self, mask_features: Tensor, labels: Tensor) -> Tensor:
+        """Compute mask logits [N, M, M] from mask features [N, C, M, M]; ``labels`` are not read."""
+        logits: Tensor = self.conv(mask_features)
+        return logits.squeeze(1)
+
+
+class TransferPredictor(nn.Module):
+    """Kernels from the transfer function: w_seg = T(class embedding), no bias (section 3.1).
+
+    Args:
+        transfer: T.
+        class_embeddings (FloatTensor[K, D]): What T reads; kept with the weights, so that they stand on their own.
+    """
+
+    class_embeddings: Tensor
+
+    def __init__(self, *, transfer: WeightTransfer, class_embeddings: Tensor) -> None:
+        super().__init__()
+        self.transfer = transfer
+        self.register_buffer("class_embeddings", class_embeddings.detach().clone())
+
+    def mask_weights(self) -> Tensor:
+        """FloatTensor[K, C]: w_seg of every category."""
+        return self._transfer(self.class_embeddings)
+
+    def forward(self, mask_features: Tensor, labels: Tensor) -> Tensor:
+        """Compute mask logits [N, M, M] from mask features [N, C, M, M] with the kernel of each RoI's label, 1..K."""
+        return predict_with(mask_features, self._transfer(self.class_embeddings[labels - 1]))
+
+    def _transfer(self, class_embeddings: Tensor) -> Tensor:
+        # T costs little beside the head and raw class weights are small, so it keeps float32 under mixed precision.
+        with autocast(class_embeddings.device, None):
+            weights: Tensor = self.transfer(class_embeddings)
+        return weights
+
+
+def predict_with(mask_features: Tensor, weights: Tensor) -> Tensor:
+    """Apply to each RoI its own 1x1 kernel.
+
+    The cost is N x C x M x M however many categories there are: no [N, K, M, M] tensor is made.
+
+    Args:
+        mask_features (FloatTensor[N, C, M, M]): Of the mask head.
+        weights (FloatTensor[N, C]): The kernel of each RoI's label.
+
+    Returns:
+        FloatTensor[N, M, M]: Mask logits.
+    """
+    count, channels, height, width = mask_features.shape
+    # In channels_last memory, which the head computes in, this view costs nothing.
+    pixels = mask_features.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+    return torch.bmm(pixels, weights.unsqueeze(2)).view(count, height, width)

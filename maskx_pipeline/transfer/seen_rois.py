@@ -1,0 +1,145 @@
+"""The RoIs that stage 2 may learn from: rows of seen categories, in batches that follow from seed and step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.errors import CacheError
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+# On a GPU, features up to this part of its free memory are read once and stay there.
+_RESIDENT_PART = 0.5
+_ROWS_PER_READ = 1024
+
+
+class SeenRoIs:
+    """Batches of training RoIs whose category is seen; no other row of the cache is ever read.
+
+    The epochs' permutations, each a pure function of (seed, epoch), follow one another, and a step takes the next
+    ``rois_per_batch`` rows. Batches come from a thread that reads one step ahead, or from the GPU's memory where all
+    features fit.
+
+    Args:
+        cache: The RoI cache.
+        seen: Labels of the seen categories.
+        rois_per_batch: Rows of a step.
+        seed: Seed of the permutations.
+        device: Where the batches go.
+
+    Raises:
+        CacheError: No category is seen, or the cache has no RoIs of one that is.
+    """
+
+    def __init__(
+        self, cache: RoICache, *, seen: Collection[int], rois_per_batch: int, seed: int, device: torch.device
+    ) -> None:
+        self.rows = _rows_of(cache, seen)
+        self._cache, self._seed, self._device = cache, seed, device
+        self._size = rois_per_batch
+        self._permutation: tuple[int, NDArray[np.int64]] = (-1, self.rows)
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="roi-reader")
+        self._next: tuple[int, Future[Batch]] | None = None
+        self._resident = self._read_all() if self._fits_on_gpu() else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def positions(self, step: int) -> NDArray[np.int64]:
+        """Which of :attr:`rows` make the batch of a step: int64 [rois_per_batch], ascending."""
+        wanted = np.arange(step * self._size, (step + 1) * self._size)
+        epochs, offsets = np.divmod(wanted, len(self.rows))
+        parts = [self._permuted(int(epoch))[offsets[epochs == epoch]] for epoch in np.unique(epochs)]
+        return np.sort(np.concatenate(parts))  # the order within a batch is free, and this one suits the disk
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Returns:
+            HalfTensor[N, C, S, S] of features, int64 [N] of labels 1..K, uint8 [N, M, M] of binary targets, on the
+            device.
+        """
+        if self._resident is not None:
+            positions = torch.from_numpy(self.positions(step)).to(self._device, non_blocking=True)
+            features, labels, targets = (column.index_select(0, positions) for column in self._resident)
+            return features, labels, targets
+        if self._next is None or self._next[0] != step:
+            self._next = (step, self._reader.submit(self._read_step, step))
+        features, labels, targets = (column.to(self._device, non_blocking=True) for column in self._next[1].result())
+        self._next = (step + 1, self._reader.submit(self._read_step, step + 1))
+        return features, labels, targets
+
+    def _permuted(self, epoch: int) -> NDArray[np.int64]:
+        known, permutation = self._permutation
+        if known != epoch:
+            permutation = np.random.default_rng((self._seed, epoch)).permutation(len(self.rows))
+            self._permutation = (epoch, permutation)
+        return permutation
+
+    def _read_step(self, step: int) -> Batch:
+        columns = self._read(self.rows[self.positions(step)])
+        if self._device.type != "cuda":
+            return columns
+        features, labels, targets = (column.pin_memory() for column in columns)
+        return features, labels, targets
+
+    def _read(self, rows: NDArray[np.int64]) -> Batch:
+        return (
+            torch.from_numpy(self._cache.read_features("train", rows)),
+            torch.from_numpy(self._cache.train.labels[rows]),
+            torch.from_numpy(self._cache.read_targets(rows, "train")),
+        )
+
+    def _fits_on_gpu(self) -> bool:
+        if self._device.type != "cuda":
+            return False  # in CPU memory the system's file cache already keeps what fits
+        values = self._cache.channels * self._cache.roi_size**2 * 2 + self._cache.mask_size**2
+        free, _ = torch.cuda.mem_get_info(self._device)
+        return len(self.rows) * values < _RESIDENT_PART * free
+
+    def _read_all(self) -> Batch:
+        size, mask_size = self._cache.roi_size, self._cache.mask_size
+        count, device = len(self.rows), self._device
+        columns = (
+            torch.empty((count, self._cache.channels, size, size), dtype=torch.float16, device=device),
+            torch.empty(count, dtype=torch.int64, device=device),
+            torch.empty((count, mask_size, mask_size), dtype=torch.uint8, device=device),
+        )
+        for start in range(0, count, _ROWS_PER_READ):
+            part = slice(start, start + _ROWS_PER_READ)
+            for column, values in zip(columns, self._read(self.rows[part]), strict=True):
+                column[part] = values.to(device)
+        return columns
+
+
+def _rows_of(cache: RoICache, seen: Collection[int]) -> NDArray[np.int64]:
+    if not seen:
+        raise CacheError("No category is seen, so there is no mask to learn from.", "give another --split")
+    labels = cache.train.labels
+    without = sorted(set(seen) - set(np.unique(labels).tolist()))
+    if without:
+        names = {category.label: category.name for category in cache.categories}
+        listed = ", ".join(names.get(label, f"label {label}") for label in without[:5])
+        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        raise CacheError(
+            f"{cache.path} holds no RoIs of seen categories: {listed}{more}.",
+            "their training objects have no masks; leave them out with --split masked or --split @names.txt",
+        )
+    return np.flatnonzero(np.isin(labels, sorted(seen)))

@@ -1,0 +1,209 @@
+"""The whole of stage 2 on a small cache: what may reach the fitted weights, and resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.runlog import Run
+from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.transfer.fit import fit_transfer
+
+WriteCache = Callable[..., Path]
+OpenRun = Callable[[Path, TransferConfig], Run]
+
+SEEN = frozenset({1, 3, 4})
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.transfer.fit import fit_transfer
+import json
+
+folder, config = Path(sys.argv[1]), TransferConfig.from_mapping(json.loads(sys.argv[2]), source="test")
+run = open_run(folder, stage="fit-transfer", identity=config.identity(), config=config.to_mapping(), inputs={})
+calls = []
+
+def evaluate(model):
+    calls.append(None)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"seen_mask_ap": -float(len(calls))}
+
+with RoICache(config.cache) as cache:
+    fit_transfer(config, cache, seen=frozenset({1, 3, 4}), run=run, evaluate=evaluate)
+"""
+
+
+def _digests(folder: Path) -> tuple[str, str]:
+    """SHA-256 of the best and of the last weights."""
+    best, last = (sha256_of_weights(load_weights(folder / f"{name}.safetensors")) for name in ("best", "last"))
+    return best, last
+
+
+def _fit(path: Path, folder: Path, config: TransferConfig, open_fit_run: OpenRun) -> tuple[str, str]:
+    with RoICache(path) as cache:
+        fit_transfer(config, cache, seen=SEEN, run=open_fit_run(folder, config))
+    return _digests(folder)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "form"), [("none", "published"), ("cls+box", "published"), ("cls+box", "conditioned")]
+)
+def test_unseen_masks_never_change_the_fit(
+    embedding: str,
+    form: str,
+    tmp_path: Path,
+    small_config: TransferConfig,
+    write_cache: WriteCache,
+    open_fit_run: OpenRun,
+) -> None:
+    """Every mask of the unseen categories corrupted, in train and val: best and last weights are bit-identical."""
+    config = small_config.replace(embedding=embedding, form=form)
+    sound = _fit(write_cache(), tmp_path / "sound", config, open_fit_run)
+    unseen = _fit(write_cache("unseen.h5", corrupt=[2, 5, 6]), tmp_path / "unseen", config, open_fit_run)
+    seen = _fit(write_cache("seen.h5", corrupt=[3]), tmp_path / "seen", config, open_fit_run)
+    assert unseen == sound
+    assert seen[1] != sound[1]
+
+
+def test_a_killed_fit_resumes_as_if_never_stopped(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """SIGKILL after the third evaluation; the resumed run ends with the same weights and the same log."""
+    config = small_config.replace(cache=write_cache(), epochs=4.0, checkpoint_every=4, eval_every=1.0)
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path / "killed"), json.dumps(config.to_mapping())],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert json.loads((tmp_path / "killed" / "run.json").read_text())["step"] == 8
+    values = {name: iter(range(-1, -9, -1)) for name in ("killed", "whole")}
+    next(values["killed"]), next(values["killed"])  # what the killed process measured before its last state
+    for name in values:
+        run = open_fit_run(tmp_path / name, config)
+        assert run.state == ("resume" if name == "killed" else "new")
+        with RoICache(config.cache) as cache:
+            fit_transfer(
+                config,
+                cache,
+                seen=SEEN,
+                run=run,
+                evaluate=lambda _, name=name: {"seen_mask_ap": float(next(values[name]))},
+            )
+    assert _digests(tmp_path / "killed") == _digests(tmp_path / "whole")
+    assert (tmp_path / "killed" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_the_best_weights_are_chosen_by_what_is_measured_on_seen_categories(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """Whatever unseen_mask_ap says, the first of three evaluations, best on seen, gives best.safetensors."""
+    digests: list[str] = []
+
+    def evaluate(model: torch.nn.Module) -> dict[str, float]:
+        digests.append(sha256_of_weights(model.state_dict()))
+        return {"seen_mask_ap": -float(len(digests)), "unseen_mask_ap": float(len(digests))}
+
+    config = small_config.replace(eval_every=1.0)
+    with RoICache(write_cache()) as cache:
+        fit_transfer(config, cache, seen=SEEN, run=open_fit_run(tmp_path / "run", config), evaluate=evaluate)
+    assert len(digests) >= 3
+    assert _digests(tmp_path / "run") == (digests[0], digests[-1])
+
+
+def test_without_an_evaluation_the_mask_iou_of_seen_categories_chooses(
+    tmp_path: Path,
+    small_config: TransferConfig,
+    write_cache: WriteCache,
+    open_fit_run: OpenRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Falling on seen and rising on unseen categories, the mask IoU chooses the first evaluation."""
+    digests: list[str] = []
+
+    def mask_iou(model: torch.nn.Module, cache: RoICache, *, labels: frozenset[int], **_: object) -> float:
+        digests.append(sha256_of_weights(model.state_dict()))
+        return -len(digests) if labels == SEEN else len(digests)
+
+    monkeypatch.setattr("maskx_pipeline.transfer.fit.mask_iou", mask_iou)
+    assert _fit(write_cache(), tmp_path / "run", small_config, open_fit_run) == (digests[0], digests[-1])
+    assert digests[0] != digests[-1]
+
+
+def test_the_fit_learns_masks_that_depend_on_the_category(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """Where the category decides which pixels are the object, T reaches a mask IoU the baseline cannot."""
+    iou = {}
+    for embedding in ("none", "cls"):
+        config = small_config.replace(
+            embedding=embedding, components=5, component_std=1.0, head_width=16, head_depth=0, epochs=16.0,
+            eval_every=0.0, rois_per_batch=16, lr=0.5,
+        )  # fmt: skip
+        run = open_fit_run(tmp_path / embedding, config)
+        with RoICache(write_cache(rows_per_label=24)) as cache:
+            fit_transfer(config, cache, seen=SEEN, run=run)
+        iou[embedding] = run.record["results"]["seen_mask_iou"]
+    assert iou["cls"] > iou["none"] + 0.15
+
+
+def test_the_run_records_what_belongs_to_the_model(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """run.json names seen categories by COCO id, sizes, detector and cache; it is finished, with results."""
+    path = write_cache()
+    _fit(path, tmp_path / "runs" / "a", small_config, open_fit_run)
+    record = json.loads((tmp_path / "runs" / "a" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["seen"] == [10, 30, 40]
+    assert [category["name"] for category in record["categories"]] == [f"kind{label}" for label in range(1, 7)]
+    assert (record["channels"], record["roi_size"], record["mask_size"]) == (6, 4, 8)
+    assert record["detector_sha256"] == "d" * 64
+    assert (tmp_path / "runs" / "a" / record["cache"]).resolve() == path.resolve()
+    assert set(record["results"]) == {"seen_mask_iou", "unseen_mask_iou"}
+
+
+def test_paths_are_recorded_from_where_the_folders_really_lie(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """A run folder on another disk, reached by a link, still leads to its cache."""
+    (tmp_path / "disk" / "deep" / "runs").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "deep" / "runs")
+    run_folder, path = tmp_path / "runs" / "a", write_cache()
+    _fit(path, run_folder, small_config, open_fit_run)
+    record = json.loads((run_folder / "run.json").read_text())
+    assert (run_folder / record["cache"]).resolve() == path.resolve()
+
+
+def test_a_mask_size_that_is_not_twice_the_roi_size_is_an_error(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """The FCN head doubles the side; targets of another size are refused with the option that mends it."""
+    with pytest.raises(CacheError, match=r"side 4 .* side 6.*\n.*--mask-size 8"):
+        _fit(write_cache(mask_size=6), tmp_path / "run", small_config, open_fit_run)
+
+
+def test_no_training_steps_are_an_error(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """Zero epochs would save an untrained model as if it were a result."""
+    with pytest.raises(ConfigError, match="--epochs"):
+        _fit(write_cache(), tmp_path / "run", small_config.replace(epochs=0.0), open_fit_run)

@@ -1,0 +1,101 @@
+"""Batches of seen RoIs: a pure function of seed and step, over the rows of seen categories alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.errors import CacheError
+from maskx_pipeline.transfer.seen_rois import SeenRoIs
+
+WriteCache = Callable[..., Path]
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(write_cache: WriteCache) -> Iterator[RoICache]:
+    with RoICache(write_cache()) as opened:
+        yield opened
+
+
+def _rois(cache: RoICache, *, seed: int = 0, rois_per_batch: int = 7) -> SeenRoIs:
+    return SeenRoIs(cache, seen={1, 3, 4}, rois_per_batch=rois_per_batch, seed=seed, device=CPU)
+
+
+def test_only_rows_of_seen_categories_are_used(cache: RoICache) -> None:
+    """Every row of a seen category belongs to it, and none of another."""
+    rois = _rois(cache)
+    assert rois.rows.tolist() == [row for row, label in enumerate(cache.train.labels.tolist()) if label in {1, 3, 4}]
+
+
+def test_an_epoch_takes_every_row_once(cache: RoICache) -> None:
+    """24 rows in batches of 7: steps 0 to 23 are exactly seven epochs, and batches are always full."""
+    rois = _rois(cache)
+    counts = np.bincount(np.concatenate([rois.positions(step) for step in range(24)]), minlength=24)
+    assert counts.tolist() == [7] * 24
+    assert len(set(np.concatenate([_rois(cache, rois_per_batch=8).positions(step) for step in range(3)]))) == 24
+
+
+def test_a_batch_depends_on_seed_and_step_alone(cache: RoICache) -> None:
+    """Asked out of order, by another object, a step has the same rows; another seed has others."""
+    forwards, jumping = _rois(cache), _rois(cache)
+    expected = [forwards.positions(step).tolist() for step in range(9)]
+    assert [jumping.positions(step).tolist() for step in reversed(range(9))] == expected[::-1]
+    other = _rois(cache, seed=1)
+    assert [other.positions(step).tolist() for step in range(9)] != expected
+
+
+def test_epochs_have_different_orders(cache: RoICache) -> None:
+    """With three batches to an epoch, no epoch repeats the batches of the one before."""
+    rois = _rois(cache, rois_per_batch=8)
+    epochs = [[rois.positions(3 * epoch + step).tolist() for step in range(3)] for epoch in range(4)]
+    assert all(one != other for one, other in itertools.pairwise(epochs))
+
+
+def test_a_batch_larger_than_the_data_takes_rows_of_the_next_epochs(cache: RoICache) -> None:
+    """With 24 rows, a batch of 60 has each row two or three times."""
+    counts = np.bincount(_rois(cache, rois_per_batch=60).positions(0), minlength=24)
+    assert set(counts.tolist()) == {2, 3}
+
+
+@pytest.mark.parametrize("steps", [(0, 1, 2), (5, 6, 2)])
+def test_batches_hold_the_rows_of_the_cache(cache: RoICache, steps: tuple[int, ...]) -> None:
+    """Features, labels and targets of a batch are those rows of the file, also where steps are not in order."""
+    with _rois(cache) as rois:
+        for step in steps:
+            features, labels, targets = rois.batch(step)
+            rows = rois.rows[rois.positions(step)]
+            assert np.array_equal(features.numpy(), cache.read_features("train", rows))
+            assert np.array_equal(labels.numpy(), cache.train.labels[rows])
+            assert np.array_equal(targets.numpy(), cache.read_targets(rows))
+
+
+def test_rows_kept_on_the_device_give_the_same_batches(cache: RoICache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU keeps in its memory equals what is read from the file step by step."""
+    with _rois(cache) as streamed:
+        expected = [streamed.batch(step) for step in range(4)]
+    monkeypatch.setattr(SeenRoIs, "_fits_on_gpu", lambda self: True)
+    monkeypatch.setattr("maskx_pipeline.transfer.seen_rois._ROWS_PER_READ", 5)
+    with _rois(cache) as resident:
+        for step, columns in enumerate(expected):
+            assert all(map(torch.equal, resident.batch(step), columns))
+
+
+def test_no_seen_category_is_an_error(cache: RoICache) -> None:
+    """An empty seen set leaves nothing to learn from, and the error names the option."""
+    with pytest.raises(CacheError, match=r"No category is seen.*\n.*--split"):
+        SeenRoIs(cache, seen=set(), rois_per_batch=7, seed=0, device=CPU)
+
+
+def test_a_seen_category_without_rois_is_an_error_that_names_it(write_cache: WriteCache) -> None:
+    """A category that is said to be seen but has no masks in the cache would be measured as seen, so it is refused."""
+    path: Path = write_cache(labels=[1, 2])
+    with RoICache(path) as cache, pytest.raises(CacheError, match=r"kind5.*\n.*--split masked"):
+        SeenRoIs(cache, seen={1, 5}, rois_per_batch=7, seed=0, device=CPU)
