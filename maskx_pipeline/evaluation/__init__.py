@@ -1,0 +1,1 @@
+"""Predictions, AP per category set, overlays."""

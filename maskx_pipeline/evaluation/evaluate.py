@@ -1,0 +1,213 @@
+"""AP of boxes and masks on a category set, and beside it on the seen and the unseen categories."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.engine.files import atomic_path, write_json
+from maskx_pipeline.errors import RunError
+from maskx_pipeline.evaluation.coco_ap import ApSummary, Result, precision_table
+from maskx_pipeline.evaluation.table import evaluation_table
+
+_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+
+
+@dataclass(frozen=True, slots=True)
+class SetAp:
+    """The AP of one category set."""
+
+    name: str
+    categories: int
+    box: ApSummary
+    mask: ApSummary
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryAp:
+    """The AP of one category; ``objects`` and ``masks`` count what val has of it, crowds left out."""
+
+    label: int
+    id: int
+    name: str
+    seen: bool
+    objects: int
+    masks: int
+    box: float
+    mask: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What ``maskx evaluate`` reports.
+
+    Attributes:
+        model: The run folder of the model.
+        source: ``cache`` or ``images``: where the detections come from.
+        split: The name of the category set asked for.
+        images: Number of images measured.
+        detections: Number of detections in them.
+        sets: The set asked for, then ``seen`` and ``unseen``.
+        categories: Those of the set asked for, by ascending label.
+    """
+
+    model: str
+    source: str
+    split: str
+    images: int
+    detections: int
+    sets: tuple[SetAp, ...]
+    categories: tuple[CategoryAp, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; AP in percent, None where there is nothing to measure."""
+        return {
+            "model": self.model,
+            "from": self.source,
+            "split": self.split,
+            "images": self.images,
+            "detections": self.detections,
+            "sets": {
+                row.name: {"categories": row.categories, "box": _plain(row.box), "mask": _plain(row.mask)}
+                for row in self.sets
+            },
+            "categories": [
+                {
+                    "id": row.id,
+                    "name": row.name,
+                    "seen": row.seen,
+                    "objects": row.objects,
+                    "masks": row.masks,
+                    "box_ap": _or_none(row.box),
+                    "mask_ap": _or_none(row.mask),
+                }
+                for row in self.categories
+            ],
+        }
+
+    def to_text(self, *, per_category: bool = False) -> str:
+        """A table for the terminal."""
+        return evaluation_table(self, per_category=per_category)
+
+    def write(self, folder: Path) -> Path:
+        """Write :meth:`to_json` into a folder, under the name of the category set. Returns the file."""
+        path = folder / f"ap-{re.sub(r'[^A-Za-z0-9._-]+', '_', self.split).strip('_') or 'set'}.json"
+        write_json(path, self.to_json())
+        return path
+
+
+def evaluate_results(
+    results: Sequence[Result],
+    val: CocoData,
+    *,
+    split: str,
+    labels: Collection[int],
+    seen: Collection[int],
+    model: Path | str = "",
+    source: str = "cache",
+) -> Evaluation:
+    """Measure COCO results of val.
+
+    Args:
+        results: With ``bbox`` and ``segmentation``.
+        val: The ground truth.
+        split: The name of the category set.
+        labels: The labels of this set.
+        seen: Labels whose masks were used in training; all others are unseen.
+        model: The run folder of the model, for the record.
+        source: ``cache`` or ``images``, for the record.
+    """
+    everything = frozenset(category.label for category in val.categories)
+    sets = {split: frozenset(labels), "seen": frozenset(seen), "unseen": everything - frozenset(seen)}
+    box = precision_table(val, results, labels=everything, iou_type="bbox")
+    mask = precision_table(val, results, labels=everything, iou_type="segm")
+    rows = tuple(SetAp(name, len(chosen), box.summary(chosen), mask.summary(chosen)) for name, chosen in sets.items())
+    return Evaluation(
+        model=str(model),
+        source=source,
+        split=split,
+        images=len(val.images),
+        detections=len(results),
+        sets=rows,
+        categories=_category_rows(val, labels=sets[split], seen=sets["seen"], box=rows[0].box, mask=rows[0].mask),
+    )
+
+
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """Write COCO results files, in the form that COCO's server and pycocotools take.
+
+    There are two, because pycocotools would measure the size of a mask by its box if an entry had both: ``path`` holds
+    the masks, and beside it ``<name>_bbox.json`` the boxes.
+    """
+    _write_list(_boxes_path(path), [_without(result, "segmentation") for result in results])
+    _write_list(path, [_without(result, "bbox") for result in results])
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read what :func:`write_results` wrote: results with ``bbox`` and ``segmentation``.
+
+    Raises:
+        RunError: A file is missing or broken, or the two do not belong together.
+    """
+    try:
+        masks, boxes = (json.loads(file.read_text(encoding="utf-8")) for file in (path, _boxes_path(path)))
+        merged = [{**box, **mask} for box, mask in zip(boxes, masks, strict=True)]
+        if all(_without(result, "segmentation") == box for result, box in zip(merged, boxes, strict=True)):
+            return merged
+        reason = "masks and boxes are of different detections"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    raise RunError(f"{path} and {_boxes_path(path).name} cannot be read: {reason}.", "evaluate with --overwrite")
+
+
+def _boxes_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_bbox{path.suffix}")
+
+
+def _write_list(path: Path, entries: Sequence[Result]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        lines = (json.dumps(entry, ensure_ascii=False) for entry in entries)
+        file.write("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _without(result: Result, key: str) -> Result:
+    return {name: value for name, value in result.items() if name != key}
+
+
+def _category_rows(
+    val: CocoData, *, labels: Collection[int], seen: Collection[int], box: ApSummary, mask: ApSummary
+) -> tuple[CategoryAp, ...]:
+    objects = dict.fromkeys(labels, 0)
+    masks = dict.fromkeys(labels, 0)
+    for annotation in val.annotations():
+        if annotation.label in objects and not annotation.iscrowd:
+            objects[annotation.label] += 1
+            masks[annotation.label] += annotation.has_mask
+    return tuple(
+        CategoryAp(
+            label=category.label,
+            id=category.id,
+            name=category.name,
+            seen=category.label in seen,
+            objects=objects[category.label],
+            masks=masks[category.label],
+            box=box.per_category[category.label],
+            mask=mask.per_category[category.label],
+        )
+        for category in val.categories
+        if category.label in objects
+    )
+
+
+def _plain(summary: ApSummary) -> dict[str, float | None]:
+    return {name: _or_none(value) for name, value in zip(_FIGURES, summary.figures(), strict=True)}
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

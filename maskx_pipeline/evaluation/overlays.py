@@ -1,0 +1,154 @@
+"""Pictures of predictions, as in the paper's figures: seen categories green, unseen ones red."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from torch import Tensor
+
+from maskx_pipeline.evaluation.paste import paste
+from maskx_pipeline.maskx import Instances
+
+# Four shades each, so that neighbours of the same kind can be told apart.
+SEEN_COLOURS = ((38, 194, 70), (120, 214, 40), (0, 168, 107), (70, 235, 130))
+UNSEEN_COLOURS = ((235, 52, 52), (255, 112, 67), (214, 30, 96), (255, 84, 120))
+
+_SHORTEST_SIDE = 512  # smaller pictures are enlarged, since a label needs its pixels
+_TINT = 0.35
+_LABEL_OPACITY = 215
+
+
+class _Rectangle(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: _Rectangle) -> float:
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(width, 0) * max(height, 0)
+
+
+def draw_instances(
+    image: Tensor,
+    instances: Instances,
+    *,
+    names: Mapping[int, str],
+    seen: Collection[int],
+    score_threshold: float = 0.5,
+) -> Image.Image:
+    """Draw mask, contour, box, name and score of each instance.
+
+    Args:
+        image (uint8[3, H, W]): RGB.
+        instances: What was predicted for it.
+        names: Label -> name of the category.
+        seen: Labels whose masks were used in training: green. All others: red.
+        score_threshold: Instances below it are left out.
+
+    Returns:
+        An RGB picture; a small image is enlarged by a whole factor so that the labels can be read.
+    """
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
+    factor = max(1, round(_SHORTEST_SIDE / max(picture.size)))
+    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+    shown = instances.above(score_threshold)
+    boxes = shown.boxes_xyxy * factor
+    # Large ones first, so that small ones lie on top.
+    order = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).argsort(descending=True, stable=True)
+    boxes, labels, scores = boxes[order], shown.labels[order].tolist(), shown.scores[order].tolist()
+    colours = _colours(labels, seen)
+    line = max(2, round(max(picture.size) / 320))
+    masks = paste(shown.mask_probs[order], boxes, picture.height, picture.width)
+    for mask, colour in zip(masks, colours, strict=True):
+        picture = _tint(picture, mask, colour, line)
+    layer = Image.new("RGBA", picture.size)
+    draw = ImageDraw.Draw(layer)
+    for box, colour in zip(boxes.tolist(), colours, strict=True):
+        draw.rectangle(_inside(box, picture.size), outline=(*colour, 190), width=max(1, line // 2))
+    texts = [f"{names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
+    _draw_labels(draw, picture.size, boxes.tolist(), texts, colours)
+    return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+
+
+def _colours(labels: list[int], seen: Collection[int]) -> list[tuple[int, int, int]]:
+    counts = {True: 0, False: 0}
+    colours = []
+    for label in labels:
+        is_seen = label in seen
+        shades = SEEN_COLOURS if is_seen else UNSEEN_COLOURS
+        colours.append(shades[counts[is_seen] % len(shades)])
+        counts[is_seen] += 1
+    return colours
+
+
+def _tint(picture: Image.Image, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int) -> Image.Image:
+    inside = Image.fromarray(mask * 255)
+    reach = 2 * line + 1
+    # A border of background lets the contour close where the object touches the edge of the image.
+    framed = Image.new("L", (inside.width + 2, inside.height + 2))
+    framed.paste(inside, (1, 1))
+    core = framed.filter(ImageFilter.MinFilter(reach)).crop((1, 1, inside.width + 1, inside.height + 1))
+    opacity = np.where(mask > 0, np.where(np.asarray(core) > 0, _TINT, 0.95), 0.0)
+    return Image.composite(
+        Image.new("RGB", picture.size, colour), picture, Image.fromarray((opacity * 255).astype(np.uint8))
+    )
+
+
+def _draw_labels(
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    boxes: list[list[float]],
+    texts: list[str],
+    colours: list[tuple[int, int, int]],
+) -> None:
+    font_size = max(11, round(math.sqrt(size[0] * size[1]) / 46))
+    taken: list[_Rectangle] = []
+    for box, text, colour in reversed(list(zip(boxes, texts, colours, strict=True))):
+        font, width, height, padding = _fit(draw, text, font_size, size)
+        place = _place(box, width, height, size, taken)
+        taken.append(place)
+        draw.rounded_rectangle(place, radius=padding, fill=(*(round(part * 0.62) for part in colour), _LABEL_OPACITY))
+        draw.text((place.left + padding, place.top + 0.53 * height), text, fill="white", font=font, anchor="lm")
+
+
+def _fit(
+    draw: ImageDraw.ImageDraw, text: str, font_size: int, size: tuple[int, int]
+) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int, int, int]:
+    while True:
+        font = ImageFont.load_default(font_size)
+        padding = max(2, font_size // 4)
+        width, height = math.ceil(draw.textlength(text, font=font)) + 2 * padding, round(font_size * 1.4)
+        if (width <= size[0] and height <= size[1]) or font_size <= 6:
+            return font, width, height, padding
+        font_size -= 1
+
+
+def _place(box: list[float], width: int, height: int, size: tuple[int, int], taken: list[_Rectangle]) -> _Rectangle:
+    """The first place at the box where no other label lies; if there is none, the one with the least overlap."""
+    x1, y1, x2, y2 = box
+    right = x2 - width
+    above, below, last = y1 - height, y2, y2 - height
+    corners = [(x1, above), (x1, y1), (x1, below), (right, above), (right, y1), (x1, last), (right, below)]
+    corners += [(right, last), ((x1 + right) / 2, (y1 + last) / 2)]
+    corners += [(x1, y1 + step * height) for step in range(1, max(1, int((y2 - y1) // height)))]
+    for step in (1, 2, 3):
+        corners += [(x, y) for x in (x1, right) for y in (above - step * height, below + step * height)]
+    places = []
+    for left, top in corners:
+        left = min(max(left, 0), max(size[0] - width, 0))
+        top = min(max(top, 0), max(size[1] - height, 0))
+        places.append(_Rectangle(left, top, left + width, top + height))
+    return min(places, key=lambda place: sum(place.overlap(other) for other in taken))
+
+
+def _inside(box: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    left, right = sorted(min(max(x, 0), size[0] - 1) for x in (box[0], box[2]))
+    top, bottom = sorted(min(max(y, 0), size[1] - 1) for y in (box[1], box[3]))
+    return left, top, right, bottom

@@ -1,0 +1,119 @@
+"""Masks for a user's images: overlays, and a COCO results file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.records import Category, ImageRecord
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.errors import DataError
+from maskx_pipeline.evaluation.coco_ap import Result
+from maskx_pipeline.evaluation.evaluate import write_results
+from maskx_pipeline.evaluation.overlays import draw_instances
+from maskx_pipeline.evaluation.predictions import results_of
+from maskx_pipeline.maskx import MaskX
+
+logger = logging.getLogger("maskx")
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+RESULTS_FILE = "results.json"
+
+
+def predict_folder(
+    maskx: MaskX,
+    images: Iterable[Path],
+    *,
+    out: Path,
+    categories: Sequence[Category],
+    seen: Collection[int],
+    score_threshold: float,
+    limit: int = 0,
+) -> Path:
+    """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
+
+    Args:
+        maskx: The whole model.
+        images: Image files, and folders whose image files are taken (not those of subfolders).
+        out: The folder to write.
+        categories: By ascending label.
+        seen: Labels whose masks were used in training.
+        score_threshold: Instances below it are left out.
+        limit: At most so many images; 0: all.
+
+    Returns:
+        The results file. ``image_id`` is the number in the file name where all names are different numbers, as COCO's
+        are, else 1, 2, ..; ``file_name`` is given too.
+
+    Raises:
+        DataError: No image was found, or none could be read. An unreadable one among others is skipped with a warning.
+    """
+    paths = image_files(images)[: limit or None]
+    names = {category.label: category.name for category in categories}
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[Result] = []
+    unreadable: DataError | None = None
+    read = 0
+    with progress(len(paths), "predict", "images") as bar:
+        for path, number, overlay in zip(paths, image_ids(paths), overlay_names(paths), strict=True):
+            try:
+                image = read_image(path)
+            except DataError as error:
+                logger.warning("%s It is skipped.", error.message)
+                unreadable = error
+            else:
+                read += 1
+                instances = maskx.predict(image.float().div_(255)).above(score_threshold)
+                picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
+                picture.save(out / overlay, quality=95, subsampling=0)
+                record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
+                results += [{**result, "file_name": path.name} for result in results_of(instances, record, categories)]
+            bar.update(1)
+    if not read and unreadable is not None:
+        raise unreadable
+    write_results(out / RESULTS_FILE, results)
+    return out / RESULTS_FILE
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The image files among ``paths`` and in the folders among them, each once, folders in order of name.
+
+    Raises:
+        DataError: There is none, or a path does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            found.update(dict.fromkeys(sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)))
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise DataError(f"{path} does not exist.", "give image files or folders of images")
+    if not found:
+        raise DataError("There is no image in what was given.", f"known endings: {', '.join(SUFFIXES)}")
+    return list(found)
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """The numbers that the file names are, if all are different numbers; else 1, 2, .."""
+    if all(path.stem.isascii() and path.stem.isdigit() for path in paths):
+        numbers = [int(path.stem) for path in paths]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(1, len(paths) + 1))
+
+
+def overlay_names(paths: Sequence[Path]) -> list[str]:
+    """A different file name for each overlay: the image's, with a number where two images have the same."""
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        name, count = f"{path.stem}.jpg", 1
+        while name.lower() in taken:
+            count += 1
+            name = f"{path.stem}-{count}.jpg"
+        taken.add(name.lower())
+        names.append(name)
+    return names

@@ -1,0 +1,152 @@
+"""COCO results of a whole data set, from the RoI cache or from the images; and box AP of a detector in training."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.models.detection import FasterRCNN
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.detection.features import Detections, FrozenDetector
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.evaluation.coco_ap import Result, average_precision
+from maskx_pipeline.evaluation.paste import paste_to_rle
+from maskx_pipeline.maskx import Instances, MaskX, masks_of
+from maskx_pipeline.transfer.mask_model import MaskModel
+
+
+def predictions_from_cache(
+    cache: RoICache,
+    mask_model: MaskModel,
+    val: CocoData,
+    *,
+    device: torch.device,
+    amp_dtype: torch.dtype | None,
+    image_ids: Collection[int] | None = None,
+) -> list[Result]:
+    """Segment the cached detections of val.
+
+    Args:
+        cache: Holds the detections of the frozen detector and their features.
+        mask_model: T and the mask head; it is moved to the device and put into evaluation mode.
+        val: The data set that the cache was made from.
+        device: Where the mask head runs.
+        amp_dtype: Precision of the mask head; None is float32.
+        image_ids: Only these images; all of them if not given.
+
+    Returns:
+        COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``.
+
+    Raises:
+        CacheError: The cache was made from other validation data.
+    """
+    cache.check_matches(val_digest=val.digest)
+    mask_model.eval().to(device)
+    found = cache.detections
+    rows_of = rows_by_image(found.image_ids)
+    images = [image for image in val.images if image_ids is None or image.id in image_ids]
+    results: list[Result] = []
+    with progress(len(images), "segment cached detections", "images") as bar:
+        for image in images:
+            rows = rows_of.get(image.id)
+            if rows is not None:
+                labels = torch.from_numpy(found.labels[rows])
+                features = cache.read_features("detections", rows)
+                instances = Instances(
+                    boxes_xyxy=torch.from_numpy(found.boxes[rows]),
+                    scores=torch.from_numpy(found.scores[rows]),
+                    labels=labels,
+                    mask_probs=masks_of(mask_model, features, labels, device=device, amp_dtype=amp_dtype),
+                )
+                results += results_of(instances, image, val.categories)
+            bar.update(1)
+    return results
+
+
+def predictions_from_images(maskx: MaskX, val: CocoData) -> list[Result]:
+    """Detect and segment in the images of val.
+
+    Returns:
+        COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``; equal to those of
+        :func:`predictions_from_cache` if the cache was written on the same kind of device.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    results: list[Result] = []
+    with progress(len(val.images), "segment images", "images") as bar:
+        for image in val.images:
+            results += results_of(maskx.predict(_read(val, image)), image, val.categories)
+            bar.update(1)
+    return results
+
+
+def box_ap(
+    detector: FasterRCNN, val: CocoData, *, device: torch.device, amp_dtype: torch.dtype | None
+) -> dict[str, float]:
+    """Measure a detector that is still in training; its modes and gradients are left as they were.
+
+    Returns:
+        ``box_ap`` and ``box_ap50`` over all categories, in percent.
+    """
+    results: list[Result] = []
+    with _left_as_it_was(detector), progress(len(val.images), "measure box AP", "images") as bar:
+        frozen = FrozenDetector(detector, device=device, amp_dtype=amp_dtype)
+        for image in val.images:
+            results += box_results_of(frozen.extract(_read(val, image)).detections, image, val.categories)
+            bar.update(1)
+    labels = [category.label for category in val.categories]
+    summary = average_precision(val, results, labels=labels, iou_type="bbox")
+    return {"box_ap": summary.ap, "box_ap50": summary.ap50}
+
+
+def results_of(instances: Instances, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
+    """The instances of one image as COCO results with ``bbox`` and ``segmentation``; categories by ascending label."""
+    boxes = box_results_of(instances, image, categories)
+    masks = paste_to_rle(instances.mask_probs, instances.boxes_xyxy, image.height, image.width)
+    return [{**box, "segmentation": mask} for box, mask in zip(boxes, masks, strict=True)]
+
+
+def box_results_of(found: Instances | Detections, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
+    """The detections of one image as COCO results with ``bbox``: x, y, width, height in pixels."""
+    boxes_xywh = found.boxes_xyxy.double().cpu()
+    boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+    return [
+        {"image_id": image.id, "category_id": categories[label - 1].id, "bbox": box, "score": score}
+        for box, score, label in zip(
+            boxes_xywh.tolist(), found.scores.double().tolist(), found.labels.tolist(), strict=True
+        )
+    ]
+
+
+def rows_by_image(image_ids: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """The rows of each image that has any, in the order of the cache."""
+    if not len(image_ids):
+        return {}
+    order = np.argsort(image_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(image_ids[order])) + 1
+    return {int(image_ids[rows[0]]): rows for rows in np.split(order, starts)}
+
+
+def _read(data: CocoData, image: ImageRecord) -> torch.Tensor:
+    pixels = read_image(data.image_path(image.id), width=image.width, height=image.height)
+    return pixels.float().div_(255)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(detector: FasterRCNN) -> Iterator[None]:
+    modes = [(module, module.training) for module in detector.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in detector.parameters()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, wanted in gradients:
+            parameter.requires_grad_(wanted)

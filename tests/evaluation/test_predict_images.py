@@ -1,0 +1,104 @@
+"""Masks for a user's images."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_world import World
+from PIL import Image
+
+from maskx_pipeline.errors import DataError
+from maskx_pipeline.evaluation.predict_images import image_files, image_ids, overlay_names, predict_folder
+
+
+def predict(
+    world: World, images: list[Path], out: Path, threshold: float = 0.0, limit: int = 0
+) -> list[dict[str, Any]]:
+    """Run it; category 1 is seen."""
+    path = predict_folder(
+        world.maskx,
+        images,
+        out=out,
+        categories=world.val.categories,
+        seen=[1],
+        score_threshold=threshold,
+        limit=limit,
+    )
+    results: list[dict[str, Any]] = json.loads(path.read_text())
+    return results
+
+
+def photo(path: Path, size: tuple[int, int] = (80, 60)) -> Path:
+    """An image of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8)
+    Image.fromarray(pixels.repeat(10, 0).repeat(10, 1)).save(path)
+    return path
+
+
+def test_a_folder_gives_overlays_and_coco_results(world: World, tmp_path: Path) -> None:
+    """Masks have the size of their image; scores below the threshold are left out."""
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b.PNG", (60, 80))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    results = predict(world, [tmp_path / "in"], tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.jpg", "b.jpg", "results.json", "results_bbox.json",
+    ]  # fmt: skip
+    sizes = {(result["file_name"], result["image_id"]): result["segmentation"]["size"] for result in results}
+    assert sizes == {("a.png", 1): [60, 80], ("b.PNG", 2): [80, 60]}
+    scores = sorted(result["score"] for result in results)
+    fewer = predict(world, [tmp_path / "in"], tmp_path / "fewer", threshold=scores[2])
+    assert len(fewer) == len(results) - 2
+
+
+def test_a_limit_takes_the_first_images(world: World, tmp_path: Path) -> None:
+    """For a look at some of a large folder."""
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b.png")
+    results = predict(world, [tmp_path / "in"], tmp_path / "out", limit=1)
+    assert {result["file_name"] for result in results} == {"a.png"}
+
+
+def test_an_unreadable_image_among_others_is_skipped_with_a_warning(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thousand others must not be lost by it; alone, it is an error."""
+    good, broken = photo(tmp_path / "good.png"), tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING, logger="maskx"):
+        predict(world, [broken, good], tmp_path / "out")
+    assert "broken.jpg" in caplog.text
+    assert (tmp_path / "out" / "good.jpg").is_file()
+    with pytest.raises(DataError, match="broken"):
+        predict(world, [broken], tmp_path / "out")
+
+
+def test_images_that_are_numbers_keep_them_as_image_ids() -> None:
+    """So that the results of COCO images fit COCO's annotations."""
+    assert image_ids([Path("a/000000000139.jpg"), Path("17.jpg")]) == [139, 17]
+    assert image_ids([Path("17.jpg"), Path("photo.jpg")]) == [1, 2]
+    assert image_ids([Path("17.jpg"), Path("b/017.jpg")]) == [1, 2]
+
+
+def test_images_of_one_name_get_overlays_of_their_own() -> None:
+    """Nothing is overwritten."""
+    paths = [Path("x/a.jpg"), Path("y/A.png"), Path("a-2.jpg")]
+    names = overlay_names(paths)
+    assert names[0] == "a.jpg"
+    assert len({name.lower() for name in names}) == 3
+
+
+def test_paths_without_images_are_refused(tmp_path: Path) -> None:
+    """A folder without images, and a path that does not exist."""
+    with pytest.raises(DataError, match="no image"):
+        image_files([tmp_path])
+    with pytest.raises(DataError, match="does not exist"):
+        image_files([tmp_path / "absent.jpg"])
+    path = photo(tmp_path / "a.png")
+    assert image_files([tmp_path, path]) == [path]
