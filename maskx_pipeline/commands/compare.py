@@ -1,0 +1,27 @@
+"""`maskx compare`: the runs of a study as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from maskx_pipeline.commands.options import print_json
+
+
+@click.command(name="compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("text", "markdown", "csv", "json")),
+    default="text",
+    show_default=True,
+    help="How to print the table.",
+)
+def command(runs: tuple[Path, ...], style: str) -> None:
+    """Print the mask AP of evaluated RUNS side by side: on unseen and on seen categories, from what they recorded."""
+    from maskx_pipeline import stages
+
+    comparison = stages.compare(runs)
+    print_json(comparison.to_json()) if style == "json" else click.echo(comparison.to_text(style))

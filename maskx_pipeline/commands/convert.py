@@ -1,0 +1,43 @@
+"""`maskx convert`: other data sets in COCO format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json
+from maskx_pipeline.config import VisualGenomeConfig
+from maskx_pipeline.project import PROJECT_FILE, Project, read_project
+
+
+@click.group(name="convert")
+def command() -> None:
+    """Write COCO-format annotations of another data set."""
+
+
+@command.command(name="visual-genome")
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    envvar="MASKX_PROJECT",
+    help="Folder of the default paths; its maskx.toml is read if there is one.  [default: working directory]",
+)
+@config_options(VisualGenomeConfig)
+@json_option
+@overwrite_option
+def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Convert Visual Genome v1.4 to boxes of its most frequent synsets, with COCO's 80 categories first.
+
+    Needs no project, since `maskx init` asks for the annotations that this writes. Every dropped object is counted by
+    reason in OUT/report.json; OUT/coco-categories.json says which category is which of COCO's.
+    """
+    from maskx_pipeline import stages
+    from maskx_pipeline.data.visual_genome import read_report
+
+    project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
+    out = stages.convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
+    print_json(read_report(out)) if as_json else click.echo(out)

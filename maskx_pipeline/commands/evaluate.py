@@ -1,0 +1,26 @@
+"""`maskx evaluate`: AP on a category set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.config import DataConfig, EvaluateConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="evaluate")
+@project_option
+@config_options(EvaluateConfig)
+@click.option("--per-category", is_flag=True, help="Print the AP of each category too.")
+@json_option
+@overwrite_option
+def command(project: Project, per_category: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Report box and mask AP on a category set, and beside it on the seen and the unseen categories."""
+    from maskx_pipeline import stages
+
+    config = project.load(EvaluateConfig, options)
+    evaluation = stages.evaluate(config, project.load(DataConfig), overwrite=overwrite)
+    print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))

@@ -1,0 +1,29 @@
+"""`maskx export-embeddings`: from the frozen detector to the RoI cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.config import DataConfig, ExportConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="export-embeddings")
+@project_option
+@config_options(ExportConfig)
+@click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing.")
+@json_option
+@overwrite_option
+def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
+    from maskx_pipeline import stages
+
+    config, data = project.load(ExportConfig, options), project.load(DataConfig)
+    if dry_run:
+        plan = stages.plan_export(config, data)
+        print_json(plan.to_json()) if as_json else click.echo(plan.to_text())
+        return
+    click.echo(stages.export_embeddings(config, data, overwrite=overwrite))

@@ -1,0 +1,27 @@
+"""`maskx fit-transfer`: stage 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.config import DataConfig, TransferConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="fit-transfer")
+@project_option
+@config_options(TransferConfig)
+@overwrite_option
+def command(project: Project, overwrite: bool, **options: Any) -> None:
+    """Stage 2: train the weight transfer function T and the mask head from the RoI cache.
+
+    Only the masks of --split are used; box features and class weights are frozen in the cache.
+    """
+    from maskx_pipeline import stages
+
+    config = project.load(TransferConfig, options)
+    folder = stages.fit_transfer(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    click.echo(folder)

@@ -1,0 +1,62 @@
+"""`maskx init`: make a project folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, overwrite_option
+from maskx_pipeline.config import DataConfig, ShapesConfig
+
+
+@click.command(name="init")
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="working directory",
+    help="Project folder to make.",
+)
+@click.option("--train-images", type=click.Path(path_type=Path), help="Folder of the training images.")
+@click.option("--train-annotations", type=click.Path(path_type=Path), help="COCO-format annotations of these images.")
+@click.option("--val-images", type=click.Path(path_type=Path), help="Folder of the validation images.")
+@click.option("--val-annotations", type=click.Path(path_type=Path), help="COCO-format annotations of these images.")
+@click.option("--shapes", "use_shapes", is_flag=True, help="Generate the data set `shapes`, with settings for a CPU.")
+@config_options(ShapesConfig, leave_out=("out",), prefix="shapes-")
+@overwrite_option
+def command(
+    folder: Path,
+    train_images: Path | None,
+    train_annotations: Path | None,
+    val_images: Path | None,
+    val_annotations: Path | None,
+    use_shapes: bool,
+    overwrite: bool,
+    **shapes_options: Any,
+) -> None:
+    """Make a project folder: maskx.toml for a COCO-format data set, or a generated one with --shapes."""
+    from maskx_pipeline import stages
+
+    given = {
+        "--train-images": train_images,
+        "--train-annotations": train_annotations,
+        "--val-images": val_images,
+        "--val-annotations": val_annotations,
+    }
+    missing = [flag for flag, value in given.items() if value is None]
+    if use_shapes:
+        if len(missing) < len(given):
+            raise click.UsageError("--shapes generates its own data: leave out --train-images and the like.")
+        shapes = ShapesConfig.from_mapping(
+            {key: value for key, value in shapes_options.items() if value is not None}, source="command line"
+        )
+        path = stages.init_shapes(folder, shapes, overwrite=overwrite)
+    elif missing:
+        raise click.UsageError(f"Missing {', '.join(missing)}; or give --shapes for a generated data set.")
+    else:
+        data = DataConfig(**{flag[2:].replace("-", "_"): value.resolve() for flag, value in given.items() if value})
+        path = stages.init_project(folder, data, overwrite=overwrite)
+    click.echo(path)

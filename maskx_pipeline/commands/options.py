@@ -1,0 +1,122 @@
+"""Options shared by the commands, and those that a stage's dataclass makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from maskx_pipeline.project import Project, read_project
+from maskx_pipeline.settings import StageConfig, option_name
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class NumberList(click.ParamType[tuple[float, ...]]):
+    """Numbers separated by commas, as in ``--steps 60000,80000``."""
+
+    name = "n,n,..."
+
+    def __init__(self, item: type[int] | type[float]) -> None:
+        self.item = item
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.item(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers like 1,2,3", param, ctx)
+
+
+def project_option(function: _F) -> _F:
+    """Add ``--project DIR`` and hand the command a :class:`Project`."""
+    return click.option(
+        "--project",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(),
+        envvar="MASKX_PROJECT",
+        help="Project folder, where maskx.toml lies.  [default: working directory]",
+        callback=_read_project,
+    )(function)
+
+
+def overwrite_option(function: _F) -> _F:
+    """Add ``--overwrite``."""
+    return click.option("--overwrite", is_flag=True, help="Replace an earlier result.")(function)
+
+
+def json_option(function: _F) -> _F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(function)
+
+
+def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), prefix: str = "") -> Callable[[_F], _F]:
+    """Add one option per field of a stage's dataclass; a value that is not given arrives as None."""
+
+    def decorate(function: _F) -> _F:
+        hints = typing.get_type_hints(cls)
+        for item in reversed(dataclasses.fields(cast(Any, cls))):
+            if item.name not in leave_out:
+                function = _option(cls, item, hints[item.name], prefix)(function)
+        return function
+
+    return decorate
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record of a run."""
+    return " ".join(["maskx", *sys.argv[1:]])
+
+
+def print_json(value: Any) -> None:
+    """Print JSON to stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _read_project(ctx: click.Context, param: click.Parameter, value: Path) -> Project | None:
+    return None if ctx.resilient_parsing else read_project(value)
+
+
+def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, prefix: str) -> Callable[[_F], _F]:
+    flag = f"--{prefix}{option_name(item.name)}"
+    kind = next(part for part in typing.get_args(hint) if part is not types.NoneType) if _optional(hint) else hint
+    names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, item.name]
+    return click.option(
+        *names,
+        type=_click_type(kind, item.metadata["choices"]),
+        default=None,
+        envvar=f"MASKX_{cls.table}_{item.name}".upper().replace("-", "_"),
+        help=item.metadata["help"] + _show(item.default),
+    )
+
+
+def _optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType)
+
+
+def _click_type(kind: Any, choices: tuple[str, ...] | None) -> Any:
+    if choices is not None:
+        return click.Choice(choices)
+    if typing.get_origin(kind) is tuple:
+        return NumberList(typing.get_args(kind)[0])
+    return click.Path(path_type=Path) if kind is Path else kind
+
+
+def _show(default: Any) -> str:
+    if default is None or default == "":
+        return ""
+    if isinstance(default, bool):
+        text = "on" if default else "off"
+    elif isinstance(default, tuple):
+        text = ",".join(f"{part:g}" for part in default)
+    else:
+        text = f"{default:g}" if isinstance(default, float) else str(default)
+    return f"  [default: {text}]"

@@ -1,0 +1,24 @@
+"""`maskx predict`: masks for new images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, overwrite_option, project_option
+from maskx_pipeline.config import PredictConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="predict")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@project_option
+@config_options(PredictConfig)
+@overwrite_option
+def command(images: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
+    """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
+    from maskx_pipeline import stages
+
+    click.echo(stages.predict(project.load(PredictConfig, options), images, overwrite=overwrite))

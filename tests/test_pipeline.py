@@ -1,0 +1,228 @@
+"""The main line through the command line on a tiny generated data set: every stage, twice."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from safetensors.numpy import load_file
+
+from maskx_pipeline.commands import run
+
+TINY = """
+[detect]
+backbone = "resnet18"
+backbone-weights = "none"
+fpn-channels = 16
+box-head-dim = 32
+min-size = 64
+max-size = 64
+anchor-sizes = [4, 8, 16, 32, 64]
+canonical-box-size = 32
+rpn-pre-nms = 100
+rpn-post-nms = 50
+rois-per-image = 32
+iterations = 12
+images-per-batch = 4
+lr = 0.01
+warmup-iterations = 4
+steps = [10]
+clip-grad-norm = 5.0
+score-threshold = 0.0
+detections-per-image = 10
+workers = 0
+
+[export-embeddings]
+rois-per-object = 1
+workers = 0
+
+[fit-transfer]
+head-width = 16
+head-depth = 1
+components = 4
+epochs = 2.0
+rois-per-batch = 8
+"""
+
+
+@dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+def maskx(project: Path, *arguments: str, code: int = 0) -> Done:
+    """Run a command in this process, as from the project folder: importing torch anew would take longer than it."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        returned = run(arguments)
+    done = Done(out.getvalue(), err.getvalue())
+    assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose detector, cache and two transfer models are done."""
+    folder = tmp_path_factory.mktemp("project")
+    maskx(
+        folder, "init", "--shapes", "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2",
+        "--shapes-train-count", "16", "--shapes-val-count", "6", "--shapes-image-size", "64",
+    )  # fmt: skip
+    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
+    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    maskx(folder, "detect", "train")
+    maskx(folder, "export-embeddings")
+    maskx(folder, "fit-transfer", "--embedding", "cls+box")
+    maskx(folder, "fit-transfer", "--embedding", "none")
+    return folder
+
+
+def test_finished_stages_return_at_once_and_change_nothing(project):
+    """Every stage is idempotent: finished and unchanged, it says so."""
+    files = [project / "runs/detector/last.safetensors", project / "runs/cache.h5"]
+    files.append(project / "runs/transfer/cls+box-conditioned/last.safetensors")
+    before = [path.stat().st_mtime_ns for path in files]
+    for stage in (("detect", "train"), ("export-embeddings",), ("fit-transfer", "--embedding", "cls+box")):
+        assert "unchanged" in maskx(project, *stage).stderr
+    assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_changed_settings_are_refused_with_what_differs(project):
+    """Nothing is overwritten without --overwrite, and the error names the setting."""
+    for stage, said in (
+        (("detect", "train", "--lr", "0.3"), "lr"),
+        (("export-embeddings", "--rois-per-object", "3"), "rois"),
+        (("fit-transfer", "--embedding", "cls+box", "--epochs", "9"), "epochs"),
+    ):
+        error = maskx(project, *stage, code=1).stderr
+        assert said in error
+        assert "--overwrite" in error
+
+
+def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
+    """`maskx evaluate` reports what anyone gets from its results file with pycocotools alone."""
+    model = "runs/transfer/cls+box-conditioned"
+    report = json.loads(maskx(project, "evaluate", "--model", model, "--split", "unseen", "--json").stdout)
+    results = project / model / "evaluation" / "cache-best" / "results.json"
+    with contextlib.redirect_stdout(None):
+        truth = COCO(str(project / "data/shapes/val.json"))
+        detections = truth.loadRes(str(results))
+        train = json.loads((project / "data/shapes/train.json").read_text())
+        masked = {a["category_id"] for a in train["annotations"] if a.get("segmentation")}
+        for kind in ("bbox", "segm"):
+            evaluation = COCOeval(truth, detections, kind)
+            evaluation.params.catIds = sorted({c["id"] for c in train["categories"]} - masked)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            reported = report["sets"]["unseen"]["mask" if kind == "segm" else "box"]["AP"]
+            assert reported == pytest.approx(100 * evaluation.stats[0], abs=1e-9)
+
+
+def test_ap_from_cached_detections_equals_ap_from_images(project):
+    """Rule 3, through the command line, to the last digit."""
+    model = "runs/transfer/cls+box-conditioned"
+    cached = json.loads(maskx(project, "evaluate", "--model", model, "--from", "cache", "--json").stdout)
+    live = json.loads(maskx(project, "evaluate", "--model", model, "--from", "images", "--json").stdout)
+    assert cached["sets"] == live["sets"]
+    folder = project / model / "evaluation"
+    same = [json.loads((folder / f"{kind}-best" / "results.json").read_text()) for kind in ("cache", "images")]
+    assert len(same[0]) > 0
+    assert same[0] == same[1]
+
+
+def test_unseen_masks_never_leak_through_the_whole_line(project, tmp_path):
+    """Rule 1: with every unseen training mask corrupted, export and fit give bit-identical weights."""
+    train = json.loads((project / "data/shapes/train.json").read_text())
+    names = sorted({c["name"] for c in train["categories"]})
+    masked = {a["category_id"] for a in train["annotations"] if a.get("segmentation")}
+    seen = [c["name"] for c in train["categories"] if c["id"] in masked][:2]
+    assert len(names) > len(seen)
+    (tmp_path / "seen.txt").write_text("\n".join(seen), encoding="utf-8")
+    seen_ids = {c["id"] for c in train["categories"] if c["name"] in seen}
+    corrupted = 0
+    for annotation in train["annotations"]:
+        if annotation["category_id"] in masked - seen_ids and annotation.get("segmentation"):
+            x, y, _, _ = annotation["bbox"]
+            annotation["segmentation"] = [[x, y, x + 2, y, x + 2, y + 2]]
+            corrupted += 1
+    assert corrupted > 0
+    (tmp_path / "train.json").write_text(json.dumps(train), encoding="utf-8")
+    toml = (project / "maskx.toml").read_text(encoding="utf-8")
+    for key in ("train-images", "val-images", "val-annotations"):
+        toml = toml.replace(f'{key} = "', f'{key} = "{project}/')
+    toml = toml.replace('train-annotations = "data/shapes/', f'train-annotations = "{tmp_path}/')
+    (tmp_path / "maskx.toml").write_text(toml, encoding="utf-8")
+    split = f"@{tmp_path / 'seen.txt'}"
+    for folder, name in ((project, "clean"), (tmp_path, "corrupted")):
+        detector = str(project / "runs/detector")
+        if folder == tmp_path:
+            maskx(folder, "export-embeddings", "--detector", detector)
+        maskx(folder, "fit-transfer", "--split", split, "--name", name)
+    for file_name in ("best.safetensors", "last.safetensors"):
+        clean = load_file(project / "runs/transfer/clean" / file_name)
+        other = load_file(tmp_path / "runs/transfer/corrupted" / file_name)
+        assert clean.keys() == other.keys()
+        assert all(np.array_equal(clean[key], other[key]) for key in clean)
+    with h5py.File(project / "runs/cache.h5") as one, h5py.File(tmp_path / "runs/cache.h5") as two:
+        assert not np.array_equal(one["train/targets"][()], two["train/targets"][()])
+
+
+def test_predict_leaves_overlays_and_a_results_file(project):
+    """Overlays for people, COCO results for machines."""
+    out = maskx(project, "predict", "data/shapes/val", "--limit", "3", "--score-threshold", "0.01").stdout.strip()
+    assert len(list((project / out).glob("*.jpg"))) == 3
+    assert isinstance(json.loads((project / out / "results.json").read_text()), list)
+    assert "--overwrite" in maskx(project, "predict", "data/shapes/val", code=1).stderr
+
+
+def test_compare_prints_what_the_runs_recorded(project):
+    """The table's numbers are those of the evaluations, in every format."""
+    runs = ["runs/transfer/cls+box-conditioned", "runs/transfer/agnostic"]
+    for folder in runs:
+        maskx(project, "evaluate", "--model", folder)
+    rows = json.loads(maskx(project, "compare", *runs, "--format", "json").stdout)
+    assert len(json.dumps(rows)) > 10
+    for style in ("text", "markdown", "csv"):
+        printed = maskx(project, "compare", *runs, "--format", style).stdout
+        assert "agnostic" in printed
+        assert "cls+box-conditioned" in printed
+
+
+def test_doctor_lists_categories_and_exits_with_3_where_training_would_go_wrong(project, tmp_path):
+    """A sound data set is 0; one without any mask is 3, and says so."""
+    assert "seen" in maskx(project, "doctor").stdout
+    train = json.loads((project / "data/shapes/train.json").read_text())
+    for annotation in train["annotations"]:
+        annotation["segmentation"] = []
+    (tmp_path / "train.json").write_text(json.dumps(train), encoding="utf-8")
+    data = project / "data/shapes"
+    maskx(
+        tmp_path, "init", "--train-images", str(data / "train"), "--train-annotations", "train.json",
+        "--val-images", str(data / "val"), "--val-annotations", str(data / "val.json"),
+    )  # fmt: skip
+    done = maskx(tmp_path, "doctor", code=3)
+    assert "mask" in done.stderr
+
+
+def test_dry_run_of_export_writes_nothing(project, tmp_path):
+    """RoIs, bytes and time, and no file."""
+    out = tmp_path / "other.h5"
+    plan = json.loads(maskx(project, "export-embeddings", "--out", str(out), "--dry-run", "--json").stdout)
+    assert plan
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_project_is_found_from_elsewhere(project, tmp_path):
+    """--project reads maskx.toml and its relative paths from there."""
+    assert json.loads(maskx(tmp_path, "evaluate", "--project", str(project), "--json").stdout)["sets"]
+    assert not list(tmp_path.iterdir())
