@@ -1,0 +1,37 @@
+# make setup | test | test-slow | check | docs
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup test test-slow check docs format clean
+
+setup: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest --durations=10
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "slow and not gpu" --durations=10
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate_reference.py --check
+
+docs: setup
+	$(BIN)/python docs/generate_reference.py
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
