@@ -6,7 +6,10 @@ a stage knows whether its result is still the one asked for.
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from maskx_pipeline.settings import StageConfig, option, settings
 
@@ -38,7 +41,7 @@ class ShapesConfig(StageConfig):
     textures: int = option(3, "Number of textures, 1 to 4.", minimum=1)
     hues: int = option(4, "Number of hues, 2 to 12.", minimum=2)
     categories: int = option(0, "Number of categories; 0 takes every combination.", minimum=0)
-    train_count: int = option(2000, "Number of training images.", minimum=1)
+    train_count: int = option(1500, "Number of training images.", minimum=1)
     val_count: int = option(300, "Number of validation images.", minimum=1)
     image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
@@ -71,6 +74,11 @@ class DetectConfig(StageConfig):
     out: Path = option(Path("runs/detector"), "Folder of the run.")
     backbone: str = option("resnet50", "Backbone, with FPN.", choices=("resnet18", "resnet50", "resnet101"))
     backbone_weights: str = option("imagenet", "imagenet (torchvision downloads it), none, or a weights file.")
+    allow_mask_weights: bool = option(
+        False,
+        "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
+        identity=False,
+    )
     norm: str = option(
         "auto",
         "Normalisation: frozen or batch; auto freezes it where the backbone starts from weights.",
@@ -134,6 +142,23 @@ class ExportConfig(StageConfig):
     seed: int = option(0, _SEED_HELP)
 
 
+@dataclass(frozen=True, slots=True)
+class TransferForm:
+    """The structure of T (Table 1b) and of what it reads; the options of :class:`TransferConfig` of the same names."""
+
+    layers: int
+    activation: str
+    condition: str
+    shared: bool
+    zero_start: bool
+
+
+FORMS = {
+    "published": TransferForm(layers=2, activation="leaky_relu", condition="raw", shared=False, zero_start=False),
+    "conditioned": TransferForm(layers=1, activation="none", condition="pca", shared=True, zero_start=True),
+}
+
+
 @settings
 class TransferConfig(StageConfig):
     """Stage 2: the weight transfer function T and the mask head, from the RoI cache."""
@@ -142,22 +167,56 @@ class TransferConfig(StageConfig):
     cache: Path = option(Path("runs/cache.h5"), "RoI cache to read.")
     detector: Path = option(Path("runs/detector"), "Run folder of the cached detector, for predicting on images later.")
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
-    name: str = option("", "Folder of the run, OUT/NAME; made from embedding and form if empty.", identity=False)
+    name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
     split: str = option("masked", "Category set whose masks may be used: the seen categories.")
     embedding: str = option(
         "cls+box",
-        "Class embedding that T reads; none trains the class-agnostic baseline.",
-        choices=("cls", "box", "cls+box", "none"),
+        "Class embedding that T reads: the detector's weights, word vectors (glove), a random vector per word (randn); "
+        "none trains the class-agnostic baseline.",
+        choices=("cls", "box", "cls+box", "glove", "randn", "none"),
+    )
+    embedding_file: Path | None = option(
+        None, "For glove: text file with lines `word v1 ... vD`, or a [K, D] matrix as .npy."
+    )
+    embedding_names: Path | None = option(
+        None, "For glove from .npy: text file, a category name per row; without it, rows are in the data set's order."
+    )
+    embedding_dim: int = option(300, "Length of the vectors of randn.", minimum=1)
+    class_specific: bool = option(
+        False, "With --embedding none: learn mask weights per category, the fully supervised oracle; use --split all."
     )
     form: str = option(
         "conditioned",
-        "published: 2-layer T on the raw embedding; conditioned: linear T on principal components, added to shared "
-        "weights and starting at zero.",
+        "Preset of the five options after it. published: layers 2, activation leaky_relu, condition raw, no-shared, "
+        "no-zero-start. conditioned: layers 1, activation none, condition pca, shared, zero-start.",
         choices=("published", "conditioned"),
     )
-    components: int = option(16, "Principal components of the embedding in the conditioned form.", minimum=1)
+    layers: int | None = option(
+        None, "Linear layers of T, in the paper 1, 2 or 3; by default as the form says.", minimum=1
+    )
+    activation: str | None = option(
+        None, "Between the layers of T; by default as the form says.", choices=("none", "relu", "leaky_relu")
+    )
+    condition: str | None = option(
+        None,
+        "The embedding raw, centred over all categories, or reduced to its principal components; by default as the "
+        "form says.",
+        choices=("raw", "centred", "pca"),
+    )
+    shared: bool | None = option(
+        None, "Add T's output to weights that all categories share; by default as the form says."
+    )
+    zero_start: bool | None = option(None, "Start the last layer of T at zero; by default as the form says.")
+    components: int = option(16, "Principal components of the embedding under condition pca.", minimum=1)
     component_std: float = option(0.3, "Overall std to which these components are scaled.", minimum=0)
-    leaky_slope: float = option(0.1, "Negative slope of LeakyReLU in the published form.", minimum=0)
+    leaky_slope: float = option(0.1, "Negative slope of leaky_relu.", minimum=0)
+    mask_branch: str = option(
+        "fcn",
+        "fcn: T's or the baseline's 1x1 kernel on the mask features; mlp: class-agnostic fully connected layers on "
+        "them; fcn+mlp: the sum of both logits.",
+        choices=("fcn", "mlp", "fcn+mlp"),
+    )
+    mlp_layers: int = option(1, "Layers of the MLP branch, hidden ones 1024 wide; the authors' code has 1.", minimum=1)
     head_width: int = option(256, "Channels of the FCN mask head.", minimum=1)
     head_depth: int = option(4, "Convolutions before the deconvolution.", minimum=0)
     epochs: float = option(12.0, "Passes over the RoIs of the seen categories.", minimum=0)
@@ -177,6 +236,62 @@ class TransferConfig(StageConfig):
     device: str = option("auto", _DEVICE_HELP, identity=False)
     seed: int = option(0, _SEED_HELP)
 
+    def structure(self) -> TransferForm:
+        """The structure of T: that of ``form``, but for the options that were given."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(TransferForm)}
+        return dataclasses.replace(FORMS[self.form], **{name: v for name, v in given.items() if v is not None})
+
+    def identity(self) -> dict[str, Any]:
+        """With the structure of T spelt out, so that giving what the form says anyway changes nothing."""
+        return {**super().identity(), **dataclasses.asdict(self.structure())}
+
+
+@settings
+class E2EConfig(StageConfig):
+    """Joint training of detector, T and mask head; the defaults are the paper's schedule (section 3.2).
+
+    The detector is that of `init`, or that of [detect]; the mask model that of `init`, or that of [fit-transfer].
+    """
+
+    table = "e2e"
+    init: Path = option(
+        Path("runs/detector"),
+        "What it starts from: the run folder of a detector or of a transfer model, or the word backbone, for the "
+        "backbone weights of [detect].",
+    )
+    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    out: Path = option(Path("runs/e2e"), "Folder that holds the runs of this stage.")
+    name: str = option("", "Folder of the run, OUT/NAME; made from embedding and form if empty.", identity=False)
+    split: str = option("masked", "Category set whose masks may be used: the seen categories.")
+    stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
+    roi_size: int = option(14, "Side of the RoI features of the mask head; masks have twice that.", minimum=1)
+    iterations: int = option(90_000, "Training iterations.", minimum=1)
+    images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
+    lr: float = option(0.02, "Learning rate; scale it with images_per_batch.", minimum=0)
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
+    weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
+    bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
+    warmup_iterations: int = option(500, "Iterations of linear warm-up.", minimum=0)
+    warmup_factor: float = option(1 / 3, "Learning rate at the first iteration, relative to lr.", minimum=0)
+    steps: tuple[int, ...] = option((60_000, 80_000), "Iterations at which the learning rate drops.")
+    gamma: float = option(0.1, "Factor of each drop.", minimum=0)
+    clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
+    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
+    amp: str = option("auto", _AMP_HELP, choices=_AMP)
+    eval_every: int = option(5000, "Iterations between measurements of box and mask AP; 0: at the end.", minimum=0)
+    checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
+    workers: int = option(4, _WORKERS_HELP, identity=False, minimum=0)
+    device: str = option("auto", _DEVICE_HELP, identity=False)
+    seed: int = option(0, _SEED_HELP)
+
+
+def mask_options() -> tuple[str, ...]:
+    """The fields of :class:`TransferConfig` that describe the mask model; those of its fitting joint training has."""
+    of_fitting = {"cache", "detector", "epochs", "rois_per_batch", "lr_drops"}
+    of_fitting |= {item.name for item in dataclasses.fields(cast(Any, E2EConfig))}
+    names = (item.name for item in dataclasses.fields(cast(Any, TransferConfig)))
+    return tuple(name for name in names if name not in of_fitting)
+
 
 @settings
 class EvaluateConfig(StageConfig):
@@ -184,7 +299,7 @@ class EvaluateConfig(StageConfig):
 
     table = "evaluate"
     model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
-    runs: Path = option(Path("runs/transfer"), "Folder in which the newest model is looked for.")
+    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     split: str = option("all", "Category set on which AP is reported.")
     from_: str = option(
@@ -201,7 +316,7 @@ class PredictConfig(StageConfig):
 
     table = "predict"
     model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
-    runs: Path = option(Path("runs/transfer"), "Folder in which the newest model is looked for.")
+    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
@@ -210,8 +325,8 @@ class PredictConfig(StageConfig):
 
 
 STAGE_CONFIGS: tuple[type[StageConfig], ...] = (
-    DataConfig, ShapesConfig, VisualGenomeConfig, DetectConfig, ExportConfig, TransferConfig, EvaluateConfig,
-    PredictConfig,
+    DataConfig, ShapesConfig, VisualGenomeConfig, DetectConfig, ExportConfig, TransferConfig, E2EConfig,
+    EvaluateConfig, PredictConfig,
 )  # fmt: skip
 
 # What `maskx init --shapes` writes beside [data] and [shapes]: sizes with which two CPU cores train in minutes.
@@ -236,8 +351,20 @@ SHAPES_PROJECT: dict[str, dict[str, object]] = {
         "warmup-iterations": 50,
         "clip-grad-norm": 10.0,
         "eval-every": 0,
+        "checkpoint-every": 100,
         "workers": 0,
     },
     "export-embeddings": {"rois-per-object": 1, "workers": 0},
-    "fit-transfer": {"embedding": "cls", "head-width": 64, "epochs": 3.0, "rois-per-batch": 64, "eval-every": 0.0},
+    "fit-transfer": {"embedding": "cls", "head-width": 64, "epochs": 4.0, "rois-per-batch": 64, "eval-every": 0.0},
+    "e2e": {
+        "iterations": 400,
+        "images-per-batch": 12,
+        "lr": 0.01,
+        "steps": (270, 360),
+        "warmup-iterations": 50,
+        "clip-grad-norm": 10.0,
+        "eval-every": 0,
+        "checkpoint-every": 100,
+        "workers": 0,
+    },
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.load import LoadedDetector
+from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.engine import device as devices
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.transfer.load import LoadedMaskModel
@@ -51,15 +51,23 @@ class MaskX:
         mask_model: T and the mask head.
         roi_size: Side S of the RoI features that the mask head was fitted on.
         amp_dtype: Precision of the mask head; None is float32.
+        half_features: Round the RoI features to float16, as in the RoI cache that the mask head was fitted on.
     """
 
     def __init__(
-        self, frozen: FrozenDetector, mask_model: MaskModel, *, roi_size: int, amp_dtype: torch.dtype | None = None
+        self,
+        frozen: FrozenDetector,
+        mask_model: MaskModel,
+        *,
+        roi_size: int,
+        amp_dtype: torch.dtype | None = None,
+        half_features: bool = True,
     ) -> None:
         self._frozen = frozen
         self._mask_model = mask_model.eval().to(frozen.device)
         self._roi_size = roi_size
         self._amp_dtype = amp_dtype
+        self._half_features = half_features
 
     @classmethod
     def build(
@@ -90,14 +98,17 @@ class MaskX:
     def predict(self, image: Tensor) -> Instances:
         """Detect the objects of one image, and segment each with the weights of its own category alone.
 
-        The RoI features are rounded to float16, as they are in the RoI cache, so that both give the same masks.
+        The RoI features are rounded to float16 where the mask head was fitted on the RoI cache, so that both give the
+        same masks.
 
         Args:
             image (FloatTensor[3, H, W]): RGB, 0..1.
         """
         found = self._frozen.extract(image)
         boxes, scores, labels = found.detections.boxes_xyxy, found.detections.scores, found.detections.labels
-        roi_features = found.pool(boxes, self._roi_size).half()
+        roi_features = found.pool(boxes, self._roi_size)
+        if self._half_features:
+            roi_features = roi_features.half()
         return Instances(
             boxes_xyxy=boxes.float().cpu(),
             scores=scores.float().cpu(),
@@ -106,6 +117,22 @@ class MaskX:
                 self._mask_model, roi_features, labels, device=self._frozen.device, amp_dtype=self._amp_dtype
             ),
         )
+
+
+def detector_of(fitted: LoadedMaskModel) -> LoadedDetector:
+    """The detector that a mask model was fitted on.
+
+    Raises:
+        RunError: It is gone, or was trained again since.
+    """
+    for checkpoint in ("best", "last"):
+        detector = load_detector(fitted.detector_run, checkpoint=checkpoint)
+        if detector.sha256 == fitted.detector_sha256:
+            return detector
+    raise RunError(
+        f"{fitted.detector_run} is no longer the detector that this model was fitted on.",
+        "export and fit again, or evaluate with --from cache",
+    )
 
 
 @torch.no_grad()
@@ -123,7 +150,7 @@ def masks_of(
 
     Args:
         mask_model: T and the mask head, on ``device`` and in eval mode.
-        roi_features (float16[N, C, S, S]): pooled features.
+        roi_features (float16 or float32 [N, C, S, S]): pooled features.
         labels (int64[N]): 1..K, the category whose mask is computed.
         device: Where to compute.
         amp_dtype: Precision; None is float32.

@@ -34,7 +34,10 @@ def frozen() -> FrozenDetector:
 @pytest.fixture(scope="module")
 def mask_model(frozen: FrozenDetector) -> MaskModel:
     config = TransferConfig(form="published", head_width=8, head_depth=1)
-    return build_mask_model(config, class_weights=class_weights(frozen.detector), in_channels=frozen.channels).eval()
+    weights = class_weights(frozen.detector)
+    return build_mask_model(
+        config, class_weights=weights, category_names=["a", "b", "c"], in_channels=frozen.channels, roi_size=SIZE
+    ).eval()
 
 
 @pytest.fixture

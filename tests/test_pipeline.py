@@ -108,6 +108,40 @@ def test_changed_settings_are_refused_with_what_differs(project):
         assert "--overwrite" in error
 
 
+def test_word_vectors_are_an_input_of_the_run(project, tmp_path):
+    """A missing word stops before a folder is made; changed vectors are refused, unchanged ones found finished."""
+    names = [c["name"] for c in json.loads((project / "data/shapes/train.json").read_text())["categories"]]
+    words = sorted({word for name in names for word in name.split()})
+    glove = tmp_path / "glove.txt"
+    fit = ("fit-transfer", "--embedding", "glove", "--embedding-file", str(glove), "--epochs", "1")
+    glove.write_text("".join(f"{word} {n} {n % 3}\n" for n, word in enumerate(words[1:])))
+    assert words[0] in maskx(project, *fit, code=1).stderr
+    assert not (project / "runs/transfer/glove-conditioned").exists()
+    glove.write_text("".join(f"{word} {n} {n % 3}\n" for n, word in enumerate(words)))
+    maskx(project, *fit)
+    assert "unchanged" in maskx(project, *fit).stderr
+    glove.write_text("".join(f"{word} {n} {n % 5}\n" for n, word in enumerate(words)))
+    assert "embedding file" in maskx(project, *fit, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("oracle+mlp", ("--embedding", "none", "--class-specific", "--mask-branch", "fcn+mlp")),
+        ("randn-published-3layer",
+         ("--embedding", "randn", "--form", "published", "--layers", "3")),
+    ],
+)  # fmt: skip
+def test_other_models_are_evaluated_alike_from_cache_and_images(project, name, options):
+    """Rule 3 for the rows of the paper's tables: the same AP, to the last digit."""
+    maskx(project, "fit-transfer", *options, "--epochs", "1")
+    reports = [
+        json.loads(maskx(project, "evaluate", "--model", f"runs/transfer/{name}", "--from", origin, "--json").stdout)
+        for origin in ("cache", "images")
+    ]
+    assert reports[0]["sets"] == reports[1]["sets"]
+
+
 def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
     """`maskx evaluate` reports what anyone gets from its results file with pycocotools alone."""
     model = "runs/transfer/cls+box-conditioned"

@@ -20,6 +20,7 @@ _COMMANDS = {
     "detect": "maskx_pipeline.commands.detect",
     "export-embeddings": "maskx_pipeline.commands.export_embeddings",
     "fit-transfer": "maskx_pipeline.commands.fit_transfer",
+    "e2e": "maskx_pipeline.commands.e2e",
     "evaluate": "maskx_pipeline.commands.evaluate",
     "compare": "maskx_pipeline.commands.compare",
     "predict": "maskx_pipeline.commands.predict",
@@ -45,9 +46,9 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Instance segmentation when every category has boxes but only some have masks.
 
-    The stages in their order: init, doctor, detect train, export-embeddings, fit-transfer, evaluate, predict. Each
-    reads maskx.toml of the project folder; flags win over environment variables (MASKX_TABLE_OPTION), those over
-    maskx.toml.
+    The stages in their order: init, doctor, detect train, export-embeddings, fit-transfer, evaluate, predict; e2e
+    trains jointly. Each reads maskx.toml of the project folder; flags win over environment variables
+    (MASKX_TABLE_OPTION), those over maskx.toml.
     """
     _log_to_stderr()
 

@@ -17,7 +17,7 @@ from maskx_pipeline.data.transforms import flip_horizontally
 from maskx_pipeline.errors import ConfigError, DataError, MaskXError
 
 Target = dict[str, Any]
-"""boxes FloatTensor[N, 4] (xyxy, pixels), labels LongTensor[N], annotation_ids LongTensor[N], image_id int."""
+"""boxes FloatTensor[N, 4] (xyxy, pixels), labels and annotation_ids LongTensor[N], image_id int, flipped bool."""
 
 _FLIP_STREAM = 1
 _SHUFFLE_STREAM = 2
@@ -82,13 +82,15 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         rows = slice(int(self._ends[index]), int(self._ends[index + 1]))
         image = read_image(path, width=width, height=height)
         boxes = torch.from_numpy(self._boxes[rows].copy())
-        if np.random.default_rng([self._seed, _FLIP_STREAM, epoch, index]).random() < self._flip_probability:
+        flipped = np.random.default_rng([self._seed, _FLIP_STREAM, epoch, index]).random() < self._flip_probability
+        if flipped:
             image, boxes = flip_horizontally(image, boxes)
         target = {
             "boxes": boxes,
             "labels": torch.from_numpy(self._numbers[rows, 0].copy()),
             "annotation_ids": torch.from_numpy(self._numbers[rows, 1].copy()),
             "image_id": image_id,
+            "flipped": bool(flipped),
         }
         return image.float().div_(255), target
 

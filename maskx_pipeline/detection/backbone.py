@@ -13,11 +13,14 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
+from maskx_pipeline.engine.files import sha256_of_file
 from maskx_pipeline.errors import MachineError, WeightsError
 
 IMAGENET, NONE = "imagenet", "none"
 
 _EVERY_LAYER = 5
+_STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
+_MASK_PARTS = ("mask_", "_[mask]_")  # torchvision's, Detectron2's and mmdetection's names, and Detectron's
 _OTHER_WAYS = "give --backbone-weights FILE with a file you have, or --backbone-weights none"
 
 
@@ -32,7 +35,13 @@ def resolve_norm(norm: str, backbone_weights: str) -> str:
 
 
 def build_backbone(
-    *, backbone: str, backbone_weights: str, norm: str, trainable_layers: int, fpn_channels: int
+    *,
+    backbone: str,
+    backbone_weights: str,
+    norm: str,
+    trainable_layers: int,
+    fpn_channels: int,
+    allow_mask_weights: bool = False,
 ) -> BackboneWithFPN:
     """Build a ResNet with an FPN.
 
@@ -44,12 +53,13 @@ def build_backbone(
         trainable_layers: ResNet stages that are trained, from the last one (5: also the stem). A backbone that starts
             from nothing is trained whole.
         fpn_channels: C, the channels of every FPN level.
+        allow_mask_weights: Accept a file of weights that were trained with masks.
 
     Returns:
         Images FloatTensor[B, 3, H, W] to a dict of FloatTensor[B, C, H/s, W/s], s = 4, 8, 16, 32, 64.
 
     Raises:
-        WeightsError: The file is missing, damaged, or of another backbone.
+        WeightsError: The file is missing, damaged, of another backbone, or of a model that was trained with masks.
         MachineError: The ImageNet weights cannot be downloaded.
     """
     frozen = resolve_norm(norm, backbone_weights) == "frozen"
@@ -67,7 +77,7 @@ def build_backbone(
         _load_into(model.body, _download(backbone), source=f"torchvision's weights of {backbone}")
     elif backbone_weights != NONE:
         path = Path(backbone_weights)
-        _load_into(model.body, _read(path), source=str(path))
+        _load_into(model.body, _read(path, allow_mask_weights), source=str(path))
     return cast(BackboneWithFPN, model)
 
 
@@ -81,7 +91,22 @@ def _download(backbone: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def content_of(backbone_weights: str) -> str:
+    """What decides the first weights: the word that was given, or the digest of the file."""
+    path = Path(backbone_weights)
+    return sha256_of_file(path) if path.is_file() else backbone_weights
+
+
+def train_stages(detector: nn.Module, trainable_layers: int) -> None:
+    """Let everything of a detector be trained but the first stages of its ResNet, as :func:`build_backbone` does."""
+    detector.requires_grad_(True)
+    trained = _STAGES[: min(trainable_layers, _EVERY_LAYER)]
+    for name, parameter in cast(Any, detector).backbone.body.named_parameters():
+        if trainable_layers < _EVERY_LAYER and not name.startswith(trained):
+            parameter.requires_grad_(False)
+
+
+def _read(path: Path, allow_mask_weights: bool) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"--backbone-weights: {path} does not exist.", "give imagenet, none, or an existing file")
     state: dict[str, Any] = dict(load_weights(path)) if path.suffix == ".safetensors" else load_state(path)
@@ -89,6 +114,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         if isinstance(state.get(key), dict):
             state = state[key]
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    of_masks = next((n for n in tensors if any(part.startswith(_MASK_PARTS) for part in n.split("."))), None)
+    if of_masks is not None and not allow_mask_weights:
+        raise WeightsError(
+            f"{path} is of a model that was trained with masks (it holds {of_masks}): no category would be unseen.",
+            "start from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights",
+        )
     for prefix in ("module.", "backbone.body."):
         if any(name.startswith(prefix) for name in tensors):
             tensors = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}

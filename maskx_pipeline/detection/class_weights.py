@@ -26,19 +26,25 @@ class ClassWeights:
 
 
 def class_weights(detector: FasterRCNN) -> ClassWeights:
-    """Copy the class weights of a detector, float32 on the CPU.
+    """Copy the class weights of a detector, float32 on the CPU."""
+    live = live_class_weights(detector)
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().float().cpu().contiguous().clone()
+
+    return ClassWeights(w_cls=copy(live.w_cls), b_cls=copy(live.b_cls), w_box=copy(live.w_box), b_box=copy(live.b_box))
+
+
+def live_class_weights(detector: FasterRCNN) -> ClassWeights:
+    """The class weights as views of the detector's parameters, through which gradients pass.
 
     torchvision's ``bbox_pred`` has the rows 4 c to 4 c + 3 for class c, as Detectron's, so a view joins them.
     """
     predictor = detector.roi_heads.box_predictor
     rows = predictor.cls_score.out_features
-
-    def rows_of(tensor: Tensor) -> Tensor:
-        return tensor.detach().float().cpu().contiguous().view(rows, -1)[1:].clone()
-
     return ClassWeights(
-        w_cls=rows_of(predictor.cls_score.weight),
-        b_cls=rows_of(predictor.cls_score.bias)[:, 0],
-        w_box=rows_of(predictor.bbox_pred.weight),
-        b_box=rows_of(predictor.bbox_pred.bias),
+        w_cls=predictor.cls_score.weight[1:],
+        b_cls=predictor.cls_score.bias[1:],
+        w_box=predictor.bbox_pred.weight.reshape(rows, -1)[1:],
+        b_box=predictor.bbox_pred.bias.reshape(rows, -1)[1:],
     )

@@ -90,19 +90,33 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]
         Returns:
             In evaluation, per image boxes, labels and scores, and no losses; in training, nothing and the losses.
         """
-        labels: list[Tensor] = []
-        offset_targets: list[Tensor] = []
         if self.training:
             proposals, _, labels, offset_targets = self.select_training_samples(proposals, targets)
-        pooled = self.box_roi_pool(features, proposals, image_shapes)
-        class_logits, box_offsets = self.box_predictor(self.box_head(pooled))
-        if self.training:
-            cls, box = box_head_losses(
-                class_logits, box_offsets, torch.cat(labels), torch.cat(offset_targets), beta=self.smooth_l1_beta
-            )
-            return [], {"loss_classifier": cls, "loss_box_reg": box}
+            return [], self.box_losses(features, proposals, image_shapes, labels, offset_targets)
+        class_logits, box_offsets = self._predict(features, proposals, image_shapes)
         found = self.postprocess_detections(class_logits, box_offsets, proposals, image_shapes)
         return [{"boxes": b, "scores": s, "labels": n} for b, s, n in zip(*found, strict=True)], {}
+
+    def box_losses(
+        self,
+        features: dict[str, Tensor],
+        rois: list[Tensor],
+        image_shapes: list[tuple[int, int]],
+        labels: list[Tensor],
+        offset_targets: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """The losses on RoIs that were sampled (``select_training_samples``): see :func:`box_head_losses`."""
+        class_logits, box_offsets = self._predict(features, rois, image_shapes)
+        cls, box = box_head_losses(
+            class_logits, box_offsets, torch.cat(labels), torch.cat(offset_targets), beta=self.smooth_l1_beta
+        )
+        return {"loss_classifier": cls, "loss_box_reg": box}
+
+    def _predict(
+        self, features: dict[str, Tensor], rois: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        logits, offsets = self.box_predictor(self.box_head(self.box_roi_pool(features, rois, image_shapes)))
+        return logits, offsets
 
 
 def box_head_losses(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torchvision.models.detection import FasterRCNN
 
@@ -15,10 +13,8 @@ from maskx_pipeline.detection.backbone import NONE, resolve_norm
 from maskx_pipeline.detection.features import freeze_detector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
-from maskx_pipeline.engine.runlog import BEST_FILE, LAST_FILE, read_run
+from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-
-logger = logging.getLogger("maskx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
         WeightsError: The weights are damaged or do not fit.
     """
     record = read_run(run_folder, stage="detect")
-    path = _weights_path(run_folder, checkpoint)
+    path = weights_file(run_folder, checkpoint, stage="detect")
     try:
         config = DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
         categories = tuple(
@@ -62,7 +58,7 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
             f"{run_folder} was not written by this version of maskx: {error}", "run `maskx detect train` again"
         ) from error
     tensors = load_weights(path)
-    model = build_detector(num_classes=len(categories) + 1, **_without_first_weights(config))
+    model = empty_detector(config, num_classes=len(categories) + 1)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -73,21 +69,11 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
 _AGAIN = "run `maskx detect train` again, with --overwrite"
 
 
-def _weights_path(run_folder: Path, checkpoint: str) -> Path:
-    path = run_folder / (LAST_FILE if checkpoint == "last" else BEST_FILE)
-    last = run_folder / LAST_FILE
-    if not path.is_file() and last.is_file():
-        logger.warning("%s has no %s; taking %s.", run_folder, BEST_FILE, LAST_FILE)
-        path = last
-    if not path.is_file():
-        raise RunError(
-            f"{run_folder} holds no weights yet ({path.name}).",
-            "run `maskx detect train`; it continues where it stopped",
-        )
-    return path
+def empty_detector(config: DetectConfig, *, num_classes: int) -> FasterRCNN:
+    """A detector whose weights are to be replaced: nothing is downloaded or read for it.
 
-
-def _without_first_weights(config: DetectConfig) -> dict[str, Any]:
-    """No download of weights that are replaced at once; but the norm is still the one that they brought about."""
+    Its normalisation is that of a training with these settings, frozen where it started from weights.
+    """
     norm = resolve_norm(config.norm, config.backbone_weights)
-    return {**detector_arguments(config), "norm": norm, "backbone_weights": NONE}
+    arguments = {**detector_arguments(config), "norm": norm, "backbone_weights": NONE}
+    return build_detector(num_classes=num_classes, **arguments)

@@ -41,6 +41,7 @@ def build_detector(
     cls_init_std: float,
     box_init_std: float,
     smooth_l1_beta: float,
+    allow_mask_weights: bool,
 ) -> FasterRCNN:
     """Build torchvision's Faster R-CNN with the settings of the authors' Detectron.
 
@@ -66,6 +67,7 @@ def build_detector(
         norm=norm,
         trainable_layers=trainable_layers,
         fpn_channels=fpn_channels,
+        allow_mask_weights=allow_mask_weights,
     )
     box_head = BoxHead(body.out_channels * _POOL_SIZE**2, box_head_dim)
     box_predictor = BoxPredictor(box_head_dim, num_classes, cls_std=cls_init_std, box_std=box_init_std)
@@ -107,5 +109,6 @@ def detector_arguments(config: DetectConfig) -> dict[str, Any]:
         "backbone", "backbone_weights", "norm", "trainable_layers", "fpn_channels", "box_head_dim", "min_size",
         "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms", "rpn_post_nms", "rois_per_image",
         "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std", "box_init_std", "smooth_l1_beta",
+        "allow_mask_weights",
     )  # fmt: skip
     return {name: getattr(config, name) for name in names}

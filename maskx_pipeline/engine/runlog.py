@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import platform
 import shutil
 import time
@@ -16,6 +17,8 @@ from maskx_pipeline import __version__
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.files import atomic_path, is_temporary, json_value, write_json
 from maskx_pipeline.errors import RunError
+
+logger = logging.getLogger("maskx")
 
 SCHEMA = 1
 RUN_FILE = "run.json"
@@ -132,6 +135,25 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
     if stage is not None and found != stage:
         raise RunError(f"{folder} holds a run of `maskx {_COMMANDS.get(found, found)}`, not of `maskx {stage}`.", hint)
     return dict(record)
+
+
+def weights_file(folder: Path, checkpoint: str, *, stage: str) -> Path:
+    """The weights of a run: ``best`` or ``last``; without a best one the last one, and that is logged.
+
+    Raises:
+        RunError: The run has none yet.
+    """
+    path = folder / (LAST_FILE if checkpoint == "last" else BEST_FILE)
+    last = folder / LAST_FILE
+    if not path.is_file() and last.is_file():
+        logger.warning("%s has no %s; taking %s.", folder, BEST_FILE, LAST_FILE)
+        path = last
+    if not path.is_file():
+        raise RunError(
+            f"{folder} holds no weights yet ({path.name}).",
+            f"run `maskx {_COMMANDS.get(stage, stage)}`; it continues where it stopped",
+        )
+    return path
 
 
 _COMMANDS = {"detect": "detect train"}

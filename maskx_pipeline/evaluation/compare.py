@@ -76,7 +76,7 @@ class Comparison:
 
 
 def compare_runs(folders: Iterable[Path]) -> Comparison:
-    """Read what ``maskx evaluate`` recorded in the folders of stage-2 runs.
+    """Read what ``maskx evaluate`` recorded in the folders of stage-2 and joint runs.
 
     Raises:
         RunError: A folder is no such run, or was not evaluated.
@@ -85,7 +85,7 @@ def compare_runs(folders: Iterable[Path]) -> Comparison:
 
 
 def _compared(folder: Path) -> ComparedRun:
-    config = read_run(folder, stage="fit-transfer")["config"]
+    config = _mask_model_of(folder)
     path = _newest_evaluation(folder)
     try:
         sets = json.loads(path.read_text(encoding="utf-8"))["sets"]
@@ -101,6 +101,13 @@ def _compared(folder: Path) -> ComparedRun:
         unseen=unseen,
         seen=seen,
     )
+
+
+def _mask_model_of(folder: Path) -> dict[str, Any]:
+    record = read_run(folder)
+    if record["stage"] == "e2e":
+        return {**record["transfer"], "split": record["config"]["split"]}
+    return dict(read_run(folder, stage="fit-transfer")["config"])
 
 
 def _newest_evaluation(folder: Path) -> Path:

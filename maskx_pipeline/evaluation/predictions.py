@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.cache.reader import RoICache
@@ -96,7 +97,7 @@ def box_ap(
         ``box_ap`` and ``box_ap50`` over all categories, in percent.
     """
     results: list[Result] = []
-    with _left_as_it_was(detector), progress(len(val.images), "measure box AP", "images") as bar:
+    with left_as_it_was(detector), progress(len(val.images), "measure box AP", "images") as bar:
         frozen = FrozenDetector(detector, device=device, amp_dtype=amp_dtype)
         for image in val.images:
             results += box_results_of(frozen.extract(_read(val, image)).detections, image, val.categories)
@@ -140,9 +141,10 @@ def _read(data: CocoData, image: ImageRecord) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def _left_as_it_was(detector: FasterRCNN) -> Iterator[None]:
-    modes = [(module, module.training) for module in detector.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in detector.parameters()]
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Give a model back its modes and gradients after a measurement."""
+    modes = [(module, module.training) for module in model.modules()]
+    gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         yield
     finally:

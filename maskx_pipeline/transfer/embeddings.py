@@ -29,8 +29,33 @@ def class_embeddings(weights: ClassWeights, kind: str) -> Tensor:
     """
     parts = {"cls": (weights.w_cls,), "box": (weights.w_box,), "cls+box": (weights.w_cls, weights.w_box)}
     if kind not in parts:
-        raise ConfigError(f"`{kind}` is not a class embedding.", f"give --embedding {', '.join(parts)} or none")
-    return torch.cat([part.detach().float() for part in parts[kind]], dim=1)
+        raise ConfigError(f"`{kind}` is not made of class weights.", f"give --embedding {', '.join(parts)} or none")
+    return torch.cat([part.float() for part in parts[kind]], dim=1)
+
+
+def condition_embeddings(embeddings: Tensor, condition: str, *, components: int, std: float) -> Tensor:
+    """What T reads of the class embeddings.
+
+    Args:
+        embeddings (FloatTensor[K, D]): One row per category, seen and unseen.
+        condition: ``raw``; ``centred``, less the mean over all categories; or ``pca``.
+        components: For ``pca``, see :func:`principal_components`.
+        std: For ``pca``.
+
+    Returns:
+        FloatTensor[K, D], or [K, components] at most for ``pca``.
+
+    Raises:
+        ConfigError: There is no such condition, or, for ``pca``, all rows are equal.
+    """
+    if condition == "raw":
+        return embeddings
+    if condition == "centred":
+        rows = embeddings.double()
+        return (rows - rows.mean(dim=0)).float()
+    if condition == "pca":
+        return principal_components(embeddings, components=components, std=std)
+    raise ConfigError(f"`{condition}` is not a condition of the embedding.", "one of: raw, centred, pca")
 
 
 def principal_components(embeddings: Tensor, *, components: int, std: float) -> Tensor:
@@ -60,7 +85,7 @@ def principal_components(embeddings: Tensor, *, components: int, std: float) -> 
     if not keep.any():
         raise ConfigError(
             f"The class embeddings of the {len(rows)} categories do not differ, so they have no components.",
-            "give --form published, or --embedding none for the class-agnostic baseline",
+            "give --condition raw, or --embedding none for the class-agnostic baseline",
         )
     scores = vectors[:, keep] * eigenvalues[keep].sqrt() if wide else centred @ vectors[:, keep]
     largest = scores.gather(0, scores.abs().argmax(dim=0, keepdim=True))

@@ -17,7 +17,7 @@ from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_iou import mask_iou
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model, raw_embeddings
 from maskx_pipeline.transfer.seen_rois import SeenRoIs
 
 logger = logging.getLogger("maskx")
@@ -57,8 +57,18 @@ def fit_transfer(
         if iterations < 1:
             raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")
         seed_step(config.seed, -1)
-        model = build_mask_model(config, class_weights=cache.class_weights, in_channels=cache.channels).to(device)
+        model = build_mask_model(
+            config,
+            class_weights=cache.class_weights,
+            category_names=[category.name for category in cache.categories],
+            in_channels=cache.channels,
+            roi_size=cache.roi_size,
+        ).to(device)
         run.update(**_record(config, cache, seen, run, rois=len(seen_rois), iterations=iterations))
+        if config.class_specific and len(seen) < cache.num_classes:
+            logger.warning(
+                "Class-specific weights of the %d unseen categories stay random.", cache.num_classes - len(seen)
+            )
         logger.info("Fitting to %d RoIs of %d seen categories, %d steps.", len(seen_rois), len(seen), iterations)
 
         def loss_at(step: int) -> dict[str, Tensor]:
@@ -112,6 +122,18 @@ def _lr_factor(config: TransferConfig, step: int, iterations: int) -> float:
         drops=tuple(round(fraction * iterations) for fraction in config.lr_drops),
         gamma=config.gamma,
     )
+
+
+def check_fit(config: TransferConfig, cache: RoICache) -> None:
+    """Find what would stop a fit, so that it is known before a run folder is made.
+
+    Raises:
+        CacheError: The mask size does not suit the FCN head.
+        ConfigError: The settings contradict each other, or word vectors are missing.
+    """
+    _check_sizes(cache)
+    names = [category.name for category in cache.categories]
+    raw_embeddings(config, class_weights=cache.class_weights, category_names=names)
 
 
 def _check_sizes(cache: RoICache) -> None:

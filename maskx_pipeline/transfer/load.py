@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
-from maskx_pipeline.engine.runlog import BEST_FILE, LAST_FILE, read_run
+from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.transfer.mask_model import MaskModel, assemble_mask_model
-
-logger = logging.getLogger("maskx")
 
 _EMBEDDINGS = "predictor.class_embeddings"
 _AGAIN = "run `maskx fit-transfer` again, with --overwrite"
@@ -60,7 +57,7 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
         WeightsError: The weights are damaged or do not fit the settings.
     """
     record = read_run(run_folder, stage="fit-transfer")
-    path = _weights_path(run_folder, checkpoint)
+    path = weights_file(run_folder, checkpoint, stage="fit-transfer")
     tensors = load_weights(path)
     try:
         config = TransferConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
@@ -76,7 +73,13 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
     if (config.embedding == "none") != (_EMBEDDINGS not in tensors):
         raise WeightsError(f"{path} does not fit `embedding = {config.embedding}` of its run.", _AGAIN)
-    model = assemble_mask_model(config, embeddings=tensors.get(_EMBEDDINGS), in_channels=channels)
+    model = assemble_mask_model(
+        config,
+        embeddings=tensors.get(_EMBEDDINGS),
+        num_classes=len(categories),
+        in_channels=channels,
+        roi_size=roi_size,
+    )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -93,17 +96,3 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
         detector_sha256=detector_sha256,
         sha256=sha256_of_weights(tensors),
     )
-
-
-def _weights_path(run_folder: Path, checkpoint: str) -> Path:
-    path = run_folder / (LAST_FILE if checkpoint == "last" else BEST_FILE)
-    last = run_folder / LAST_FILE
-    if not path.is_file() and last.is_file():
-        logger.warning("%s has no %s; taking %s.", run_folder, BEST_FILE, LAST_FILE)
-        path = last
-    if not path.is_file():
-        raise RunError(
-            f"{run_folder} holds no weights yet ({path.name}).",
-            "run `maskx fit-transfer`; it continues where it stopped",
-        )
-    return path

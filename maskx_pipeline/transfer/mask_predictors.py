@@ -32,6 +32,31 @@ class AgnosticPredictor(nn.Module):
         return logits.squeeze(1)
 
 
+class ClassSpecificPredictor(nn.Module):
+    """The fully supervised oracle: a learned kernel with bias per category, as in Mask R-CNN.
+
+    Kernels start as N(0, 2 / fan_out), biases at 0: the authors' MSRAFill, whose fan_out is K here.
+
+    Args:
+        in_channels: C of the mask features.
+        num_classes: K.
+    """
+
+    def __init__(self, *, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_classes, in_channels).normal_(std=(2 / num_classes) ** 0.5))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def mask_weights(self) -> Tensor:
+        """FloatTensor[K, C]: the kernel of every category."""
+        return self.weight
+
+    def forward(self, mask_features: Tensor, labels: Tensor) -> Tensor:
+        """Compute mask logits [N, M, M] from mask features [N, C, M, M] with the kernel of each RoI's label, 1..K."""
+        rows = labels - 1
+        return predict_with(mask_features, self.weight[rows]) + self.bias[rows].view(-1, 1, 1)
+
+
 class TransferPredictor(nn.Module):
     """Kernels from the transfer function: w_seg = T(class embedding), no bias (section 3.1).
 

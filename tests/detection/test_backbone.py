@@ -89,6 +89,23 @@ def test_weights_of_another_backbone_are_an_error(weights: dict[str, Tensor], tm
         _build(_write(tmp_path / "x.pth", {"a": torch.zeros(1)}, "plain"))
 
 
+@pytest.mark.parametrize("name", ["roi_heads.mask_head.0.0.weight", "mask_head.convs.0.conv.weight", "_[mask]_fcn1_w"])
+def test_weights_that_saw_masks_are_refused_unless_allowed(
+    name: str, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """A Mask R-CNN of COCO saw the masks of every category, so none would be unseen; whoever made it."""
+    detector = {f"backbone.body.{n}": v for n, v in weights.items()} | {name: torch.zeros(1)}
+    path = _write(tmp_path / "mask-rcnn.pth", detector, "wrapped")
+    with pytest.raises(WeightsError, match="was trained with masks") as caught:
+        _build(path)
+    assert "--allow-mask-weights" in str(caught.value)
+    allowed = build_backbone(
+        backbone="resnet18", backbone_weights=str(path), norm="auto", trainable_layers=3, fpn_channels=256,
+        allow_mask_weights=True,
+    )  # fmt: skip
+    assert torch.equal(allowed.body.conv1.weight, weights["conv1.weight"])
+
+
 def test_no_network_is_an_error_with_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """ImageNet weights that cannot be downloaded."""
 

@@ -113,6 +113,8 @@ def make_world(folder: Path) -> Iterator[World]:
         mask_model = build_mask_model(
             TransferConfig(embedding="cls+box", form="published", head_width=8, head_depth=1),
             class_weights=cache.class_weights,
+            category_names=[category.name for category in cache.categories],
             in_channels=cache.channels,
+            roi_size=cache.roi_size,
         )
         yield World(cache, val, mask_model.eval(), MaskX(frozen, mask_model, roi_size=cache.roi_size))

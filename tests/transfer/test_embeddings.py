@@ -7,7 +7,7 @@ import torch
 
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.embeddings import class_embeddings, principal_components
+from maskx_pipeline.transfer.embeddings import class_embeddings, condition_embeddings, principal_components
 
 
 def _weights() -> ClassWeights:
@@ -81,3 +81,30 @@ def test_equal_embeddings_are_an_error(categories: int) -> None:
     """A single category, or equal rows, cannot be told apart, and the error says what to use instead."""
     with pytest.raises(ConfigError, match=r"do not differ.*\n.*--embedding none"):
         principal_components(torch.full((categories, 9), 0.37), components=3, std=0.3)
+
+
+def test_the_raw_condition_changes_nothing() -> None:
+    """Bit for bit, as the authors' T reads it."""
+    rows = torch.randn(5, 7)
+    assert torch.equal(condition_embeddings(rows, "raw", components=2, std=0.3), rows)
+
+
+def test_the_centred_condition_takes_the_mean_away_and_keeps_the_scale() -> None:
+    """Differences between categories stay as they were."""
+    rows = 3 + torch.randn(5, 7)
+    centred = condition_embeddings(rows, "centred", components=2, std=0.3)
+    assert torch.allclose(centred.mean(dim=0), torch.zeros(7), atol=1e-6)
+    assert torch.allclose(centred[0] - centred[1], rows[0] - rows[1], atol=1e-6)
+
+
+def test_the_pca_condition_is_the_principal_components() -> None:
+    """With the given number and std."""
+    rows = torch.randn(5, 7)
+    expected = principal_components(rows, components=2, std=0.4)
+    assert torch.equal(condition_embeddings(rows, "pca", components=2, std=0.4), expected)
+
+
+def test_an_unknown_condition_is_an_error() -> None:
+    """A wrong word is refused with the right ones."""
+    with pytest.raises(ConfigError, match="raw, centred, pca"):
+        condition_embeddings(torch.zeros(2, 2), "whitened", components=1, std=1.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,14 @@ WriteCache = Callable[..., Path]
 OpenRun = Callable[[Path, TransferConfig], Run]
 
 SEEN = frozenset({1, 3, 4})
+EVERY_KIND: list[dict[str, Any]] = [
+    {"embedding": "none"},
+    {"embedding": "none", "mask_branch": "mlp"},
+    {"embedding": "none", "class_specific": True},
+    {"embedding": "cls+box", "form": "published"},
+    {"embedding": "cls+box", "form": "conditioned", "mask_branch": "fcn+mlp"},
+    {"embedding": "randn", "form": "published", "condition": "centred"},
+]
 
 _KILLED = """
 import os, signal, sys
@@ -61,19 +70,16 @@ def _fit(path: Path, folder: Path, config: TransferConfig, open_fit_run: OpenRun
     return _digests(folder)
 
 
-@pytest.mark.parametrize(
-    ("embedding", "form"), [("none", "published"), ("cls+box", "published"), ("cls+box", "conditioned")]
-)
+@pytest.mark.parametrize("settings", EVERY_KIND)
 def test_unseen_masks_never_change_the_fit(
-    embedding: str,
-    form: str,
+    settings: dict[str, Any],
     tmp_path: Path,
     small_config: TransferConfig,
     write_cache: WriteCache,
     open_fit_run: OpenRun,
 ) -> None:
     """Every mask of the unseen categories corrupted, in train and val: best and last weights are bit-identical."""
-    config = small_config.replace(embedding=embedding, form=form)
+    config = small_config.replace(**settings)
     sound = _fit(write_cache(), tmp_path / "sound", config, open_fit_run)
     unseen = _fit(write_cache("unseen.h5", corrupt=[2, 5, 6]), tmp_path / "unseen", config, open_fit_run)
     seen = _fit(write_cache("seen.h5", corrupt=[3]), tmp_path / "seen", config, open_fit_run)
@@ -81,11 +87,18 @@ def test_unseen_masks_never_change_the_fit(
     assert seen[1] != sound[1]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp", "mlp_layers": 2}]
+)
 def test_a_killed_fit_resumes_as_if_never_stopped(
-    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+    settings: dict[str, Any],
+    tmp_path: Path,
+    small_config: TransferConfig,
+    write_cache: WriteCache,
+    open_fit_run: OpenRun,
 ) -> None:
     """SIGKILL after the third evaluation; the resumed run ends with the same weights and the same log."""
-    config = small_config.replace(cache=write_cache(), epochs=4.0, checkpoint_every=4, eval_every=1.0)
+    config = small_config.replace(cache=write_cache(), epochs=4.0, checkpoint_every=4, eval_every=1.0, **settings)
     killed = subprocess.run(
         [sys.executable, "-c", _KILLED, str(tmp_path / "killed"), json.dumps(config.to_mapping())],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -153,16 +166,21 @@ def test_the_fit_learns_masks_that_depend_on_the_category(
 ) -> None:
     """Where the category decides which pixels are the object, T reaches a mask IoU the baseline cannot."""
     iou = {}
-    for embedding in ("none", "cls"):
+    kinds: dict[str, dict[str, Any]] = {
+        "none": {"embedding": "none"},
+        "cls": {"embedding": "cls"},
+        "oracle": {"embedding": "none", "class_specific": True},
+    }
+    for name, settings in kinds.items():
         config = small_config.replace(
-            embedding=embedding, components=5, component_std=1.0, head_width=16, head_depth=0, epochs=16.0,
+            **settings, components=5, component_std=1.0, head_width=16, head_depth=0, epochs=16.0,
             eval_every=0.0, rois_per_batch=16, lr=0.5,
         )  # fmt: skip
-        run = open_fit_run(tmp_path / embedding, config)
+        run = open_fit_run(tmp_path / name, config)
         with RoICache(write_cache(rows_per_label=24)) as cache:
             fit_transfer(config, cache, seen=SEEN, run=run)
-        iou[embedding] = run.record["results"]["seen_mask_iou"]
-    assert iou["cls"] > iou["none"] + 0.15
+        iou[name] = run.record["results"]["seen_mask_iou"]
+    assert min(iou["cls"], iou["oracle"]) > iou["none"] + 0.15
 
 
 def test_the_run_records_what_belongs_to_the_model(

@@ -22,7 +22,17 @@ WriteCache = Callable[..., Path]
 OpenRun = Callable[[Path, TransferConfig], Run]
 
 
-@pytest.fixture(params=[("none", "published"), ("cls+box", "published"), ("cls", "conditioned")])
+@pytest.fixture(
+    params=[
+        {"embedding": "none"},
+        {"embedding": "none", "mask_branch": "mlp", "mlp_layers": 2},
+        {"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp"},
+        {"embedding": "cls+box", "form": "published", "layers": 3, "activation": "relu", "mask_branch": "fcn+mlp"},
+        {"embedding": "cls", "form": "conditioned"},
+        {"embedding": "randn", "form": "published", "shared": True},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
 def run_folder(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -30,8 +40,7 @@ def run_folder(
     write_cache: WriteCache,
     open_fit_run: OpenRun,
 ) -> Path:
-    embedding, form = request.param
-    config = small_config.replace(embedding=embedding, form=form, epochs=1.0, detector=tmp_path / "runs" / "detector")
+    config = small_config.replace(**request.param, epochs=1.0, detector=tmp_path / "runs" / "detector")
     with RoICache(write_cache()) as cache:
         fit_transfer(config, cache, seen=frozenset({2, 3}), run=open_fit_run(tmp_path / "runs" / "a", config))
     return tmp_path / "runs" / "a"

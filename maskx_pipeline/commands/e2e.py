@@ -1,0 +1,39 @@
+"""`maskx e2e`: joint training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig, mask_options
+from maskx_pipeline.project import Project
+
+_NOT_OFFERED = tuple(item.name for item in dataclasses.fields(TransferConfig) if item.name not in mask_options())
+
+
+@click.command(name="e2e")
+@project_option
+@config_options(E2EConfig)
+@config_options(TransferConfig, leave_out=_NOT_OFFERED)
+@overwrite_option
+def command(project: Project, overwrite: bool, **options: Any) -> None:
+    """Train detector, T and mask head jointly: boxes of all categories, masks of --split.
+
+    A new detector has the settings of [detect]; a new mask model those of [fit-transfer] and of the options here.
+    """
+    from maskx_pipeline import stages
+
+    mask_model = {name: options.pop(name) for name in mask_options()}
+    folder = stages.train_e2e(
+        project.load(E2EConfig, options),
+        project.load(DataConfig),
+        detect=project.load(DetectConfig),
+        transfer=project.load(TransferConfig, mask_model),
+        asked=[name for name, value in mask_model.items() if value is not None],
+        overwrite=overwrite,
+        command=command_line(),
+    )
+    click.echo(folder)

@@ -1,0 +1,107 @@
+"""A joint model from its run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.load import empty_detector
+from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
+from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
+from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.runlog import read_run, weights_file
+from maskx_pipeline.errors import ConfigError, RunError, WeightsError
+from maskx_pipeline.maskx import MaskX
+from maskx_pipeline.transfer.mask_model import assemble_mask_model
+
+STAGE = "e2e"
+
+_MASK_MODEL, _LIVE = "mask_model.", "live."
+_AGAIN = "run `maskx e2e` again, with --overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedJointModel:
+    """A joint model and what belongs to it.
+
+    Attributes:
+        model: In evaluation mode, without gradients, on the CPU.
+        config: The settings of its training.
+        categories: By ascending label, 1..K.
+        seen: Labels of the categories whose masks it was trained on.
+        sha256: Of these weights, hex.
+    """
+
+    model: JointModel
+    config: E2EConfig
+    categories: tuple[Category, ...]
+    seen: frozenset[int]
+    sha256: str
+
+    def maskx(self, device: str) -> MaskX:
+        """The model for prediction, in the precision of its training."""
+        found = resolve_device(device)
+        return self.model.maskx(device=found, amp_dtype=amp_dtype(self.config.amp, found))
+
+
+def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJointModel:
+    """Load what ``maskx e2e`` left in a run folder; nothing that it started from is needed.
+
+    Args:
+        run_folder: The run folder.
+        checkpoint: ``best`` or ``last``. Without a best one, the last one is taken.
+
+    Raises:
+        RunError: No run, another stage's run, or one that has not come so far.
+        WeightsError: The weights are damaged or do not fit the settings.
+    """
+    record = read_run(run_folder, stage=STAGE)
+    path = weights_file(run_folder, checkpoint, stage=STAGE)
+    tensors = load_weights(path)
+    source = str(run_folder / "run.json")
+    try:
+        config = E2EConfig.from_mapping(record["config"], source=source)
+        detect = DetectConfig.from_mapping(record["detect"], source=source)
+        transfer = TransferConfig.from_mapping(record["transfer"], source=source)
+        categories = tuple(
+            Category(id=entry["id"], name=entry["name"], label=label)
+            for label, entry in enumerate(record["categories"], start=1)
+        )
+        seen_ids = set(record["seen"])
+    except (ConfigError, KeyError, TypeError) as error:
+        raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
+    detector = empty_detector(detect, num_classes=len(categories) + 1)
+    mask_tensors = {n.removeprefix(_MASK_MODEL): v for n, v in tensors.items() if n.startswith(_MASK_MODEL)}
+    mask_model = assemble_mask_model(
+        transfer,
+        embeddings=embeddings_of(mask_tensors),
+        num_classes=len(categories),
+        in_channels=int(detector.backbone.out_channels),
+        roi_size=config.roi_size,
+    )
+    live = None
+    if transfer.embedding in LIVE_KINDS and embeddings_of(mask_tensors) is not None:
+        live = LiveEmbedding(
+            kind=transfer.embedding, mean=tensors.get(f"{_LIVE}mean"), basis=tensors.get(f"{_LIVE}basis")
+        )
+    model = JointModel(
+        detector=detector,
+        mask_model=mask_model,
+        live=live,
+        stop_gradient=config.stop_gradient,
+        roi_size=config.roi_size,
+    )
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
+    return LoadedJointModel(
+        model=model.eval().requires_grad_(False),
+        config=config,
+        categories=categories,
+        seen=frozenset(category.label for category in categories if category.id in seen_ids),
+        sha256=sha256_of_weights(tensors),
+    )

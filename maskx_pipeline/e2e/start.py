@@ -1,0 +1,200 @@
+"""What joint training starts from: backbone weights, a detector, or a stage-wise model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_options
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
+from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
+from maskx_pipeline.detection.load import LoadedDetector, load_detector
+from maskx_pipeline.detection.model import build_detector, detector_arguments
+from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
+from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
+from maskx_pipeline.engine.runlog import read_run
+from maskx_pipeline.errors import ConfigError, RunError
+from maskx_pipeline.maskx import detector_of
+from maskx_pipeline.settings import option_name
+from maskx_pipeline.transfer.embeddings import principal_components
+from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
+from maskx_pipeline.transfer.mask_model import build_mask_model, raw_embeddings
+
+BACKBONE = "backbone"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What joint training starts from.
+
+    Attributes:
+        detect: The settings of the detector.
+        transfer: The settings of the mask model.
+        detector: The trained detector, or None for a new one.
+        fitted: The fitted mask model, or None for a new one.
+        content: Changes when what it starts from does.
+    """
+
+    detect: DetectConfig
+    transfer: TransferConfig
+    detector: LoadedDetector | None
+    fitted: LoadedMaskModel | None
+    content: str
+
+    def identity(self) -> dict[str, Any]:
+        """The settings of detector and mask model that decide the result."""
+        detector = {k: v for k, v in detector_arguments(self.detect).items() if k not in _NOT_STRUCTURE}
+        return {**detector, **{k: v for k, v in self.transfer.identity().items() if k in mask_options()}}
+
+
+_NOT_STRUCTURE = {"backbone_weights", "allow_mask_weights"}  # the first is part of the content
+
+
+def read_start(
+    config: E2EConfig,
+    *,
+    detect: DetectConfig,
+    transfer: TransferConfig,
+    asked: Collection[str],
+    categories: Sequence[Category],
+    seen: Collection[int],
+) -> Start:
+    """Read and check what ``config.init`` names.
+
+    Args:
+        config: The settings.
+        detect: The settings of a new detector.
+        transfer: The settings of a new mask model.
+        asked: Fields of ``transfer`` that the user gave for this very run; a fitted mask model must have them too.
+        categories: Those of the training data, by ascending label.
+        seen: Labels of the categories whose masks may be used.
+
+    Raises:
+        RunError: ``init`` is no such run, of other categories, or of a model that saw more masks.
+        ConfigError: T cannot be trained as asked from this start.
+    """
+    init = config.init
+    transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
+    if init.name == BACKBONE and not init.exists():
+        _check_random_start(transfer)
+        _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
+        return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
+    if init.is_file():
+        raise RunError(
+            f"--init {init} is a file, not the folder of a run.",
+            "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
+        )
+    stage = read_run(init)["stage"]
+    if stage == "detect":
+        detector = load_detector(init, checkpoint=config.checkpoint)
+        _check_categories(init, detector.categories, categories)
+        _check_new_mask_model(transfer, class_weights(detector.model), categories)
+        return Start(detector.config, transfer, detector, None, f"detector {detector.sha256}")
+    if stage != "fit-transfer":
+        raise RunError(
+            f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
+            "give --init backbone, or the run folder of a detector or of a transfer model",
+        )
+    fitted = load_mask_model(init, checkpoint=config.checkpoint)
+    _check_categories(init, fitted.categories, categories)
+    _check_fitted(init, fitted, config, transfer, asked)
+    _check_seen(init, fitted, seen)
+    detector = detector_of(fitted)
+    content = f"transfer model {fitted.sha256} on detector {detector.sha256}"
+    return Start(detector.config, fitted.config, detector, fitted, content)
+
+
+def build_joint_model(config: E2EConfig, start: Start, *, categories: Sequence[Category]) -> JointModel:
+    """Put the model together as it is before the first step; the caller seeds torch."""
+    if start.detector is None:
+        detector = build_detector(num_classes=len(categories) + 1, **detector_arguments(start.detect))
+    else:
+        detector = start.detector.model
+        detector.requires_grad_(True)
+        if start.detect.backbone_weights != NONE:
+            train_stages(detector, start.detect.trainable_layers)
+    if start.fitted is None:
+        mask_model = build_mask_model(
+            start.transfer,
+            class_weights=class_weights(detector),
+            category_names=[category.name for category in categories],
+            in_channels=int(detector.backbone.out_channels),
+            roi_size=config.roi_size,
+        )
+    else:
+        mask_model = start.fitted.model.requires_grad_(True)
+    read_by_t = embeddings_of(dict(mask_model.named_buffers()))
+    live = None
+    if start.transfer.embedding in LIVE_KINDS and read_by_t is not None:
+        live = LiveEmbedding.following(detector, start.transfer.embedding, read_by_t)
+    return JointModel(
+        detector=detector,
+        mask_model=mask_model,
+        live=live,
+        stop_gradient=config.stop_gradient,
+        roi_size=config.roi_size,
+    )
+
+
+def _check_random_start(transfer: TransferConfig) -> None:
+    condition = transfer.structure().condition
+    if transfer.embedding in LIVE_KINDS and condition != "raw":
+        raise ConfigError(
+            f"T is to read class weights under the condition {condition}, which is fixed at the start; but at a start "
+            "from the backbone they are still random.",
+            "give --condition raw or --form published, or start from a detector: --init runs/detector",
+        )
+
+
+def _check_new_mask_model(transfer: TransferConfig, weights: ClassWeights, categories: Sequence[Category]) -> None:
+    names = [category.name for category in categories]
+    embeddings = raw_embeddings(transfer, class_weights=weights, category_names=names)
+    if embeddings is not None and transfer.structure().condition == "pca":
+        principal_components(embeddings, components=transfer.components, std=transfer.component_std)
+
+
+def _zero_weights(detect: DetectConfig, count: int) -> ClassWeights:
+    width = detect.box_head_dim
+    return ClassWeights(*(torch.zeros(count, size) for size in (width, 1, 4 * width, 4)))
+
+
+def _check_categories(init: Path, found: Sequence[Category], wanted: Sequence[Category]) -> None:
+    if [(c.id, c.name) for c in found] != [(c.id, c.name) for c in wanted]:
+        raise RunError(
+            f"{init} has {len(found)} categories which are not the {len(wanted)} of the training data.",
+            "start from a model of the same categories",
+        )
+
+
+def _check_fitted(
+    init: Path, fitted: LoadedMaskModel, config: E2EConfig, transfer: TransferConfig, asked: Collection[str]
+) -> None:
+    has_all, wanted_all = fitted.config.identity(), transfer.identity()
+    for name in sorted(has_all.keys() & set(asked)):
+        has, wanted = has_all[name], wanted_all[name]
+        if has != wanted:
+            raise ConfigError(
+                f"{init} is of another architecture: its {option_name(name)} is {has}, and {wanted} was asked for.",
+                f"leave out --{option_name(name)}, or start from a detector",
+            )
+    if fitted.roi_size != config.roi_size:
+        raise ConfigError(
+            f"{init} is of another architecture: it reads RoI features of side {fitted.roi_size}, and "
+            f"{config.roi_size} was asked for.",
+            f"give --roi-size {fitted.roi_size}",
+        )
+
+
+def _check_seen(init: Path, fitted: LoadedMaskModel, seen: Collection[int]) -> None:
+    leaked = fitted.seen - set(seen)
+    if leaked:
+        names = ", ".join(c.name for c in fitted.categories if c.label in leaked)
+        raise RunError(
+            f"{init} was fitted to masks of categories that are unseen here: {names[:200]}.",
+            "start from a model of the same --split",
+        )

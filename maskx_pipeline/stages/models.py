@@ -1,0 +1,144 @@
+"""What is done with trained models: evaluate, compare, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import (
+    DataConfig,
+    EvaluateConfig,
+    PredictConfig,
+)
+from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.e2e.load import STAGE as E2E
+from maskx_pipeline.e2e.load import LoadedJointModel, load_joint_model
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.runlog import open_run, read_run
+from maskx_pipeline.errors import ConfigError, RunError
+from maskx_pipeline.evaluation.compare import Comparison, compare_runs
+from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.predict_images import predict_folder
+from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
+from maskx_pipeline.maskx import MaskX, detector_of
+from maskx_pipeline.stages.inputs import read_train, refuse_to_replace
+from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
+
+
+def evaluate(config: EvaluateConfig, data: DataConfig, *, overwrite: bool = False) -> Evaluation:
+    """Box and mask AP on a category set, and beside it on the seen and unseen categories.
+
+    The masks of all detections are kept in the run folder (``evaluation/``), so that another category set costs only
+    the measurement.
+    """
+    folder = config.model or newest_run(config.runs)
+    loaded = _load_model(folder, config.checkpoint)
+    val = read_coco(data.val_annotations, data.val_images, categories=loaded.categories)
+    log_problems(val)
+    masked = masked_labels(read_train(data)) if config.split == "masked" else frozenset()
+    labels = resolve_category_set(config.split, val.categories, masked=masked, seen=loaded.seen)
+    origin = _origin(config, loaded)
+    run = open_run(
+        folder / "evaluation" / f"{origin}-{config.checkpoint}",
+        stage="evaluate",
+        identity={"from": origin, "weights": loaded.sha256},
+        config=config.to_mapping(),
+        inputs={"val annotations": val.digest},
+        overwrite=overwrite,
+    )
+    results_file = run.folder / "results.json"
+    if run.state == "finished" and results_file.is_file():
+        results = read_results(results_file)
+    else:
+        results = _predict_val(loaded, val, config, origin)
+        write_results(results_file, results)
+        run.finish()
+    evaluation = evaluate_results(
+        results, val, labels=labels, split=config.split, seen=loaded.seen, model=folder, source=origin
+    )
+    evaluation.write(run.folder)
+    return evaluation
+
+
+def compare(folders: Iterable[Path]) -> Comparison:
+    """The mask AP of evaluated runs side by side, from what they recorded."""
+    return compare_runs(folders)
+
+
+def predict(config: PredictConfig, images: Sequence[Path], *, overwrite: bool = False) -> Path:
+    """Segment images or folders of images: overlays and a COCO results file.
+
+    Returns:
+        The folder ``config.out``.
+    """
+    folder = config.model or newest_run(config.runs)
+    refuse_to_replace(config.out / "results.json", overwrite)
+    loaded = _load_model(folder, config.checkpoint)
+    model = _whole_model(loaded, device=config.device)
+    predict_folder(
+        model,
+        images,
+        out=config.out,
+        categories=loaded.categories,
+        seen=loaded.seen,
+        score_threshold=config.score_threshold,
+        limit=config.limit,
+    )
+    return config.out
+
+
+def newest_run(runs: Path) -> Path:
+    """The model of stage 2 or of joint training that was finished last.
+
+    Raises:
+        RunError: There is none.
+    """
+    finished = []
+    for path in runs.glob("*/*/run.json"):
+        record = read_run(path.parent)
+        if record["stage"] in ("fit-transfer", E2E) and record["status"] == "finished":
+            finished.append((record["finished"], path.parent))
+    if not finished:
+        raise RunError(f"{runs} holds no finished model.", "run `maskx fit-transfer`, or give one with --model PATH")
+    return max(finished)[1]
+
+
+def _load_model(folder: Path, checkpoint: str) -> LoadedMaskModel | LoadedJointModel:
+    if read_run(folder)["stage"] == E2E:
+        return load_joint_model(folder, checkpoint=checkpoint)
+    return load_mask_model(folder, checkpoint=checkpoint)
+
+
+def _origin(config: EvaluateConfig, loaded: LoadedMaskModel | LoadedJointModel) -> str:
+    if isinstance(loaded, LoadedMaskModel):
+        if config.from_ == "auto":
+            return "cache" if loaded.cache_path.is_file() else "images"
+        return config.from_
+    if config.from_ == "cache":
+        raise ConfigError(
+            "A model of `maskx e2e` has a detector of its own, which no cache was made with.",
+            "evaluate with --from images",
+        )
+    return "images"
+
+
+def _predict_val(
+    loaded: LoadedMaskModel | LoadedJointModel, val: CocoData, config: EvaluateConfig, origin: str
+) -> list[dict[str, Any]]:
+    if origin == "images" or isinstance(loaded, LoadedJointModel):
+        return predictions_from_images(_whole_model(loaded, device=config.device), val)
+    with RoICache(loaded.cache_path) as cache:
+        cache.check_matches(detector_sha256=loaded.detector_sha256, val_digest=val.digest)
+        device = resolve_device(config.device)
+        dtype = amp_dtype(loaded.config.amp, device)
+        return predictions_from_cache(cache, loaded.model.to(device), val, device=device, amp_dtype=dtype)
+
+
+def _whole_model(loaded: LoadedMaskModel | LoadedJointModel, *, device: str) -> MaskX:
+    if isinstance(loaded, LoadedJointModel):
+        return loaded.maskx(device)
+    detector = detector_of(loaded)
+    return MaskX.build(detector, loaded, device=resolve_device(device), detector_amp=loaded.detector_amp)

@@ -1,0 +1,51 @@
+"""The names of runs: folder names that say what a model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskx_pipeline.config import (
+    FORMS,
+    E2EConfig,
+    TransferConfig,
+)
+
+
+def run_name(config: TransferConfig) -> str:
+    """The name of a stage-2 run: the given one, or one made from the settings that make the model what it is.
+
+    For example cls+box-conditioned, glove-published-3layer-relu, agnostic+mlp, oracle, randn-published@voc.
+    """
+    if config.name:
+        return config.name
+    if config.mask_branch == "mlp":
+        name = "mlp"
+    elif config.embedding == "none":
+        name = "oracle" if config.class_specific else "agnostic"
+        name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
+    else:
+        name = "-".join([config.embedding, config.form, *_beside_the_form(config)])
+        name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
+    if config.mask_branch != "fcn" and config.mlp_layers > 1:
+        name += str(config.mlp_layers)
+    usual = ("masked", "all") if name.startswith("oracle") else ("masked",)
+    return name if config.split in usual else f"{name}@{Path(config.split.lstrip('@')).stem}"
+
+
+def _beside_the_form(config: TransferConfig) -> list[str]:
+    """How the structure of T differs from that of its form, in words for a folder name."""
+    form, structure = FORMS[config.form], config.structure()
+    words = {
+        "layers": f"{structure.layers}layer",
+        "activation": {"none": "linear"}.get(structure.activation, structure.activation),
+        "condition": structure.condition,
+        "shared": "shared" if structure.shared else "unshared",
+        "zero_start": "zero-start" if structure.zero_start else "random-start",
+    }
+    return [word for name, word in words.items() if getattr(structure, name) != getattr(form, name)]
+
+
+def e2e_run_name(config: E2EConfig, transfer: TransferConfig) -> str:
+    """The name of a joint run: the given one, or that of the mask model, and whether the gradient goes on."""
+    name = run_name(transfer.replace(name="", split=config.split))
+    return config.name or (name if config.stop_gradient else f"{name}-no-stop-gradient")

@@ -1,0 +1,201 @@
+"""The whole stage: leaks, resuming, starts, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from joint_world import JOINT, detect_config, joint_config, transfer_config, write_data
+
+from maskx_pipeline import stages
+from maskx_pipeline.config import DataConfig, E2EConfig, EvaluateConfig, ExportConfig, PredictConfig, TransferConfig
+from maskx_pipeline.e2e import train as training
+from maskx_pipeline.e2e.load import load_joint_model
+from maskx_pipeline.engine.checkpoint import load_weights
+from maskx_pipeline.errors import ConfigError, MaskXError, RunError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("joint")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> DataConfig:
+    return write_data(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def detector(folder: Path, data: DataConfig) -> Path:
+    return stages.train_detector(detect_config(out=folder / "detector"), data)
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, data: DataConfig, detector: Path) -> Path:
+    """A stage-wise model of the same seen categories."""
+    cache = stages.export_embeddings(
+        ExportConfig(
+            detector=detector, out=folder / "cache.h5", roi_size=7, mask_size=14, amp="off", workers=0, device="cpu"
+        ),
+        data,
+    )
+    config = transfer_config(
+        form="conditioned", cache=cache, detector=detector, out=folder / "transfer", epochs=2.0, rois_per_batch=8,
+        amp="off", eval_every=0.0, device="cpu", split=joint_config(folder).split,
+    )  # fmt: skip
+    return stages.fit_transfer(config, data)
+
+
+def _train(
+    config: E2EConfig, data: DataConfig, *, transfer: TransferConfig | None = None, asked: tuple[str, ...] = ()
+) -> Path:
+    return stages.train_e2e(config, data, detect=detect_config(), transfer=transfer or transfer_config(), asked=asked)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, data: DataConfig) -> Path:
+    """From the backbone, the published form."""
+    return _train(joint_config(folder, init=Path("backbone"), name="whole"), data)
+
+
+def test_unseen_masks_never_change_the_weights(folder: Path, trained: Path) -> None:
+    """Rule 1, through the whole stage: other masks on every unseen object, the same bits in both files."""
+    spoiled = write_data(folder / "spoiled", spoil_unseen=True).replace(
+        val_images=folder / "data", val_annotations=folder / "data" / "val.json"
+    )
+    other = _train(joint_config(folder, init=Path("backbone"), name="spoiled"), spoiled)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (trained / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_stopped_training_resumes_bit_identically(
+    folder: Path, data: DataConfig, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 4: between two saved states, no bit of weights or metrics changes."""
+    config = joint_config(folder, init=Path("backbone"), name="stopped", checkpoint_every=2)
+    read_batches = training.batches
+
+    def stop_early(*args: Any, start: int, **kwargs: Any) -> Any:
+        for step, batch in enumerate(read_batches(*args, start=start, **kwargs), start=start):
+            if step == 3:
+                raise RuntimeError("stopped")
+            yield batch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "batches", stop_early)
+        with pytest.raises(RuntimeError, match="stopped"):
+            _train(config, data)
+    run = _train(config, data)
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        assert (trained / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_the_run_is_recorded_and_finished_runs_are_left_alone(folder: Path, data: DataConfig, trained: Path) -> None:
+    """All losses, AP of boxes and masks, and the settings of both models."""
+    record = json.loads((trained / "run.json").read_text())
+    assert set(record["results"]) == {"box_ap", "seen_mask_ap", "unseen_mask_ap"}
+    assert record["seen"] == [5, 10]
+    assert record["transfer"]["form"] == "published"
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    named = {"loss_mask", "loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"}
+    assert any(named < set(line) for line in lines)
+    before = (trained / "last.safetensors").stat().st_mtime_ns
+    _train(joint_config(folder, init=Path("backbone"), name="whole"), data)
+    assert (trained / "last.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="stop-gradient"):
+        _train(joint_config(folder, init=Path("backbone"), name="whole", stop_gradient=False), data)
+    with pytest.raises(RunError, match="head-width"):
+        _train(joint_config(folder, init=Path("backbone"), name="whole"), data, transfer=transfer_config(head_width=9))
+
+
+def test_a_trained_model_is_evaluated_and_predicts_from_images_alone(
+    folder: Path, data: DataConfig, trained: Path
+) -> None:
+    """Its masks are of features as trained, not rounded to float16; a cache is refused."""
+    evaluation = stages.evaluate(EvaluateConfig(model=trained, checkpoint="last", device="cpu"), data)
+    record = json.loads((trained / "run.json").read_text())["results"]
+    assert evaluation.source == "images"
+    for row, name in zip(evaluation.sets, ("all", "seen", "unseen"), strict=True):
+        assert row.name == name
+    assert evaluation.sets[0].box.ap == record["box_ap"]
+    assert evaluation.sets[1].mask.ap == record["seen_mask_ap"]
+    assert evaluation.sets[2].mask.ap == record["unseen_mask_ap"]
+    with pytest.raises(ConfigError, match="from images"):
+        stages.evaluate(EvaluateConfig(model=trained, from_="cache", device="cpu"), data)
+    out = folder / "predictions"
+    stages.predict(PredictConfig(model=trained, out=out, device="cpu", limit=1), [data.val_images])
+    assert (out / "results.json").is_file()
+
+
+def test_a_start_from_a_detector_goes_on_with_its_weights(folder: Path, data: DataConfig, detector: Path) -> None:
+    """With learning rate 0 nothing moves: the detector is that of the run, conditioned T reads its components."""
+    config = joint_config(folder, init=detector, name="still", lr=0.0, iterations=1, eval_every=0)
+    run = _train(config, data, transfer=transfer_config(form="conditioned"))
+    loaded = load_joint_model(run, checkpoint="last")
+    weights = load_weights(detector / "best.safetensors")
+    joint = {n: v for n, v in loaded.model.detector.state_dict().items() if "running" not in n and "batches" not in n}
+    assert all(torch.equal(value, weights[name]) for name, value in joint.items())
+    assert loaded.model.live is not None
+    assert loaded.model.live.basis is not None
+    assert loaded.model.live.basis.shape[1] == 2
+    assert all(parameter.requires_grad is False for parameter in loaded.model.parameters())
+
+
+def test_a_start_from_a_stage_wise_model_goes_on_with_its_mask_head(
+    folder: Path, data: DataConfig, fitted: Path
+) -> None:
+    """Its own settings hold, whatever [fit-transfer] says; what it read of the detector it goes on reading."""
+    config = joint_config(folder, init=fitted, name="on", lr=0.0, iterations=1, eval_every=0)
+    run = _train(config, data, transfer=transfer_config(head_width=32))
+    joint, alone = load_weights(run / "last.safetensors"), load_weights(fitted / "best.safetensors")
+    for name, value in alone.items():
+        assert torch.allclose(joint[f"mask_model.{name}"], value, atol=1e-5), name
+
+
+def test_what_cannot_be_a_start_is_refused_with_nothing_written(
+    folder: Path, data: DataConfig, detector: Path, fitted: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Each is an error that says what to do, before there is a run folder."""
+    wrong: list[tuple[str, dict[str, Any], TransferConfig, tuple[str, ...]]] = [
+        ("under the condition pca", {"init": Path("backbone")}, transfer_config(form="conditioned"), ()),
+        ("holds no run", {"init": tmp_path / "nothing"}, transfer_config(), ()),
+        ("is a file", {"init": detector / "best.safetensors"}, transfer_config(), ()),
+        ("a run of `maskx e2e`", {"init": trained}, transfer_config(), ()),
+        ("head-width is 8, and 32", {"init": fitted}, transfer_config(head_width=32), ("head_width",)),
+        ("RoI features of side 7", {"init": fitted, "roi_size": 14}, transfer_config(), ()),
+        ("unseen here: dog", {"init": fitted, "split": f"@{tmp_path / 'one.txt'}"}, transfer_config(), ()),
+        ("no such name", {"init": detector}, transfer_config(embedding="glove"), ()),
+    ]
+    (tmp_path / "one.txt").write_text("cat\n", encoding="utf-8")
+    for said, changes, transfer, asked in wrong:
+        with pytest.raises(MaskXError) as caught:
+            _train(joint_config(folder, out=tmp_path / "e2e", **changes), data, transfer=transfer, asked=asked)
+        if said != "no such name":
+            assert said in str(caught.value)
+    content = json.loads(data.train_annotations.read_text())
+    content["categories"][0]["name"] = "lion"
+    for name in ("train.json", "val.json"):
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "lion.txt").write_text("lion\n", encoding="utf-8")
+    other = data.replace(train_annotations=tmp_path / "train.json", val_annotations=tmp_path / "val.json")
+    config = joint_config(folder, init=detector, out=tmp_path / "e2e", split=f"@{tmp_path / 'lion.txt'}")
+    with pytest.raises(RunError, match="not the 3 of the training data"):
+        _train(config, other)
+    assert not (tmp_path / "e2e").exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"embedding": "none"}, {"embedding": "randn"}, {"embedding": "none", "mask_branch": "mlp"},
+                {"mask_branch": "fcn+mlp", "embedding": "cls"}, {"embedding": "none", "class_specific": True}],
+)  # fmt: skip
+def test_every_mask_branch_trains_and_loads(folder: Path, data: DataConfig, tmp_path: Path, changes: Any) -> None:
+    """The baselines of Tables 1c, 1d and 2 need no live embedding."""
+    config = joint_config(folder, init=Path("backbone"), out=tmp_path, iterations=1, eval_every=0)
+    run = _train(config, data, transfer=transfer_config(**changes))
+    loaded = load_joint_model(run)
+    assert (loaded.model.live is not None) == (changes["embedding"] == "cls")
+    assert loaded.seen == {1, 2}
+    assert set(JOINT) <= set(json.loads((run / "run.json").read_text())["config"])

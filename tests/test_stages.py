@@ -1,0 +1,68 @@
+"""The stage functions: names of runs, and what is looked at before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskx_pipeline import stages
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.stages.inputs import embedding_files
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "cls+box-conditioned"),
+        ({"embedding": "glove", "form": "published"}, "glove-published"),
+        ({"embedding": "cls", "form": "published", "layers": 3, "activation": "relu"}, "cls-published-3layer-relu"),
+        ({"embedding": "cls", "form": "published", "layers": 2}, "cls-published"),
+        ({"condition": "centred", "shared": False, "zero_start": False},
+         "cls+box-conditioned-centred-unshared-random-start"),
+        ({"embedding": "cls", "form": "published", "mask_branch": "fcn+mlp"}, "cls-published+mlp"),
+        ({"embedding": "none"}, "agnostic"),
+        ({"embedding": "none", "mask_branch": "fcn+mlp", "mlp_layers": 3}, "agnostic+mlp3"),
+        ({"embedding": "none", "mask_branch": "mlp"}, "mlp"),
+        ({"embedding": "none", "class_specific": True, "split": "all"}, "oracle"),
+        ({"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp"}, "oracle+mlp"),
+        ({"embedding": "randn", "split": "voc"}, "randn-conditioned@voc"),
+        ({"embedding": "none", "split": "@sets/half.txt"}, "agnostic@half"),
+        ({"embedding": "none", "name": "mine", "split": "voc"}, "mine"),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_after_what_makes_its_model(settings: dict[str, Any], name: str) -> None:
+    """Embedding, form and what differs from it, mask branch, and the seen categories if they are not the usual."""
+    assert stages.run_name(TransferConfig(**settings)) == name
+
+
+def test_every_structure_has_a_name_of_its_own() -> None:
+    """Two runs of one study never meet in a folder because of the structure of T or of the mask branch."""
+    structures = itertools.product((1, 2, 3), ("none", "relu", "leaky_relu"), ("raw", "centred", "pca"), *[(0, 1)] * 2)
+    names: dict[str, tuple[Any, ...]] = {}
+    for layers, activation, condition, shared, zero_start in structures:
+        for branch, form in itertools.product(("fcn", "fcn+mlp"), ("published", "conditioned")):
+            config = TransferConfig(
+                form=form, layers=layers, activation=activation, condition=condition, shared=bool(shared),
+                zero_start=bool(zero_start), mask_branch=branch,
+            )  # fmt: skip
+            key = (form, branch, *dataclasses.astuple(config.structure()))
+            assert names.setdefault(stages.run_name(config), key) == key
+    assert len(names) == 3 * 3 * 3 * 2 * 2 * 2 * 2
+
+
+def test_the_embedding_file_belongs_to_the_inputs_of_a_run_by_its_content(tmp_path: Path) -> None:
+    """Only where it is read: the same path with other content is another input."""
+    path = tmp_path / "glove.txt"
+    config = TransferConfig(embedding="glove", embedding_file=path)
+    seen = []
+    for text in ("a 1\n", "a 2\n"):
+        path.write_text(text)
+        seen.append(embedding_files(config))
+    assert seen[0].keys() == {"embedding file"}
+    assert seen[0] != seen[1]
+    assert embedding_files(config.replace(embedding="cls")) == {}
+    assert embedding_files(config.replace(embedding_names=path)).keys() == {"embedding file", "embedding names"}
