@@ -41,7 +41,7 @@ class ShapesConfig(StageConfig):
     textures: int = option(3, "Number of textures, 1 to 4.", minimum=1)
     hues: int = option(4, "Number of hues, 2 to 12.", minimum=2)
     categories: int = option(0, "Number of categories; 0 takes every combination.", minimum=0)
-    train_count: int = option(1500, "Number of training images.", minimum=1)
+    train_count: int = option(1200, "Number of training images.", minimum=1)
     val_count: int = option(300, "Number of validation images.", minimum=1)
     image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
@@ -344,10 +344,10 @@ SHAPES_PROJECT: dict[str, dict[str, object]] = {
         "rpn-post-nms": 200,
         "rois-per-image": 64,
         "detections-per-image": 20,
-        "iterations": 600,
+        "iterations": 500,
         "images-per-batch": 12,
         "lr": 0.03,
-        "steps": (450, 540),
+        "steps": (375, 450),
         "warmup-iterations": 50,
         "clip-grad-norm": 10.0,
         "eval-every": 0,

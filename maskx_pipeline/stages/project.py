@@ -41,7 +41,7 @@ def init_shapes(folder: Path, shapes: ShapesConfig, *, overwrite: bool = False) 
         The path of maskx.toml.
     """
     refuse_to_replace(folder / PROJECT_FILE, overwrite)
-    data_folder = generate_shapes(shapes.replace(out=folder / shapes.out))
+    data_folder = generate_shapes(shapes.replace(out=folder / shapes.out), overwrite=overwrite)
     relative = data_folder.relative_to(folder).as_posix()
     data = {
         "train-images": f"{relative}/train",
