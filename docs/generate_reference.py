@@ -53,8 +53,9 @@ def config_page() -> str:
         "# maskx.toml\n\n",
         "One table per stage; the keys are the options of the commands. A flag wins over an environment\n"
         "variable (`MASKX_TABLE_KEY`, for example `MASKX_FIT_TRANSFER_EPOCHS`), that over maskx.toml, and that over\n"
-        "the default. Relative paths are taken from the project folder. Keys marked * do not change a result, so\n"
-        "changing them does not make a finished stage stale.\n",
+        "the default. Relative paths are taken from the project folder. Keys marked * do not make a finished stage\n"
+        "stale: they do not change its result, or count by what they stand for (a category set by its categories, a\n"
+        "file by its content).\n",
     ]
     for cls in STAGE_CONFIGS:
         parts.append(f"\n## `[{cls.table}]`\n\n{(cls.__doc__ or '').strip()}\n\n")

@@ -15,6 +15,7 @@ from maskx_pipeline.settings import StageConfig, option, settings
 
 _AMP = ("auto", "off", "bf16", "fp16")
 _SEED_HELP = "Seed of every random choice."
+_SPLIT_HELP = "Category set whose masks may be used: the seen categories."
 _DEVICE_HELP = "Device: auto, cpu, cuda or cuda:N."
 _WORKERS_HELP = "Processes that read images."
 _AMP_HELP = "Mixed precision; auto takes bf16 where the CPU or GPU supports it."
@@ -46,7 +47,7 @@ class ShapesConfig(StageConfig):
     image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
     objects_max: int = option(6, "Most objects in an image.", minimum=1)
-    seed: int = option(0, _SEED_HELP)
+    seed: int = option(0, _SEED_HELP, minimum=0)
 
 
 @settings
@@ -73,7 +74,9 @@ class DetectConfig(StageConfig):
     table = "detect"
     out: Path = option(Path("runs/detector"), "Folder of the run.")
     backbone: str = option("resnet50", "Backbone, with FPN.", choices=("resnet18", "resnet50", "resnet101"))
-    backbone_weights: str = option("imagenet", "imagenet (torchvision downloads it), none, or a weights file.")
+    backbone_weights: str = option(  # known by the file's content
+        "imagenet", "imagenet (torchvision downloads it), none, or a weights file.", identity=False, may_name_file=True
+    )
     allow_mask_weights: bool = option(
         False,
         "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
@@ -117,7 +120,7 @@ class DetectConfig(StageConfig):
     checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
     workers: int = option(4, _WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", _DEVICE_HELP, identity=False)
-    seed: int = option(0, _SEED_HELP)
+    seed: int = option(0, _SEED_HELP, minimum=0)
 
 
 @settings
@@ -139,7 +142,7 @@ class ExportConfig(StageConfig):
     )
     workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
     device: str = option("auto", _DEVICE_HELP, identity=False)
-    seed: int = option(0, _SEED_HELP)
+    seed: int = option(0, _SEED_HELP, minimum=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class TransferConfig(StageConfig):
     detector: Path = option(Path("runs/detector"), "Run folder of the cached detector, for predicting on images later.")
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
-    split: str = option("masked", "Category set whose masks may be used: the seen categories.")
+    split: str = option("masked", _SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
     embedding: str = option(
         "cls+box",
         "Class embedding that T reads: the detector's weights, word vectors (glove), a random vector per word (randn); "
@@ -234,7 +237,7 @@ class TransferConfig(StageConfig):
     eval_every: float = option(1.0, "Epochs between measurements on the cached val group; 0: at the end.", minimum=0)
     checkpoint_every: int = option(500, "Steps between resumable checkpoints.", identity=False, minimum=1)
     device: str = option("auto", _DEVICE_HELP, identity=False)
-    seed: int = option(0, _SEED_HELP)
+    seed: int = option(0, _SEED_HELP, minimum=0)
 
     def structure(self) -> TransferForm:
         """The structure of T: that of ``form``, but for the options that were given."""
@@ -243,7 +246,10 @@ class TransferConfig(StageConfig):
 
     def identity(self) -> dict[str, Any]:
         """With the structure of T spelt out, so that giving what the form says anyway changes nothing."""
-        return {**super().identity(), **dataclasses.asdict(self.structure())}
+        structure = dict.fromkeys(("form", *dataclasses.asdict(self.structure())))
+        if self.embedding != "none":  # without T it has no structure
+            structure = {"form": self.form, **dataclasses.asdict(self.structure())}
+        return {**super().identity(), **structure}
 
 
 @settings
@@ -262,7 +268,7 @@ class E2EConfig(StageConfig):
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     out: Path = option(Path("runs/e2e"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from embedding and form if empty.", identity=False)
-    split: str = option("masked", "Category set whose masks may be used: the seen categories.")
+    split: str = option("masked", _SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
     stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
     roi_size: int = option(14, "Side of the RoI features of the mask head; masks have twice that.", minimum=1)
     iterations: int = option(90_000, "Training iterations.", minimum=1)
@@ -282,7 +288,7 @@ class E2EConfig(StageConfig):
     checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
     workers: int = option(4, _WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", _DEVICE_HELP, identity=False)
-    seed: int = option(0, _SEED_HELP)
+    seed: int = option(0, _SEED_HELP, minimum=0)
 
 
 def mask_options() -> tuple[str, ...]:
@@ -301,7 +307,7 @@ class EvaluateConfig(StageConfig):
     model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
-    split: str = option("all", "Category set on which AP is reported.")
+    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
     from_: str = option(
         "auto",
         "cache: the cached detections; images: the whole model; auto: the cache if it is there.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from maskx_pipeline.config import STAGE_CONFIGS
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.settings import StageConfig, field_name, option_name, plain, unknown_key
+from maskx_pipeline.settings import StageConfig, environment_name, field_name, option_name, plain, unknown_key
 
 PROJECT_FILE = "maskx.toml"
 
@@ -29,21 +30,45 @@ class Project:
     def load(self, cls: type[_C], overrides: Mapping[str, Any] | None = None) -> _C:
         """Merge defaults, maskx.toml and what flag or environment gave; the latter wins.
 
-        Relative paths of maskx.toml and of the defaults are taken from the project folder; those in ``overrides``
-        from the working directory.
+        Relative paths of maskx.toml and of the defaults are taken from the project folder; others from the working
+        directory.
+
+        Args:
+            cls: Which settings.
+            overrides: What the command line gave, flag or environment; None where it gave nothing. For settings that
+                are not among these keys the environment is read here.
 
         Raises:
             ConfigError: An unknown key or a value of the wrong kind.
         """
         base = cls.from_mapping(self.tables.get(cls.table, {}), source=str(self.folder / PROJECT_FILE))
-        anchored = {
-            f.name: self.folder / value
-            for f in dataclasses.fields(cast(Any, base))
-            if isinstance(value := getattr(base, f.name), Path)
-        }
-        given = {field_name(key): value for key, value in (overrides or {}).items() if value is not None}
+        fields = dataclasses.fields(cast(Any, base))
+        anchored = {f.name: self._anchored(getattr(base, f.name), f.metadata["may_name_file"]) for f in fields}
+        offered = {field_name(key): value for key, value in (overrides or {}).items()}
+        given = {f.name: value for f in fields if (value := offered.get(f.name)) is not None}
+        given |= {f.name: value for f in fields if f.name not in offered and (value := _from_environment(cls, f))}
         changed = cls.from_mapping(given, source="command line or environment")
         return base.replace(**anchored).replace(**{name: getattr(changed, name) for name in given})
+
+    def _anchored(self, value: Any, may_name_file: bool) -> Any:
+        if isinstance(value, Path):
+            return self.folder / value
+        if may_name_file and value.startswith("@"):
+            return f"@{self.folder / value[1:]}"
+        return str(self.folder / value) if may_name_file and (self.folder / value).is_file() else value
+
+
+def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> Any:
+    name = environment_name(cls.table, field.name)
+    text = os.environ.get(name, "")
+    if not text or isinstance(field.default, str | Path | None):
+        return text
+    try:
+        return tomllib.loads(f"value = [{text}]" if isinstance(field.default, tuple) else f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{name}: {text!r} is not a value of {option_name(field.name)}.", "mend or unset it"
+        ) from error
 
 
 def read_project(folder: Path) -> Project:

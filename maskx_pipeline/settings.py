@@ -26,6 +26,7 @@ def option(
     choices: tuple[str, ...] | None = None,
     identity: bool = True,
     minimum: float | None = None,
+    may_name_file: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -35,8 +36,15 @@ def option(
         choices: The allowed values, if they can be listed.
         identity: False for what does not change a stage's result (workers, device, how often to log).
         minimum: The smallest allowed number.
+        may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
     """
-    metadata = {"help": help, "choices": choices, "identity": identity, "minimum": minimum}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "identity": identity,
+        "minimum": minimum,
+        "may_name_file": may_name_file,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -104,6 +112,11 @@ def field_name(name: str) -> str:
     """``rois-per-object`` -> ``rois_per_object``, ``from`` -> ``from_``: the inverse of :func:`option_name`."""
     plain = name.replace("-", "_")
     return f"{plain}_" if keyword.iskeyword(plain) else plain
+
+
+def environment_name(table: str, name: str) -> str:
+    """``fit-transfer``, ``from_`` -> ``MASKX_FIT_TRANSFER_FROM``: the environment variable of a setting."""
+    return f"MASKX_{table}_{option_name(name)}".upper().replace("-", "_")
 
 
 def digest_of(value: Any) -> str:

@@ -11,11 +11,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from safetensors.numpy import load_file
 
 from maskx_pipeline.commands import run
+from maskx_pipeline.evaluation.evaluate import write_results
 
 TINY = """
 [detect]
@@ -135,31 +137,46 @@ def test_word_vectors_are_an_input_of_the_run(project, tmp_path):
 def test_other_models_are_evaluated_alike_from_cache_and_images(project, name, options):
     """Rule 3 for the rows of the paper's tables: the same AP, to the last digit."""
     maskx(project, "fit-transfer", *options, "--epochs", "1")
-    reports = [
-        json.loads(maskx(project, "evaluate", "--model", f"runs/transfer/{name}", "--from", origin, "--json").stdout)
-        for origin in ("cache", "images")
-    ]
-    assert reports[0]["sets"] == reports[1]["sets"]
+    results = []
+    for origin in ("cache", "images"):
+        maskx(project, "evaluate", "--model", f"runs/transfer/{name}", "--from", origin)
+        file = project / "runs/transfer" / name / "evaluation" / f"{origin}-best" / "results.json"
+        results.append(json.loads(file.read_text()))
+    assert len(results[0]) > 0
+    assert results[0] == results[1]
 
 
 def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
     """`maskx evaluate` reports what anyone gets from its results file with pycocotools alone."""
     model = "runs/transfer/cls+box-conditioned"
+    maskx(project, "evaluate", "--model", model)
+    folder = project / model / "evaluation" / "cache-best"
+    kept = {path: path.read_text() for path in folder.glob("results*.json")}
+    val = json.loads((project / "data/shapes/val.json").read_text())
+    rng = np.random.default_rng(0)
+    found = []  # a detector this tiny finds nothing, and 0 == 0 would prove nothing: so the truth, displaced
+    for entry in val["annotations"]:
+        box = (np.array(entry["bbox"]) + rng.integers(-3, 4, size=4)).clip(1).tolist()
+        found.append({"image_id": entry["image_id"], "category_id": entry["category_id"], "bbox": box,
+                      "score": float(rng.random()), "segmentation": entry["segmentation"]})  # fmt: skip
+    write_results(folder / "results.json", found)
     report = json.loads(maskx(project, "evaluate", "--model", model, "--split", "unseen", "--json").stdout)
-    results = project / model / "evaluation" / "cache-best" / "results.json"
     with contextlib.redirect_stdout(None):
         truth = COCO(str(project / "data/shapes/val.json"))
-        detections = truth.loadRes(str(results))
         train = json.loads((project / "data/shapes/train.json").read_text())
         masked = {a["category_id"] for a in train["annotations"] if a.get("segmentation")}
         for kind in ("bbox", "segm"):
-            evaluation = COCOeval(truth, detections, kind)
+            file = folder / ("results.json" if kind == "segm" else "results_bbox.json")
+            evaluation = COCOeval(truth, truth.loadRes(str(file)), kind)
             evaluation.params.catIds = sorted({c["id"] for c in train["categories"]} - masked)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
             reported = report["sets"]["unseen"]["mask" if kind == "segm" else "box"]["AP"]
+            assert reported > 1
             assert reported == pytest.approx(100 * evaluation.stats[0], abs=1e-9)
+    for path, text in kept.items():
+        path.write_text(text)
 
 
 def test_ap_from_cached_detections_equals_ap_from_images(project):
@@ -224,8 +241,9 @@ def test_compare_prints_what_the_runs_recorded(project):
     runs = ["runs/transfer/cls+box-conditioned", "runs/transfer/agnostic"]
     for folder in runs:
         maskx(project, "evaluate", "--model", folder)
-    rows = json.loads(maskx(project, "compare", *runs, "--format", "json").stdout)
-    assert len(json.dumps(rows)) > 10
+    report = json.loads(maskx(project, "evaluate", "--model", runs[0], "--json").stdout)
+    printed = maskx(project, "compare", *runs, "--format", "json").stdout
+    assert json.dumps(report["sets"]["unseen"]["mask"]["AP"]) in printed
     for style in ("text", "markdown", "csv"):
         printed = maskx(project, "compare", *runs, "--format", style).stdout
         assert "agnostic" in printed
@@ -260,3 +278,70 @@ def test_a_project_is_found_from_elsewhere(project, tmp_path):
     """--project reads maskx.toml and its relative paths from there."""
     assert json.loads(maskx(tmp_path, "evaluate", "--project", str(project), "--json").stdout)["sets"]
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_never_replaces_an_image_that_was_given(project, tmp_path):
+    """Overlays beside the photos would destroy them, even with --overwrite."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    source = next((project / "data/shapes/val").iterdir())
+    with Image.open(source) as image:
+        image.convert("RGB").save(photos / "one.jpg")
+    before = (photos / "one.jpg").read_bytes()
+    error = maskx(project, "predict", str(photos), "--out", str(photos), "--overwrite", code=1).stderr
+    assert "would replace an image" in error
+    assert (photos / "one.jpg").read_bytes() == before
+    assert len(list(photos.iterdir())) == 1
+
+
+def test_a_detector_of_other_categories_is_not_exported(project, tmp_path):
+    """The cache would pair the names of one category with the weights of another."""
+    train = json.loads((project / "data/shapes/train.json").read_text())
+    ids = [entry["id"] for entry in train["categories"]]
+    for entry, other in zip(train["categories"], reversed(ids), strict=True):
+        entry["id"] = other
+    (tmp_path / "train.json").write_text(json.dumps(train), encoding="utf-8")
+    toml = (project / "maskx.toml").read_text(encoding="utf-8")
+    for key in ("train-images", "val-images"):
+        toml = toml.replace(f'{key} = "', f'{key} = "{project}/')
+    for key in ("train-annotations", "val-annotations"):
+        toml = toml.replace(f'{key} = "data/shapes/{key[:-12]}', f'{key} = "{tmp_path}/train')
+    (tmp_path / "maskx.toml").write_text(toml, encoding="utf-8")
+    detector = str(project / "runs/detector")
+    assert "categories" in maskx(tmp_path, "export-embeddings", "--detector", detector, code=1).stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cache_exported_anew_is_not_evaluated_with_an_older_model(project, tmp_path):
+    """Other features under the same name: an error with --from cache, the images otherwise, and nothing is lost."""
+    cache = str(tmp_path / "cache.h5")
+    maskx(project, "export-embeddings", "--out", cache)
+    maskx(project, "fit-transfer", "--cache", cache, "--out", str(tmp_path), "--name", "model")
+    model = str(tmp_path / "model")
+    maskx(project, "evaluate", "--model", model)
+    maskx(project, "export-embeddings", "--out", cache, "--seed", "1", "--overwrite")
+    error = maskx(project, "evaluate", "--model", model, "--from", "cache", "--overwrite", code=1).stderr
+    assert "exported anew" in error
+    assert (tmp_path / "model/evaluation/cache-best/results.json").is_file()
+    assert "images instead" in maskx(project, "evaluate", "--model", model).stderr
+
+
+def test_a_run_that_ended_before_its_first_result_may_be_corrected(project, tmp_path):
+    """A wrong setting leaves no folder that blocks the right one."""
+    fit = ("fit-transfer", "--out", str(tmp_path), "--name", "again")
+    maskx(project, *fit, "--epochs", "0.001", code=1)
+    maskx(project, *fit, "--epochs", "1")
+    detect = ("detect", "train", "--out", str(tmp_path / "detector"))
+    assert "nowhere" in maskx(project, *detect, "--backbone-weights", "nowhere.pth", code=1).stderr
+    assert not (tmp_path / "detector").exists()
+
+
+@pytest.mark.parametrize("command", [("fit-transfer",), ("detect", "train"), ("export-embeddings",)])
+def test_a_negative_seed_is_a_known_error(project, command):
+    """NumPy's generators take none."""
+    assert "too small" in maskx(project, *command, "--seed", "-1", code=1).stderr
+
+
+def test_a_name_is_not_a_path(project):
+    """Such a run would not be found again."""
+    assert "plain name" in maskx(project, "fit-transfer", "--name", "../elsewhere", code=1).stderr

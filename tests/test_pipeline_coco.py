@@ -82,4 +82,5 @@ def test_the_commands_run_verbatim_on_coco_and_pycocotools_gives_the_same_ap(tmp
         evaluation.accumulate()
         evaluation.summarize()
         assert report["sets"]["nonvoc"]["mask"]["AP"] == pytest.approx(100 * evaluation.stats[0], abs=1e-9)
+        assert report["sets"]["nonvoc"]["mask"]["AP50"] == pytest.approx(100 * evaluation.stats[1], abs=1e-9)
         assert run(["predict", str(COCO_MINI / "val2017"), "--limit", "2", "--score-threshold", "0.01"]) == 0

@@ -57,3 +57,29 @@ def test_a_folder_without_maskx_toml_is_no_project(tmp_path):
     """The error names the command that makes one."""
     with pytest.raises(ConfigError, match="maskx init"):
         read_project(tmp_path)
+
+
+def test_settings_without_an_option_are_read_from_the_environment(tmp_path, monkeypatch):
+    """[data] has no options in most commands; its environment variables count all the same."""
+    write_project(tmp_path, {"data": {"train-images": "pictures"}, "detect": {"lr": 0.5}})
+    monkeypatch.setenv("MASKX_DATA_TRAIN_IMAGES", "other")
+    monkeypatch.setenv("MASKX_DETECT_STEPS", "5,7")
+    monkeypatch.setenv("MASKX_DETECT_LR", "0.25")
+    project = read_project(tmp_path)
+    assert project.load(DataConfig).train_images == Path("other")
+    assert (project.load(DetectConfig).lr, project.load(DetectConfig).steps) == (0.25, (5, 7))
+    assert project.load(DetectConfig, {"lr": None}).lr == 0.5  # a command that offers --lr has read it already
+    monkeypatch.setenv("MASKX_DETECT_LR", "fast")
+    with pytest.raises(ConfigError, match="MASKX_DETECT_LR"):
+        project.load(DetectConfig)
+
+
+def test_files_named_in_words_belong_to_the_project_too(tmp_path):
+    """@names.txt and a weights file in maskx.toml are found from anywhere."""
+    (tmp_path / "body.pth").write_bytes(b"")
+    tables = {"fit-transfer": {"split": "@seen.txt"}, "detect": {"backbone-weights": "body.pth"}}
+    write_project(tmp_path, tables)
+    project = read_project(tmp_path)
+    assert project.load(TransferConfig).split == f"@{tmp_path / 'seen.txt'}"
+    assert project.load(DetectConfig).backbone_weights == str(tmp_path / "body.pth")
+    assert project.load(DetectConfig, {"backbone_weights": "none"}).backbone_weights == "none"

@@ -41,6 +41,7 @@ _AGAIN = "give --overwrite to write it again, or another --out"
 
 def plan_export(config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData) -> ExportPlan:
     """What :func:`export_embeddings` would write; takes the time of a few images. Nothing is written."""
+    _check_categories(loaded, train)
     frozen = _freeze(config, loaded)
     seconds = measure_seconds_per_image(config, frozen, train)
     return count_export(
@@ -77,6 +78,7 @@ def export_embeddings(
         MachineError: Too little free disk, or no such device.
     """
     distributed.start()
+    _check_categories(loaded, train)
     return write_cache(
         config,
         frozen=_freeze(config, loaded),
@@ -140,6 +142,15 @@ def write_cache(
     return config.out
 
 
+def _check_categories(loaded: LoadedDetector, train: CocoData) -> None:
+    found, wanted = ([(c.id, c.name) for c in categories] for categories in (loaded.categories, train.categories))
+    if found != wanted:
+        raise DataError(
+            f"the detector has {len(found)} categories which are not the {len(wanted)} of {train.path}.",
+            "train a detector on these annotations, or give its run folder with --detector",
+        )
+
+
 def _freeze(config: ExportConfig, loaded: LoadedDetector) -> FrozenDetector:
     device = resolve_device(config.device)
     return FrozenDetector(loaded.model, device=device, amp_dtype=amp_dtype(config.amp, device))
@@ -178,7 +189,7 @@ def _check_replaceable(out: Path) -> None:
                 ours = file.attrs.get("format") == FORMAT
         except OSError:
             ours = True  # a damaged cache
-    if not ours:
+    if not ours and (out.is_dir() or out.stat().st_size > 0):
         raise CacheError(f"{out} exists and is no RoI cache.", "give another --out; --overwrite replaces caches only")
 
 

@@ -73,7 +73,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. The same command continues where it stopped.", err=True)
+        click.echo(
+            "Interrupted. Training and export continue where they stopped; give the same command again.", err=True
+        )
         return 130
     except BrokenPipeError:
         sys.stderr.close()

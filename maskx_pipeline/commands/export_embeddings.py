@@ -26,4 +26,5 @@ def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **o
         plan = stages.plan_export(config, data)
         print_json(plan.to_json()) if as_json else click.echo(plan.to_text())
         return
-    click.echo(stages.export_embeddings(config, data, overwrite=overwrite))
+    path = stages.export_embeddings(config, data, overwrite=overwrite)
+    print_json({"cache": str(path)}) if as_json else click.echo(path)

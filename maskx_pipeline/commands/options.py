@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from maskx_pipeline.project import Project, read_project
-from maskx_pipeline.settings import StageConfig, option_name
+from maskx_pipeline.settings import StageConfig, environment_name, option_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -93,7 +93,7 @@ def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, pre
         *names,
         type=_click_type(kind, item.metadata["choices"]),
         default=None,
-        envvar=f"MASKX_{cls.table}_{item.name}".upper().replace("-", "_"),
+        envvar=environment_name(cls.table, item.name),
         help=item.metadata["help"] + _show(item.default),
     )
 

@@ -150,7 +150,8 @@ class _Reader:
                 message = f"annotation id {annotation_id} again (image {image_id})"
                 self._report("duplicate annotation id", message, image_id, annotation_id, "dropped, first one kept")
             elif image_id in self._dropped_images:
-                continue
+                message = f"annotation {annotation_id} of image {image_id}, which was dropped"
+                self._report("annotation of a dropped image", message, image_id, annotation_id)
             elif image_id not in self._images:
                 message = f"annotation {annotation_id}: no image has id {image_id}"
                 self._report("unknown image id", message, image_id, annotation_id)

@@ -93,8 +93,12 @@ def _download(backbone: str) -> dict[str, Tensor]:
 
 def content_of(backbone_weights: str) -> str:
     """What decides the first weights: the word that was given, or the digest of the file."""
+    if backbone_weights in (IMAGENET, NONE):
+        return backbone_weights
     path = Path(backbone_weights)
-    return sha256_of_file(path) if path.is_file() else backbone_weights
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist.", "give imagenet, none, or an existing weights file")
+    return sha256_of_file(path)
 
 
 def train_stages(detector: nn.Module, trainable_layers: int) -> None:

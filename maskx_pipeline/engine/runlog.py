@@ -173,6 +173,9 @@ def _open(
     elif present:
         record = read_run(folder)
         differences = _differences(record, stage, wanted)
+        if differences and record["stage"] == stage and _holds_nothing(record, present):
+            _remove(present)
+            return _open(folder, stage, wanted, config, command, overwrite)
         if differences:
             raise RunError(
                 f"{folder} holds a run that differs:\n" + "\n".join(f"  {line}" for line in differences),
@@ -200,6 +203,13 @@ def _open(
     }
     write_json(folder / RUN_FILE, record)
     return Run(folder, state="new", record=record)
+
+
+def _holds_nothing(record: dict[str, Any], present: list[Path]) -> bool:
+    """Whether a run ended before its first result, say at a wrong setting; the corrected one may take its place."""
+    return record["status"] == "running" and all(
+        path.name == RUN_FILE or (path.is_file() and path.stat().st_size == 0) for path in present
+    )
 
 
 def _remove(paths: list[Path]) -> None:

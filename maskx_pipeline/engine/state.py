@@ -59,7 +59,10 @@ class TrainingState:
         value = self.metrics[best_metric]
         bar.set(**{best_metric: value})
         logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items()))
-        if self.best is None or value > self.best:
+        nothing_measured = math.isnan(value) and self.best in (None, -math.inf)
+        if nothing_measured and self.best is None:
+            logger.warning("%s cannot be measured, so the best weights are the latest.", best_metric)
+        if nothing_measured or self.best is None or value > self.best:
             self.best = -math.inf if math.isnan(value) else value
             self.write_weights(BEST_FILE, {best_metric: repr(value)})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category, ImageRecord
 from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import write_results
 from maskx_pipeline.evaluation.overlays import draw_instances
@@ -31,6 +31,7 @@ def predict_folder(
     seen: Collection[int],
     score_threshold: float,
     limit: int = 0,
+    overwrite: bool = False,
 ) -> Path:
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
@@ -42,6 +43,7 @@ def predict_folder(
         seen: Labels whose masks were used in training.
         score_threshold: Instances below it are left out.
         limit: At most so many images; 0: all.
+        overwrite: Replace overlays that exist; never one of the images themselves.
 
     Returns:
         The results file. ``image_id`` is the number in the file name where all names are different numbers, as COCO's
@@ -49,15 +51,18 @@ def predict_folder(
 
     Raises:
         DataError: No image was found, or none could be read. An unreadable one among others is skipped with a warning.
+        ConfigError: An overlay would replace an image that was given, or a file that exists.
     """
     paths = image_files(images)[: limit or None]
+    overlays = [out / name for name in overlay_names(paths)]
+    _check_overlays(overlays, paths, overwrite=overwrite)
     names = {category.label: category.name for category in categories}
     out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     unreadable: DataError | None = None
     read = 0
     with progress(len(paths), "predict", "images") as bar:
-        for path, number, overlay in zip(paths, image_ids(paths), overlay_names(paths), strict=True):
+        for path, number, overlay in zip(paths, image_ids(paths), overlays, strict=True):
             try:
                 image = read_image(path)
             except DataError as error:
@@ -67,7 +72,7 @@ def predict_folder(
                 read += 1
                 instances = maskx.predict(image.float().div_(255)).above(score_threshold)
                 picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
-                picture.save(out / overlay, quality=95, subsampling=0)
+                picture.save(overlay, quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
                 results += [{**result, "file_name": path.name} for result in results_of(instances, record, categories)]
             bar.update(1)
@@ -75,6 +80,15 @@ def predict_folder(
         raise unreadable
     write_results(out / RESULTS_FILE, results)
     return out / RESULTS_FILE
+
+
+def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:
+    originals = {path.resolve() for path in images}
+    for overlay in overlays:
+        if overlay.resolve() in originals:
+            raise ConfigError(f"The overlay {overlay} would replace an image that was given.", "give another --out")
+        if overlay.exists() and not overwrite:
+            raise ConfigError(f"{overlay} exists.", "give --overwrite to replace it, or another --out")
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:

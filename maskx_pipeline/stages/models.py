@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.load import LoadedJointModel, load_joint_model
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run, read_run
-from maskx_pipeline.errors import ConfigError, RunError
+from maskx_pipeline.errors import CacheError, ConfigError, RunError
 from maskx_pipeline.evaluation.compare import Comparison, compare_runs
 from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.predict_images import predict_folder
@@ -26,6 +27,8 @@ from maskx_pipeline.evaluation.predictions import predictions_from_cache, predic
 from maskx_pipeline.maskx import MaskX, detector_of
 from maskx_pipeline.stages.inputs import read_train, refuse_to_replace
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
+
+logger = logging.getLogger("maskx")
 
 
 def evaluate(config: EvaluateConfig, data: DataConfig, *, overwrite: bool = False) -> Evaluation:
@@ -40,9 +43,12 @@ def evaluate(config: EvaluateConfig, data: DataConfig, *, overwrite: bool = Fals
     log_problems(val)
     masked = masked_labels(read_train(data)) if config.split == "masked" else frozenset()
     labels = resolve_category_set(config.split, val.categories, masked=masked, seen=loaded.seen)
-    origin = _origin(config, loaded)
+    origin = _origin(config, folder, loaded, val)
+    results_folder = folder / "evaluation" / f"{origin}-{config.checkpoint}"
+    if origin == "images" and (overwrite or not (results_folder / "results.json").is_file()):
+        _whole_model(loaded, device="cpu")  # known to be there before an earlier result is removed
     run = open_run(
-        folder / "evaluation" / f"{origin}-{config.checkpoint}",
+        results_folder,
         stage="evaluate",
         identity={"from": origin, "weights": loaded.sha256},
         config=config.to_mapping(),
@@ -86,6 +92,7 @@ def predict(config: PredictConfig, images: Sequence[Path], *, overwrite: bool = 
         seen=loaded.seen,
         score_threshold=config.score_threshold,
         limit=config.limit,
+        overwrite=overwrite,
     )
     return config.out
 
@@ -112,17 +119,35 @@ def _load_model(folder: Path, checkpoint: str) -> LoadedMaskModel | LoadedJointM
     return load_mask_model(folder, checkpoint=checkpoint)
 
 
-def _origin(config: EvaluateConfig, loaded: LoadedMaskModel | LoadedJointModel) -> str:
-    if isinstance(loaded, LoadedMaskModel):
-        if config.from_ == "auto":
-            return "cache" if loaded.cache_path.is_file() else "images"
-        return config.from_
-    if config.from_ == "cache":
-        raise ConfigError(
-            "A model of `maskx e2e` has a detector of its own, which no cache was made with.",
-            "evaluate with --from images",
-        )
-    return "images"
+def _origin(config: EvaluateConfig, folder: Path, loaded: LoadedMaskModel | LoadedJointModel, val: CocoData) -> str:
+    """Where the detections come from: ``cache`` or ``images``."""
+    if isinstance(loaded, LoadedJointModel):
+        if config.from_ == "cache":
+            raise ConfigError(
+                "A model of `maskx e2e` has a detector of its own, which no cache was made with.",
+                "evaluate with --from images",
+            )
+        return "images"
+    if config.from_ == "images":
+        return "images"
+    try:
+        _check_cache(folder, loaded, val)
+    except CacheError as error:
+        if config.from_ == "cache":
+            raise
+        logger.warning("%s Evaluating on the images instead.", error.message)
+        return "images"
+    return "cache"
+
+
+def _check_cache(folder: Path, loaded: LoadedMaskModel, val: CocoData) -> None:
+    with RoICache(loaded.cache_path) as cache:
+        if cache.digest != read_run(folder)["inputs"]["cache"]:
+            raise CacheError(
+                f"{loaded.cache_path} was exported anew since {folder} was fitted from it.",
+                "fit again with --overwrite, or evaluate with --from images",
+            )
+        cache.check_matches(detector_sha256=loaded.detector_sha256, val_digest=val.digest)
 
 
 def _predict_val(
@@ -131,7 +156,6 @@ def _predict_val(
     if origin == "images" or isinstance(loaded, LoadedJointModel):
         return predictions_from_images(_whole_model(loaded, device=config.device), val)
     with RoICache(loaded.cache_path) as cache:
-        cache.check_matches(detector_sha256=loaded.detector_sha256, val_digest=val.digest)
         device = resolve_device(config.device)
         dtype = amp_dtype(loaded.config.amp, device)
         return predictions_from_cache(cache, loaded.model.to(device), val, device=device, amp_dtype=dtype)

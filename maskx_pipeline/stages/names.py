@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    FORMS,
-    E2EConfig,
-    TransferConfig,
-)
+from maskx_pipeline.config import FORMS, E2EConfig, TransferConfig
+from maskx_pipeline.errors import ConfigError
 
 
 def run_name(config: TransferConfig) -> str:
@@ -17,7 +14,7 @@ def run_name(config: TransferConfig) -> str:
     For example cls+box-conditioned, glove-published-3layer-relu, agnostic+mlp, oracle, randn-published@voc.
     """
     if config.name:
-        return config.name
+        return checked_name(config.name)
     if config.mask_branch == "mlp":
         name = "mlp"
     elif config.embedding == "none":
@@ -30,6 +27,17 @@ def run_name(config: TransferConfig) -> str:
         name += str(config.mlp_layers)
     usual = ("masked", "all") if name.startswith("oracle") else ("masked",)
     return name if config.split in usual else f"{name}@{Path(config.split.lstrip('@')).stem}"
+
+
+def checked_name(name: str) -> str:
+    """A name that is a folder's own, and not a path to another.
+
+    Raises:
+        ConfigError: It is a path.
+    """
+    if name in (".", "..") or "/" in name or "\\" in name:
+        raise ConfigError(f"--name {name} is a path, not a name.", "give a plain name, and the folder with --out")
+    return name
 
 
 def _beside_the_form(config: TransferConfig) -> list[str]:
@@ -48,4 +56,4 @@ def _beside_the_form(config: TransferConfig) -> list[str]:
 def e2e_run_name(config: E2EConfig, transfer: TransferConfig) -> str:
     """The name of a joint run: the given one, or that of the mask model, and whether the gradient goes on."""
     name = run_name(transfer.replace(name="", split=config.split))
-    return config.name or (name if config.stop_gradient else f"{name}-no-stop-gradient")
+    return checked_name(config.name) or (name if config.stop_gradient else f"{name}-no-stop-gradient")

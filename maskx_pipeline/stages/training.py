@@ -26,6 +26,7 @@ from maskx_pipeline.e2e.start import read_start
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.joint import joint_metrics
 from maskx_pipeline.evaluation.predictions import box_ap
 from maskx_pipeline.evaluation.quick import quick_metrics
@@ -110,7 +111,9 @@ def fit_transfer(config: TransferConfig, data: DataConfig, *, overwrite: bool = 
             command=command,
             overwrite=overwrite,
         )
+        _warn_of_another_detector(config, cache)
         if run.state == "finished":
+            fit.record_detector(run, config.detector)
             logger.info("%s is finished and unchanged.", folder)
             return folder
         dtype = amp_dtype(config.amp, resolve_device(config.device))
@@ -122,6 +125,21 @@ def fit_transfer(config: TransferConfig, data: DataConfig, *, overwrite: bool = 
             evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
         )
     return folder
+
+
+def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
+    """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
+    try:
+        found = {load_detector(config.detector, checkpoint=name).sha256 for name in ("best", "last")}
+    except MaskXError:
+        found = set()
+    if cache.identity.detector_sha256 not in found:
+        logger.warning(
+            "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images; "
+            "give the right one with --detector.",
+            config.detector,
+            config.cache,
+        )
 
 
 def train_e2e(

@@ -164,5 +164,11 @@ def _record(
     }
 
 
+def record_detector(run: Run, detector: Path) -> None:
+    """Note where the cached detector is, which may have moved since the model was fitted."""
+    if run.record.get("detector") != (path := _relative(detector, run.folder)):
+        run.update(detector=path)
+
+
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -130,6 +130,13 @@ def test_a_first_metric_of_nan_does_not_stay_the_best(tmp_path: Path) -> None:
     assert weights_metadata(tmp_path / "run" / "best.safetensors") == {"step": "20", "ap": "1.0"}
 
 
+def test_where_nothing_can_be_measured_the_best_weights_are_the_latest(tmp_path: Path) -> None:
+    """Val without masks: best must not stay the weights of the first evaluation."""
+    _loop(tmp_path / "run", tiny_module(), evaluate=lambda _: {"ap": float("nan")}, evaluate_every=10)
+    best, last = (load_weights(tmp_path / "run" / f"{name}.safetensors") for name in ("best", "last"))
+    assert all(torch.equal(best[name], last[name]) for name in last)
+
+
 def test_frozen_parameters_can_be_left_out_of_every_file(tmp_path: Path) -> None:
     """trainable_only keeps buffers and what is trained, and a resumed run takes the frozen rest from the module."""
     module = tiny_module()
