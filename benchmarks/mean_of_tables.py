@@ -1,0 +1,27 @@
+"""Print mean ± standard deviation over several tables of `maskx compare --format csv` with the same runs."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Read the tables named on the command line and print one in Markdown."""
+    tables = [list(csv.DictReader(Path(name).read_text("utf-8").splitlines())) for name in sys.argv[1:]]
+    columns = [name for name in tables[0][0] if name.endswith(("AP", "AP50"))]
+    print(f"| run ({len(tables)} seeds) | {' | '.join(columns)} |")
+    print(f"| --- {'| ---: ' * len(columns)}|")
+    for rows in zip(*tables, strict=True):
+        cells = []
+        for column in columns:
+            values = [float(row[column]) for row in rows]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+        print(f"| {rows[0]['run']} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
