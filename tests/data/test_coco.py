@@ -121,10 +121,15 @@ def test_of_a_duplicate_annotation_id_the_first_is_kept(make_data):
 
 
 def test_an_image_without_file_is_dropped_with_its_annotations(make_data):
-    """A missing file is one problem, not one for each object."""
+    """The image is named, and each annotation lost with it by its id."""
     images = [_image(1, "1.png"), _image(2, "gone.png") | {"absent": True}]
     data = make_data([{}, {"image_id": 2}, {"image_id": 2}], images=images)
-    assert [(p.kind, p.image_id) for p in data.problems] == [("missing image file", 2)]
+    assert [(p.kind, p.image_id) for p in data.problems] == [
+        ("missing image file", 2),
+        ("annotation of a dropped image", 2),
+        ("annotation of a dropped image", 2),
+    ]
+    assert [p.annotation_id for p in data.problems] == [None, 2, 3]
     assert "gone.png" in data.problems[0].message
     assert len(data.annotations()) == len(data.images) == 1
     unchecked = read_coco(data.path, data.image_dir, check_files=False)
