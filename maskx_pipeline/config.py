@@ -37,7 +37,9 @@ class ShapesConfig(StageConfig):
     """The generated data set `shapes`: each category is a shape, a texture and a hue."""
 
     table = "shapes"
-    out: Path = option(Path("data/shapes"), "Folder to write: train/, val/, train.json, val.json.")
+    out: Path = option(
+        Path("data/shapes"), "Folder to write: train/, val/, train.json, val.json, seen.txt, unseen.txt."
+    )
     shapes: int = option(3, "Number of shapes, 2 to 6.", minimum=2)
     textures: int = option(3, "Number of textures, 1 to 4.", minimum=1)
     hues: int = option(4, "Number of hues, 2 to 12.", minimum=2)
@@ -47,6 +49,12 @@ class ShapesConfig(StageConfig):
     image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
     objects_max: int = option(6, "Most objects in an image.", minimum=1)
+    masks: str = option(
+        "half",
+        "Categories with masks in train.json: half of them, or all, so that a split chooses. seen.txt and unseen.txt "
+        "list the two halves either way.",
+        choices=("half", "all"),
+    )
     seed: int = option(0, _SEED_HELP, minimum=0)
 
 
@@ -65,6 +73,38 @@ class VisualGenomeConfig(StageConfig):
     )
     categories: int = option(3000, "Most frequent synsets that become categories.", minimum=1)
     test_count: int = option(5000, "Images of test: the last of those that are not in COCO.", minimum=0)
+
+
+@settings
+class GrabCutConfig(StageConfig):
+    """OpenCV's GrabCut on boxes, for the baselines of the paper's section 4.3, which gives no settings."""
+
+    table = "grabcut"
+    out: Path = option(Path("data/grabcut.json"), "Annotation file to write: the training set with GrabCut masks.")
+    iterations: int = option(5, "Rounds of fitting colours and cutting.", minimum=1)
+    context: float = option(
+        0.0,
+        "Margin around a box, relative to its longer side, that background colours are taken from; 0: the whole image, "
+        "which is slow for small boxes in large images.",
+        minimum=0,
+    )
+    workers: int = option(4, "Threads, an image each.", identity=False, minimum=0)
+    seed: int = option(0, _SEED_HELP, minimum=0)
+
+
+@settings
+class EvaluateGrabCutConfig(StageConfig):
+    """Faster R-CNN tested with GrabCut: the cached detections, each with GrabCut's foreground of its box."""
+
+    table = "evaluate-grabcut"
+    cache: Path = option(Path("runs/cache.h5"), "RoI cache that holds the detections.")
+    out: Path = option(Path("runs/transfer/grabcut"), "Folder of the run.")
+    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
+    seen: str = option(
+        "masked",
+        "Category set reported as seen, to stand beside models trained on its masks; GrabCut is trained on none.",
+        may_name_file=True,
+    )
 
 
 @settings
@@ -331,8 +371,8 @@ class PredictConfig(StageConfig):
 
 
 STAGE_CONFIGS: tuple[type[StageConfig], ...] = (
-    DataConfig, ShapesConfig, VisualGenomeConfig, DetectConfig, ExportConfig, TransferConfig, E2EConfig,
-    EvaluateConfig, PredictConfig,
+    DataConfig, ShapesConfig, VisualGenomeConfig, GrabCutConfig, DetectConfig, ExportConfig, TransferConfig,
+    E2EConfig, EvaluateConfig, EvaluateGrabCutConfig, PredictConfig,
 )  # fmt: skip
 
 # What `maskx init --shapes` writes beside [data] and [shapes]: sizes with which two CPU cores train in minutes.

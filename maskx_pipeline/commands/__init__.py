@@ -22,6 +22,7 @@ _COMMANDS = {
     "fit-transfer": "maskx_pipeline.commands.fit_transfer",
     "e2e": "maskx_pipeline.commands.e2e",
     "evaluate": "maskx_pipeline.commands.evaluate",
+    "evaluate-grabcut": "maskx_pipeline.commands.evaluate_grabcut",
     "compare": "maskx_pipeline.commands.compare",
     "predict": "maskx_pipeline.commands.predict",
 }

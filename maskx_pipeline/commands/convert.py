@@ -1,4 +1,4 @@
-"""`maskx convert`: other data sets in COCO format."""
+"""`maskx convert`: other data sets in COCO format, and other masks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json
-from maskx_pipeline.config import VisualGenomeConfig
+from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
 @click.group(name="convert")
 def command() -> None:
-    """Write COCO-format annotations of another data set."""
+    """Write COCO-format annotations of another data set, or with other masks."""
 
 
 @command.command(name="visual-genome")
@@ -41,3 +41,22 @@ def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) 
     project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
     out = stages.convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
     print_json(read_report(out)) if as_json else click.echo(out)
+
+
+@command.command(name="grabcut")
+@project_option
+@config_options(GrabCutConfig)
+@json_option
+@overwrite_option
+def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Write the training annotations with GrabCut's foreground of each ground-truth box as the object's mask.
+
+    A model trained on them is Mask R-CNN trained on GrabCut masks. Needs OpenCV (the extra `grabcut`).
+    OUT.report.json counts the objects, and those where GrabCut found nothing and the mask is the whole box.
+    """
+    from maskx_pipeline import stages
+    from maskx_pipeline.data.grabcut_annotations import read_grabcut_report
+
+    config = project.load(GrabCutConfig, options)
+    out = stages.convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
+    print_json(read_grabcut_report(out)) if as_json else click.echo(out)

@@ -1,4 +1,4 @@
-"""`maskx convert visual-genome`."""
+"""`maskx convert`."""
 
 from __future__ import annotations
 
@@ -40,3 +40,17 @@ def test_convert_reads_the_table_of_a_project_and_prints_its_report(project):
     assert report["objects"]["written"] == 1
     assert report["images"]["test"]["images"] == 1
     assert (project / "boxes" / "train.json").exists()
+
+
+def test_convert_grabcut_prints_the_file_and_its_counts(tmp_path):
+    """The annotation file on stdout, ready for `--train-annotations`; with --json what was counted."""
+    small = ["--shapes-train-count", "3", "--shapes-val-count", "1", "--shapes-image-size", "48"]
+    CliRunner().invoke(cli, ["init", "--project", str(tmp_path), "--shapes", *small], catch_exceptions=False)
+    arguments = ["convert", "grabcut", "--project", str(tmp_path), "--iterations", "1"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    out = tmp_path / "data" / "grabcut.json"
+    assert result.stdout == f"{out}\n"
+    entries = json.loads(out.read_text())["annotations"]
+    assert all(entry["segmentation"]["size"] == [48, 48] for entry in entries)
+    result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["objects"] == len(entries)

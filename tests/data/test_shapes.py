@@ -11,6 +11,8 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config import ShapesConfig
 from maskx_pipeline.data import shapes_draw as draw
+from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.shapes import generate_shapes
 from maskx_pipeline.data.shapes_categories import shapes_categories
 from maskx_pipeline.errors import ConfigError, DataError
@@ -110,6 +112,28 @@ def test_train_has_masks_for_half_of_the_categories_and_val_for_all(shapes):
     for annotation in read(shapes, "train")["annotations"]:
         assert ("segmentation" in annotation) == (annotation["category_id"] in masked)
     assert all("segmentation" in annotation for annotation in read(shapes, "val")["annotations"])
+
+
+def test_with_masks_all_only_the_masks_of_train_differ(shapes, tmp_path):
+    """Every training object has its mask; images, boxes, val and the two halves are those of `half`."""
+    everything = generate_shapes(small(tmp_path / "all", masks="all"))
+    half, whole = read(shapes, "train"), read(everything, "train")
+    assert all("segmentation" in annotation for annotation in whole["annotations"])
+    for mine, other in zip(half["annotations"], whole["annotations"], strict=True):
+        assert mine == {key: value for key, value in other.items() if key in mine}
+    assert whole["images"] == half["images"]
+    assert read(everything, "val")["annotations"] == read(shapes, "val")["annotations"]
+    for name in ("seen.txt", "unseen.txt", "train/000000.png"):
+        assert (everything / name).read_bytes() == (shapes / name).read_bytes()
+
+
+def test_seen_and_unseen_txt_name_the_halves_for_a_split(shapes):
+    """As `--split @FILE` reads them: the seen half is the one with masks in train.json."""
+    data = read_coco(shapes / "train.json", shapes / "train")
+    masked = masked_labels(data)
+    for name, labels in (("seen.txt", masked), ("unseen.txt", {c.label for c in data.categories} - masked)):
+        split = f"@{shapes / name}"
+        assert set(resolve_category_set(split, data.categories, masked=masked, seen=None)) == labels
 
 
 @pytest.mark.parametrize(

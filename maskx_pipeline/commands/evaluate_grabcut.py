@@ -1,0 +1,40 @@
+"""`maskx evaluate-grabcut`: AP of the detector's boxes with GrabCut masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import (
+    command_line,
+    config_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    project_option,
+)
+from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="evaluate-grabcut")
+@project_option
+@config_options(EvaluateGrabCutConfig)
+@config_options(GrabCutConfig, leave_out=("out",))
+@click.option("--per-category", is_flag=True, help="Print the AP of each category too.")
+@json_option
+@overwrite_option
+def command(project: Project, per_category: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Report AP of the baseline without any training mask: cached detections, with GrabCut's foreground of each box.
+
+    Needs OpenCV (the extra `grabcut`). `maskx compare` takes the folder --out beside those of models.
+    """
+    from maskx_pipeline import stages
+
+    config = project.load(EvaluateGrabCutConfig, options)
+    grabcut = project.load(GrabCutConfig, {name: value for name, value in options.items() if name != "out"})
+    evaluation = stages.evaluate_grabcut(
+        config, grabcut, project.load(DataConfig), overwrite=overwrite, command=command_line()
+    )
+    print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))
