@@ -20,7 +20,11 @@ from maskx_pipeline.commands.options import print_json
     help="How to print the table.",
 )
 def command(runs: tuple[Path, ...], style: str) -> None:
-    """Print the mask AP of evaluated RUNS side by side: on unseen and on seen categories, from what they recorded."""
+    """Print the mask AP of evaluated RUNS side by side: on unseen and on seen categories, from what they recorded.
+
+    Runs of a split of the categories and of its reverse are laid out like the paper's tables: a line per method, AP on
+    B (unseen) and AP on A (seen) for each direction.
+    """
     from maskx_pipeline import stages
 
     comparison = stages.compare(runs)

@@ -24,7 +24,29 @@ def a_run(folder: Path, *, unseen: float | None = None, split: str = "all", **se
         path = folder / "evaluation" / "cache-best" / f"ap-{split}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         sets = {"unseen": {"mask": {"AP": unseen, "AP50": 2 * unseen}}, "seen": {"mask": {"AP": 30.0, "AP50": None}}}
-        path.write_text(json.dumps({"sets": sets}))
+        path.write_text(json.dumps({"sets": sets, "categories": [{"id": 1, "mask_ap": 4.0}]}))
+    return folder
+
+
+def a_run_on(
+    folder: Path,
+    split: str,
+    trained: list[int],
+    *,
+    unseen: float | None,
+    seen: float | None,
+    stage: str = "fit-transfer",
+) -> Path:
+    """An evaluated run trained on the masks of some of four categories; category 4 has no objects in val."""
+    config = TransferConfig(embedding="cls", form="published", split=split).to_mapping()
+    run = open_run(folder, stage=stage, identity={}, config=config, inputs={}, command="")
+    run.update(transfer=config, seen=trained, categories=[{"id": n, "name": f"c{n}"} for n in (1, 2, 3, 4)])
+    figures = {"unseen": unseen, "seen": seen}
+    sets = {name: {"mask": {"AP": ap, "AP50": None}} for name, ap in figures.items()}
+    per_category = [{"id": n, "mask_ap": None if n == 4 else 10.0 * n} for n in (1, 2, 3, 4)]
+    path = folder / "evaluation" / "cache-best" / "ap-all.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"sets": sets, "categories": per_category}))
     return folder
 
 
@@ -76,3 +98,74 @@ def test_what_was_not_evaluated_is_refused_with_the_command(tmp_path: Path) -> N
         compare_runs([folder])
     with pytest.raises(RunError, match="holds no run"):
         compare_runs([tmp_path])
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> list[Path]:
+    return [
+        a_run_on(tmp_path / "sw" / "cls@voc", "voc", [1, 2], unseen=20.2, seen=35.2),
+        a_run_on(tmp_path / "sw" / "cls@nonvoc", "nonvoc", [3, 4], unseen=26.0, seen=31.2),
+        a_run_on(tmp_path / "sw" / "oracle", "all", [1, 2, 3, 4], unseen=None, seen=30.0),
+        a_run_on(tmp_path / "e2e" / "cls@voc-free", "voc", [1, 2], unseen=19.2, seen=36.8, stage="e2e"),
+    ]
+
+
+def test_both_directions_are_laid_out_like_the_papers_table(both: list[Path]) -> None:
+    """One line per method; the oracle is in both directions; a dash where a direction was not run."""
+    assert compare_runs(both).to_text() == (
+        "                       voc -> nonvoc     nonvoc -> voc\n"
+        "method    training  AP on B  AP on A  AP on B  AP on A\n"
+        "cls       sw           20.2     35.2     26.0     31.2\n"
+        "oracle    sw           30.0     15.0     15.0     30.0\n"
+        "cls-free  e2e          19.2     36.8        -        -"
+    )
+
+
+def test_both_directions_are_the_same_in_every_format(both: list[Path]) -> None:
+    """Where there is one line of column names, each holds its direction."""
+    comparison = compare_runs(both)
+    cells = [row.split() for row in comparison.to_text().splitlines()[2:]]
+    header, *rows = csv.reader(comparison.to_text("csv").splitlines())
+    assert header[2:4] == ["voc -> nonvoc: AP on B", "voc -> nonvoc: AP on A"]
+    assert header[4:] == ["nonvoc -> voc: AP on B", "nonvoc -> voc: AP on A"]
+    assert rows == cells
+    markdown = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in comparison.to_text("markdown").split("\n")
+    ]
+    assert [markdown[0], *markdown[2:]] == [header, *cells]
+    methods = json.loads(json.dumps(comparison.to_json()))["methods"]
+    assert methods[0]["directions"]["nonvoc -> voc"] == {"AP on B": 26.0, "AP on A": 31.2}
+    assert methods[2]["directions"]["nonvoc -> voc"] == {"AP on B": None, "AP on A": None}
+    assert len(comparison.to_json()["runs"]) == 4
+
+
+def test_long_names_of_category_sets_stand_above_their_columns(tmp_path: Path) -> None:
+    """The two directions never run into one another."""
+    a, b = "@sets/a-rather-long-name.txt", "@sets/the-other-long-name.txt"
+    runs = [
+        a_run_on(tmp_path / "t@a-rather-long-name", a, [1, 2], unseen=1.0, seen=2.0),
+        a_run_on(tmp_path / "t@the-other-long-name", b, [3, 4], unseen=3.0, seen=4.0),
+    ]
+    above, header, row = compare_runs(runs).to_text().splitlines()
+    assert above.split("  ")[-1].strip() == "the-other-long-name -> a-rather-long-name"
+    assert len(above) == len(header) == len(row)
+    assert row.split() == ["t", "sw", "1.0", "2.0", "3.0", "4.0"]
+
+
+def test_a_second_run_of_a_method_has_a_line_of_its_own(both: list[Path], tmp_path: Path) -> None:
+    """Nothing is averaged or replaced unseen, such as the seeds of a study."""
+    again = a_run_on(tmp_path / "seed-1" / "cls@voc", "voc", [1, 2], unseen=1.0, seen=2.0)
+    rows = [row.split() for row in compare_runs([*both, again]).to_text().splitlines()[2:]]
+    assert rows[-1] == ["cls", "sw", "1.0", "2.0", "-", "-"]
+    assert rows[0] == ["cls", "sw", "20.2", "35.2", "26.0", "31.2"]
+
+
+@pytest.mark.parametrize("other", [[2, 3, 4], [3], [1, 2]])
+def test_sets_that_are_not_each_others_rest_are_not_two_directions(tmp_path: Path, other: list[int]) -> None:
+    """Overlapping sets, sets that leave categories out, and one set twice keep the table with a line per run."""
+    runs = [
+        a_run_on(tmp_path / "t@voc", "voc", [1, 2], unseen=1.0, seen=2.0),
+        a_run_on(tmp_path / "t@other", "@other.txt", other, unseen=1.0, seen=2.0),
+    ]
+    assert compare_runs(runs).to_text().splitlines()[0].startswith("run ")
+    assert "methods" not in compare_runs(runs).to_json()
