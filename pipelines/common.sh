@@ -1,0 +1,56 @@
+# Sourced by the recipes of the paper's tables and figures: where they run, the two category sets, stage 1, and what is
+# done for each model. All stages return at once where they are finished, so a recipe that was interrupted continues.
+set -euo pipefail
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -z "${MASKX:-}" ]; then
+  MASKX=maskx
+  [ ! -x "$checkout/.venv/bin/maskx" ] || MASKX=$checkout/.venv/bin/maskx
+fi
+maskx() { command "$MASKX" "$@"; }
+say() { printf '\n== %s\n' "$*" >&2; }
+
+cd "${1:-.}"
+unset MASKX_PROJECT # the project is the folder, whatever the environment says
+if [ ! -f maskx.toml ]; then
+  echo "$PWD has no maskx.toml: give a project folder, made with \`maskx init\`." >&2
+  exit 1
+fi
+on_shapes=no
+[ ! -f data/shapes/train.json ] || on_shapes=yes
+if [ "$on_shapes" = yes ]; then
+  SPLIT_A=${SPLIT_A-@data/shapes/seen.txt} SPLIT_B=${SPLIT_B-@data/shapes/unseen.txt}
+else
+  SPLIT_A=${SPLIT_A-voc} SPLIT_B=${SPLIT_B-nonvoc}
+fi
+splits=("$SPLIT_A")
+if [ -n "$SPLIT_B" ]; then splits+=("$SPLIT_B"); else say "SPLIT_B is empty: only the direction from $SPLIT_A"; fi
+FORM=${FORM:-published}
+runs=() # the models of the table, in its order
+
+detector_and_cache() { # one of each for all models: the boxes of all categories are used, and masks where they are
+  say "Stage 1: detector"
+  maskx detect train >&2
+  say "RoI cache"
+  maskx export-embeddings >&2
+}
+
+stage_wise() { # stage_wise SPLIT OPTION...: fit a mask model on the masks of SPLIT, evaluate it, note it for the table
+  say "Stage-wise: $*"
+  local folder
+  folder=$(maskx fit-transfer --split "$1" "${@:2}")
+  maskx evaluate --model "$folder" --split all >&2
+  runs+=("$folder")
+}
+
+joint() { # joint SPLIT OPTION...: the same by joint training
+  say "Joint: $*"
+  local folder
+  folder=$(maskx e2e --split "$1" "${@:2}")
+  maskx evaluate --model "$folder" --split all >&2
+  runs+=("$folder")
+}
+
+table() { # table TITLE: print the models noted so far
+  say "$1"
+  maskx compare "${runs[@]}"
+}
