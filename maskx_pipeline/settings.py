@@ -1,4 +1,4 @@
-"""How settings are declared, read, checked, written and digested; the settings themselves are in config.py."""
+"""How settings are declared, read, checked, written and digested; the settings themselves are in config/."""
 
 from __future__ import annotations
 

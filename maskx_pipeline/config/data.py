@@ -1,0 +1,79 @@
+"""The data set, and where it may come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskx_pipeline.config.shared import SEED_HELP
+from maskx_pipeline.settings import StageConfig, option, settings
+
+
+@settings
+class DataConfig(StageConfig):
+    """The data set: COCO-format annotation files and their image folders."""
+
+    table = "data"
+    train_images: Path = option(Path("data/train"), "Folder of the training images.")
+    train_annotations: Path = option(Path("data/train.json"), "COCO-format annotations of the training images.")
+    val_images: Path = option(Path("data/val"), "Folder of the validation images.")
+    val_annotations: Path = option(Path("data/val.json"), "COCO-format annotations of the validation images.")
+
+
+@settings
+class ShapesConfig(StageConfig):
+    """The generated data set `shapes`: each category is a shape, a texture and a hue."""
+
+    table = "shapes"
+    out: Path = option(
+        Path("data/shapes"), "Folder to write: train/, val/, train.json, val.json, seen.txt, unseen.txt."
+    )
+    shapes: int = option(3, "Number of shapes, 2 to 6.", minimum=2)
+    textures: int = option(3, "Number of textures, 1 to 4.", minimum=1)
+    hues: int = option(4, "Number of hues, 2 to 12.", minimum=2)
+    categories: int = option(0, "Number of categories; 0 takes every combination.", minimum=0)
+    train_count: int = option(1200, "Number of training images.", minimum=1)
+    val_count: int = option(300, "Number of validation images.", minimum=1)
+    image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
+    objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
+    objects_max: int = option(6, "Most objects in an image.", minimum=1)
+    masks: str = option(
+        "half",
+        "Categories with masks in train.json: half of them, or all, so that a split chooses. seen.txt and unseen.txt "
+        "list the two halves either way.",
+        choices=("half", "all"),
+    )
+    seed: int = option(0, SEED_HELP, minimum=0)
+
+
+@settings
+class VisualGenomeConfig(StageConfig):
+    """From Visual Genome's own files (v1.4) to COCO-format annotations; the defaults are the paper's (section 5)."""
+
+    table = "visual-genome"
+    objects: Path = option(Path("data/visual-genome/objects.json"), "Visual Genome's objects.json.")
+    image_data: Path = option(Path("data/visual-genome/image_data.json"), "Visual Genome's image_data.json.")
+    coco_val: Path | None = option(
+        None, "COCO's instances_val2017.json, or a list of image ids: these images become val."
+    )
+    out: Path = option(
+        Path("data/vg3k"), "Folder to write: train.json, val.json, test.json, coco-categories.json, report.json."
+    )
+    categories: int = option(3000, "Most frequent synsets that become categories.", minimum=1)
+    test_count: int = option(5000, "Images of test: the last of those that are not in COCO.", minimum=0)
+
+
+@settings
+class GrabCutConfig(StageConfig):
+    """OpenCV's GrabCut on boxes, for the baselines of the paper's section 4.3, which gives no settings."""
+
+    table = "grabcut"
+    out: Path = option(Path("data/grabcut.json"), "Annotation file to write: the training set with GrabCut masks.")
+    iterations: int = option(5, "Rounds of fitting colours and cutting.", minimum=1)
+    context: float = option(
+        0.0,
+        "Margin around a box, relative to its longer side, that background colours are taken from; 0: the whole image, "
+        "which is slow for small boxes in large images.",
+        minimum=0,
+    )
+    workers: int = option(4, "Threads, an image each.", identity=False, minimum=0)
+    seed: int = option(0, SEED_HELP, minimum=0)

@@ -1,0 +1,86 @@
+"""Stage 1: the detector, and the RoI cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, WORKERS_HELP
+from maskx_pipeline.settings import StageConfig, option, settings
+
+
+@settings
+class DetectConfig(StageConfig):
+    """Stage 1, Faster R-CNN; the defaults are the paper's (section 4.1) and those of the authors' Detectron."""
+
+    table = "detect"
+    out: Path = option(Path("runs/detector"), "Folder of the run.")
+    backbone: str = option("resnet50", "Backbone, with FPN.", choices=("resnet18", "resnet50", "resnet101"))
+    backbone_weights: str = option(  # known by the file's content
+        "imagenet", "imagenet (torchvision downloads it), none, or a weights file.", identity=False, may_name_file=True
+    )
+    allow_mask_weights: bool = option(
+        False,
+        "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
+        identity=False,
+    )
+    norm: str = option(
+        "auto",
+        "Normalisation: frozen or batch; auto freezes it where the backbone starts from weights.",
+        choices=("auto", "frozen", "batch"),
+    )
+    trainable_layers: int = option(3, "ResNet stages trained when the backbone starts from weights.", minimum=0)
+    fpn_channels: int = option(256, "Channels of the FPN, and so of the RoI features.", minimum=8)
+    box_head_dim: int = option(1024, "Width of the two-FC box head, and so of w_cls.", minimum=8)
+    min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32)
+    max_size: int = option(1333, "Longest allowed long side, in pixels.", minimum=32)
+    anchor_sizes: tuple[int, ...] = option((32, 64, 128, 256, 512), "Anchor side per FPN level, in pixels.")
+    canonical_box_size: int = option(224, "Box side that is pooled from FPN level 4, in pixels.", minimum=8)
+    rpn_pre_nms: int = option(2000, "Proposals per level before NMS in training (1000 at test).", minimum=1)
+    rpn_post_nms: int = option(1000, "Proposals per image after NMS.", minimum=1)
+    rois_per_image: int = option(512, "RoIs sampled per image for the box head.", minimum=1)
+    score_threshold: float = option(0.05, "Detections below this score are dropped.", minimum=0)
+    nms_threshold: float = option(0.5, "IoU of the per-class NMS.", minimum=0)
+    detections_per_image: int = option(100, "Most detections of an image.", minimum=1)
+    cls_init_std: float = option(0.01, "Initial std of w_cls; T reads these weights, so keep it small.", minimum=0)
+    box_init_std: float = option(0.001, "Initial std of w_box.", minimum=0)
+    smooth_l1_beta: float = option(1.0, "Beta of the box loss (Detectron 1.0, torchvision 1/9).", minimum=0)
+    iterations: int = option(90_000, "Training iterations.", minimum=1)
+    images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
+    lr: float = option(0.02, "Learning rate; scale it with images_per_batch.", minimum=0)
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
+    weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
+    bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
+    warmup_iterations: int = option(500, "Iterations of linear warm-up.", minimum=0)
+    warmup_factor: float = option(1 / 3, "Learning rate at the first iteration, relative to lr.", minimum=0)
+    steps: tuple[int, ...] = option((60_000, 80_000), "Iterations at which the learning rate drops.")
+    gamma: float = option(0.1, "Factor of each drop.", minimum=0)
+    clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
+    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
+    amp: str = option("auto", AMP_HELP, choices=AMP)
+    eval_every: int = option(5000, "Iterations between measurements of box AP; 0: at the end.", minimum=0)
+    checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
+    workers: int = option(4, WORKERS_HELP, identity=False, minimum=0)
+    device: str = option("auto", DEVICE_HELP, identity=False)
+    seed: int = option(0, SEED_HELP, minimum=0)
+
+
+@settings
+class ExportConfig(StageConfig):
+    """From the frozen detector to the RoI cache."""
+
+    table = "export-embeddings"
+    detector: Path = option(Path("runs/detector"), "Run folder of stage 1.")
+    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
+    rois_per_object: int = option(4, "Proposals stored per masked object, beside its ground-truth box.", minimum=0)
+    proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)
+    flip: bool = option(False, "Also store the RoIs of the mirrored training images.")
+    roi_size: int = option(14, "Side of the pooled RoI features.", minimum=1)
+    mask_size: int = option(28, "Side of the mask targets; twice roi-size for the FCN head.", minimum=1)
+    amp: str = option("auto", AMP_HELP, choices=AMP)
+    flush_every: int = option(
+        50, "Images between flushes; an interrupted export loses at most these.", identity=False, minimum=1
+    )
+    workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
+    device: str = option("auto", DEVICE_HELP, identity=False)
+    seed: int = option(0, SEED_HELP, minimum=0)
