@@ -21,6 +21,7 @@ from maskx_pipeline.stages.inputs import embedding_files
         ({"embedding": "glove", "form": "published"}, "glove-published"),
         ({"embedding": "cls", "form": "published", "layers": 3, "activation": "relu"}, "cls-published-3layer-relu"),
         ({"embedding": "cls", "form": "published", "layers": 2}, "cls-published"),
+        ({"embedding": "randn", "randn_per": "word"}, "randn-per-word-conditioned"),
         ({"condition": "centred", "shared": False, "zero_start": False},
          "cls+box-conditioned-centred-unshared-random-start"),
         ({"embedding": "cls", "form": "published", "mask_branch": "fcn+mlp"}, "cls-published+mlp"),

@@ -40,7 +40,7 @@ class TransferConfig(StageConfig):
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
     embedding: str = option(
         "cls+box",
-        "Class embedding that T reads: the detector's weights, word vectors (glove), a random vector per word (randn); "
+        "Class embedding that T reads: the detector's weights, word vectors (glove), random vectors (randn); "
         "none trains the class-agnostic baseline.",
         choices=("cls", "box", "cls+box", "glove", "randn", "none"),
     )
@@ -51,6 +51,12 @@ class TransferConfig(StageConfig):
         None, "For glove from .npy: text file, a category name per row; without it, rows are in the data set's order."
     )
     embedding_dim: int = option(300, "Length of the vectors of randn.", minimum=1)
+    randn_per: str = option(
+        "category",
+        "For randn, a vector per category as in the paper, or one per word averaged over the words of a name as in the "
+        "authors' matrix, where names that share a word are alike.",
+        choices=("category", "word"),
+    )
     class_specific: bool = option(
         False, "With --embedding none: learn mask weights per category, the fully supervised oracle; use --split all."
     )

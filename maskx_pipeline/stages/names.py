@@ -21,7 +21,8 @@ def run_name(config: TransferConfig) -> str:
         name = "oracle" if config.class_specific else "agnostic"
         name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
     else:
-        name = "-".join([config.embedding, config.form, *_beside_the_form(config)])
+        per_word = config.embedding == "randn" and config.randn_per == "word"
+        name = "-".join([config.embedding, *(["per-word"] if per_word else []), config.form, *_beside_the_form(config)])
         name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
     if config.mask_branch != "fcn" and config.mlp_layers > 1:
         name += str(config.mlp_layers)

@@ -115,7 +115,7 @@ def raw_embeddings(
             "give --embedding none with --mask-branch mlp, or --mask-branch fcn+mlp",
         )
     if config.embedding == "randn":
-        return random_vectors(category_names, dim=config.embedding_dim, seed=config.seed)
+        return random_vectors(category_names, dim=config.embedding_dim, per=config.randn_per, seed=config.seed)
     if config.embedding != "glove":
         return class_embeddings(class_weights, config.embedding)
     if config.embedding_file is None:

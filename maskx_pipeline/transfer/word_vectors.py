@@ -24,25 +24,31 @@ def words_of(name: str) -> tuple[str, ...]:
     return tuple(_BETWEEN_WORDS.split(_SYNSET_ENDING.sub("", name.strip().lower())))
 
 
-def random_vectors(names: Sequence[str], *, dim: int, seed: int) -> Tensor:
-    """A random vector per word, averaged over the words of a name, as in the authors' control ``randn``.
+def random_vectors(names: Sequence[str], *, dim: int, per: str, seed: int) -> Tensor:
+    """The control ``randn``: a random vector per category, or per word and averaged over the words of a name.
 
-    A word's vector follows from the word and the seed alone, so the other categories and their order do not matter.
+    The paper assigns one to each class. The authors' matrix has one per word: there, categories whose names share
+    a word are alike. A vector follows from the name or word and the seed alone, so the other categories and their order
+    do not matter.
 
     Args:
         names: Names of the K categories.
         dim: D.
+        per: ``category`` or ``word``.
         seed: Another seed, other vectors.
 
     Returns:
-        FloatTensor[K, D]: N(0, 1 / D) where the name is one word, so about of length 1.
+        FloatTensor[K, D]: N(0, 1 / D), but for names of several words per word; so about of length 1.
     """
 
     def vector(word: str) -> NDArray[np.float64]:
         digest = hashlib.sha256(f"{seed} {word}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest)).normal(scale=dim**-0.5, size=dim)
 
-    return _stack([np.mean([vector(word) for word in words_of(name)], axis=0) for name in names])
+    def parts(name: str) -> tuple[str, ...]:
+        return words_of(name) if per == "word" else ("_".join(words_of(name)),)
+
+    return _stack([np.mean([vector(part) for part in parts(name)], axis=0) for name in names])
 
 
 def read_vectors(path: Path, names: Sequence[str], *, names_file: Path | None = None) -> Tensor:

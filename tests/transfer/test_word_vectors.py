@@ -36,24 +36,35 @@ def test_a_name_is_split_into_lower_case_words(name: str) -> None:
     assert words_of(name) == ("hot", "dog")
 
 
-def test_random_vectors_follow_from_word_and_seed_alone() -> None:
+@pytest.mark.parametrize("per", ["category", "word"])
+def test_random_vectors_follow_from_word_and_seed_alone(per: str) -> None:
     """Other categories, their number and order change nothing; another seed changes all."""
-    few = random_vectors(["dog", "cat"], dim=50, seed=0)
-    many = random_vectors(["cat", "bird", "dog", "hot dog"], dim=50, seed=0)
+    few = random_vectors(["dog", "cat"], dim=50, per=per, seed=0)
+    many = random_vectors(["cat", "bird", "dog", "hot dog"], dim=50, per=per, seed=0)
     assert torch.equal(few, many[[2, 0]])
-    assert not torch.isclose(few, random_vectors(["dog", "cat"], dim=50, seed=1)).any()
+    assert not torch.isclose(few, random_vectors(["dog", "cat"], dim=50, per=per, seed=1)).any()
 
 
 def test_random_vectors_are_normal_per_word_and_averaged_over_words() -> None:
     """N(0, 1 / 300): length about 1 for one word and .7 for two, and dog and hot dog are .7 alike, as the authors'."""
-    vectors = random_vectors(["dog", "hot dog", *(f"w{number}" for number in range(80))], dim=300, seed=0)
+    vectors = random_vectors(["dog", "hot dog", *(f"w{number}" for number in range(80))], dim=300, per="word", seed=0)
     assert vectors.dtype == torch.float32
     assert vectors[2:].std().item() == pytest.approx(300**-0.5, rel=0.02)
     assert vectors[2:].norm(dim=1).mean().item() == pytest.approx(1, rel=0.03)
     assert vectors[1].norm().item() == pytest.approx(0.71, abs=0.08)
     assert torch.cosine_similarity(vectors[0], vectors[1], dim=0).item() == pytest.approx(0.7, abs=0.1)
-    hot = random_vectors(["hot"], dim=300, seed=0)
+    hot = random_vectors(["hot"], dim=300, per="word", seed=0)
     assert torch.allclose(vectors[1], (vectors[0] + hot[0]) / 2)
+
+
+def test_random_vectors_per_category_share_nothing_where_names_share_a_word() -> None:
+    """Or, on categories named by their attributes, the control would know these."""
+    names = ["red dot", "red line", "blue dot"]
+    vectors = random_vectors(names, dim=300, per="category", seed=0)
+    assert vectors.norm(dim=1).tolist() == pytest.approx([1, 1, 1], abs=0.15)
+    assert (vectors @ vectors.T).fill_diagonal_(0).abs().max() < 0.25
+    shared = random_vectors(names, dim=300, per="word", seed=0)
+    assert torch.cosine_similarity(shared[0], shared[1], dim=0).item() == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("header", ["", "6 3\n"])
@@ -155,7 +166,7 @@ def test_the_authors_matrices_are_read_as_they_are() -> None:
     assert glove.shape == (80, 300)
     assert glove.std().item() == pytest.approx(0.378, abs=0.001)
     randn = read_vectors(SHARED / "fixed_embedding_mat_coco_randn_0.npy", names)
-    ours = random_vectors([f"w{number}" for number in range(80)], dim=300, seed=0)
+    ours = random_vectors([f"w{number}" for number in range(80)], dim=300, per="word", seed=0)
     one_word = randn[:2]  # person, bicycle
     assert one_word.norm(dim=1).mean().item() == pytest.approx(ours.norm(dim=1).mean().item(), rel=0.1)
     with pytest.raises(ConfigError, match="80 rows"):
