@@ -1,0 +1,143 @@
+"""The rows of the study on shapes: what each is called, and the options that make it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+A, B = "seen", "unseen"  # the halves of the categories, as the files that the generator wrote call them
+AGNOSTIC, PUBLISHED, CONDITIONED = "class-agnostic (baseline)", "cls+box, published", "cls+box, conditioned"
+ORACLE = "fully supervised (oracle)"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the study.
+
+    Attributes:
+        table: The table it belongs to.
+        method: What it is called there.
+        name: Run folder, without the half.
+        options: Of ``maskx fit-transfer`` or ``maskx e2e``.
+        command: ``fit-transfer``, ``e2e``, or ``evaluate-grabcut``, which fits nothing.
+        halves: The sets of categories with masks that it is trained on; ``all`` is one run for both directions.
+        stage1: The detector and RoI cache it is fitted to: ``""``, ``grabcut`` or ``torchvision-scale``.
+    """
+
+    table: str
+    method: str
+    name: str
+    options: str
+    command: str = "fit-transfer"
+    halves: tuple[str, ...] = (A, B)
+    stage1: str = ""
+
+
+def _published(embedding: str, more: str = "") -> str:
+    return f"--embedding {embedding} --form published {more}".strip()
+
+
+def _conditioned(embedding: str, more: str = "") -> str:
+    return f"--embedding {embedding} --form conditioned {more}".strip()
+
+
+_1A, _1B = "Table 1a: the input to T", "Table 1b: the structure of T"
+_1C, _1D = "Table 1c: the MLP mask branch", "Table 1d: the training strategy"
+_MORE, _BASE = "Beyond the paper: conditioning", "Baselines"
+_ALL = ("all",)
+
+ROWS = (
+    Row(_1A, AGNOSTIC, "agnostic", "--embedding none"),
+    Row(_1A, "randn, published", "randn-published", _published("randn")),
+    Row(_1A, "randn per word, published", "words-published", _published("randn", "--randn-per word")),
+    Row(_1A, "cls, published", "cls-published", _published("cls")),
+    Row(_1A, "box, published", "box-published", _published("box")),
+    Row(_1A, PUBLISHED, "clsbox-published", _published("cls+box")),
+    Row(_1A, "randn, conditioned", "randn-conditioned", _conditioned("randn")),
+    Row(_1A, "randn per word, conditioned", "words-conditioned", _conditioned("randn", "--randn-per word")),
+    Row(_1A, "cls, conditioned", "cls-conditioned", _conditioned("cls")),
+    Row(_1A, "box, conditioned", "box-conditioned", _conditioned("box")),
+    Row(_1A, CONDITIONED, "clsbox-conditioned", _conditioned("cls+box")),
+    Row(_BASE, ORACLE, "oracle", "--embedding none --class-specific", halves=_ALL),
+    Row(_BASE, "T trained on all, cls+box, published", "all-published", _published("cls+box"), halves=_ALL),
+    Row(_BASE, "T trained on all, cls+box, conditioned", "all-conditioned", _conditioned("cls+box"), halves=_ALL),
+    Row(_BASE, "Faster R-CNN tested with GrabCut", "grabcut", "", command="evaluate-grabcut", halves=_ALL),
+    Row(
+        _BASE,
+        "Mask R-CNN trained with GrabCut",
+        "grabcut-trained",
+        "--embedding none --class-specific",
+        halves=_ALL,
+        stage1="grabcut",
+    ),
+    Row(_1D, "class-agnostic, e2e", "agnostic-e2e", "--embedding none", command="e2e"),
+    Row(_1D, "cls+box, published, e2e", "e2e-through", _published("cls+box", "--no-stop-gradient"), command="e2e"),
+    Row(_1D, "cls+box, published, e2e, stop-gradient", "e2e-stopped", _published("cls+box"), command="e2e"),
+    Row(_1B, "1 layer", "1layer", _published("cls+box", "--layers 1 --activation none")),
+    Row(_1B, "2 layers, ReLU", "2relu", _published("cls+box", "--activation relu")),
+    Row(_1B, "3 layers, ReLU", "3relu", _published("cls+box", "--layers 3 --activation relu")),
+    Row(_1B, "3 layers, LeakyReLU", "3leaky", _published("cls+box", "--layers 3")),
+    Row(_1C, "class-agnostic, MLP alone", "mlp", "--embedding none --mask-branch mlp"),
+    Row(_1C, "class-agnostic, FCN + MLP", "agnostic-mlp", "--embedding none --mask-branch fcn+mlp"),
+    Row(
+        _1C,
+        "class-agnostic, FCN + MLP of 3 layers",
+        "agnostic-mlp3",
+        "--embedding none --mask-branch fcn+mlp --mlp-layers 3",
+    ),
+    Row(_1C, f"{PUBLISHED}, FCN + MLP", "published-mlp", _published("cls+box", "--mask-branch fcn+mlp")),
+    Row(_1C, f"{CONDITIONED}, FCN + MLP", "conditioned-mlp", _conditioned("cls+box", "--mask-branch fcn+mlp")),
+    Row(_MORE, "published, but centred", "centred", _published("cls+box", "--condition centred")),
+    Row(_MORE, "published, but principal components", "pca", _published("cls+box", "--condition pca")),
+    Row(
+        _MORE,
+        "published, but shared + T starting at zero",
+        "shared-zero",
+        _published("cls+box", "--shared --zero-start"),
+    ),
+    Row(_MORE, "conditioned, but raw embedding", "raw", _conditioned("cls+box", "--condition raw")),
+    Row(
+        _MORE,
+        "published, class layers from torchvision's scale",
+        "scale-published",
+        _published("cls+box"),
+        stage1="torchvision-scale",
+    ),
+    Row(
+        _MORE,
+        "conditioned, class layers from torchvision's scale",
+        "scale-conditioned",
+        _conditioned("cls+box"),
+        stage1="torchvision-scale",
+    ),
+)
+TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE)
+
+# Rows of other tables that stand in these too, in the paper's order.
+ALSO = {
+    _1B: (AGNOSTIC, PUBLISHED, CONDITIONED),
+    _1C: (AGNOSTIC, PUBLISHED, CONDITIONED),
+    _1D: (AGNOSTIC, PUBLISHED),
+    _BASE: (AGNOSTIC, PUBLISHED, CONDITIONED),
+    _MORE: (PUBLISHED, CONDITIONED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That one row is better than another, on ``unseen`` or ``seen`` categories."""
+
+    better: str
+    worse: str
+    on: str = "unseen"
+
+
+CLAIMS = (
+    *(Claim(f"{kind}, {form}", AGNOSTIC) for kind in ("cls", "cls+box") for form in ("published", "conditioned")),
+    *(
+        Claim(f"{kind}, {form}", f"randn, {form}")
+        for kind in ("cls", "cls+box")
+        for form in ("published", "conditioned")
+    ),
+    *(Claim(oracle, row) for row in (PUBLISHED, CONDITIONED) for oracle in (ORACLE, f"T trained on all, {row}")),
+    *(Claim(row, AGNOSTIC, on="seen") for row in (PUBLISHED, CONDITIONED)),
+)
