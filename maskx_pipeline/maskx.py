@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskx_pipeline.detection.features import FrozenDetector
+from maskx_pipeline.detection.features import FrozenDetector, FrozenImage
 from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.engine import device as devices
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.transfer.load import LoadedMaskModel
 from maskx_pipeline.transfer.mask_model import MaskModel
+
+_ROIS_AT_ONCE = 256  # a photo of a crowd may have thousands of boxes, whose features would not fit into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +108,48 @@ class MaskX:
         """
         found = self._frozen.extract(image)
         boxes, scores, labels = found.detections.boxes_xyxy, found.detections.scores, found.detections.labels
-        roi_features = found.pool(boxes, self._roi_size)
-        if self._half_features:
-            roi_features = roi_features.half()
         return Instances(
             boxes_xyxy=boxes.float().cpu(),
             scores=scores.float().cpu(),
             labels=labels.cpu(),
-            mask_probs=masks_of(
-                self._mask_model, roi_features, labels, device=self._frozen.device, amp_dtype=self._amp_dtype
-            ),
+            mask_probs=self._masks(found, boxes, labels),
         )
+
+    def segment(self, image: Tensor, boxes_xyxy: Tensor, labels: Tensor) -> Tensor:
+        """Segment given boxes of one image, whose categories are known, with the same computation as `predict`.
+
+        Args:
+            image (FloatTensor[3, H, W]): RGB, 0..1.
+            boxes_xyxy (FloatTensor[N, 4]): in pixels of the image.
+            labels (int64[N]): 1..K.
+
+        Returns:
+            FloatTensor[N, M, M]: probability of the object at each cell of its box, 0..1, on the CPU.
+        """
+        found = self._frozen.extract(image)
+        parts = (slice(start, start + _ROIS_AT_ONCE) for start in range(0, len(labels), _ROIS_AT_ONCE))
+        return torch.cat([self._masks(found, boxes_xyxy[part], labels[part]) for part in parts])
+
+    def _masks(self, found: FrozenImage, boxes_xyxy: Tensor, labels: Tensor) -> Tensor:
+        roi_features = found.pool(boxes_xyxy, self._roi_size)
+        if self._half_features:
+            roi_features = roi_features.half()
+        return masks_of(self._mask_model, roi_features, labels, device=self._frozen.device, amp_dtype=self._amp_dtype)
 
 
 def detector_of(fitted: LoadedMaskModel) -> LoadedDetector:
     """The detector that a mask model was fitted on.
 
     Raises:
-        RunError: It is gone, or was trained again since.
+        RunError: It is gone, was trained again since, or never was one of maskx's.
     """
+    if not fitted.detector_run.exists():
+        raise RunError(
+            f"The detector that this model was fitted on is not at {fitted.detector_run}, and images need it.",
+            "fit again with --detector and the folder of its run, which takes no time; if the RoI cache was written by "
+            "another program's detector, `maskx evaluate --from cache` and `maskx export-model --format onnx` do "
+            "without",
+        )
     for checkpoint in ("best", "last"):
         detector = load_detector(fitted.detector_run, checkpoint=checkpoint)
         if detector.sha256 == fitted.detector_sha256:

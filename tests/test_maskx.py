@@ -7,9 +7,12 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from maskx_pipeline.config import DetectConfig, TransferConfig
-from maskx_pipeline.detection.class_weights import class_weights
+from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.errors import RunError
@@ -93,3 +96,41 @@ def test_a_mask_model_of_another_detector_is_refused(frozen: FrozenDetector, mas
         MaskX.build(cast(Any, detector), cast(Any, fitted), device=CPU)
     detector.sha256 = fitted.detector_sha256
     assert isinstance(MaskX.build(cast(Any, detector), cast(Any, fitted), device=CPU), MaskX)
+
+
+def test_time_and_memory_of_the_masks_do_not_grow_with_the_number_of_categories() -> None:
+    """3,000 categories take the operations and the memory of 80: T is asked for the rows of the labels alone (rule 5).
+
+    What is counted is exact: multiplications, and the values of all tensors that any operation makes.
+    """
+    counts = []
+    for num_classes in (80, 3000):
+        torch.manual_seed(0)
+        weights = ClassWeights(*(torch.randn(num_classes, width) for width in (6, 1, 24, 4)))
+        model = build_mask_model(
+            TransferConfig(form="published", mask_branch="fcn+mlp", head_width=8, head_depth=1),
+            class_weights=weights,
+            category_names=[str(number) for number in range(num_classes)],
+            in_channels=5,
+            roi_size=SIZE,
+        ).eval()
+        labels = torch.tensor([1, 80, 7, num_classes, num_classes - 1])
+        with FlopCounterMode(display=False) as work, _Made() as memory:
+            masks = masks_of(model, torch.randn(5, 5, SIZE, SIZE), labels, device=CPU, amp_dtype=None)
+        assert masks.shape == (5, 2 * SIZE, 2 * SIZE)
+        counts.append((work.get_total_flops(), memory.values))
+    assert counts[0] == counts[1]
+    assert min(counts[0]) > 0
+
+
+class _Made(TorchDispatchMode):
+    """Counts the values of all tensors that operations return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.values += sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+        return out

@@ -110,6 +110,22 @@ def test_changed_settings_are_refused_with_what_differs(project):
         assert "--overwrite" in error
 
 
+def test_a_run_records_how_many_masks_it_was_trained_on(project):
+    """Of each seen category; a finished run of an earlier version gets it without being trained again."""
+    train = json.loads((project / "data/shapes/train.json").read_text())
+    counts = {}
+    for entry in train["annotations"]:
+        if entry.get("segmentation") and not entry["iscrowd"]:
+            key = str(entry["category_id"])
+            counts[key] = counts.get(key, 0) + 1
+    path = project / "runs/transfer/cls+box-conditioned/run.json"
+    record = json.loads(path.read_text())
+    assert record.pop("masks") == counts
+    path.write_text(json.dumps(record))
+    assert "unchanged" in maskx(project, "fit-transfer", "--embedding", "cls+box").stderr
+    assert json.loads(path.read_text())["masks"] == counts
+
+
 def test_word_vectors_are_an_input_of_the_run(project, tmp_path):
     """A missing word stops before a folder is made; changed vectors are refused, unchanged ones found finished."""
     names = [c["name"] for c in json.loads((project / "data/shapes/train.json").read_text())["categories"]]

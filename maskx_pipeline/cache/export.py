@@ -10,18 +10,19 @@ from pathlib import Path
 
 import h5py
 
+from maskx_pipeline.cache.detectors import RoIDetector
 from maskx_pipeline.cache.job import ExportJob
 from maskx_pipeline.cache.join import join_shards, shard_path
 from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_seconds_per_image, train_rows
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import redo_path
-from maskx_pipeline.cache.schema import FORMAT, CacheIdentity
+from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.config import DetectConfig, ExportConfig
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.load import LoadedDetector
+from maskx_pipeline.detection.load import LoadedDetector, saw_masks
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import CacheError, DataError, MachineError
@@ -98,13 +99,15 @@ def export_identity(
     settings = {name: value for name, value in config.identity().items() if name != "checkpoint"}
     forward = detector.identity()
     settings |= {f"detect.{name}": forward[name] for name in _FORWARD_SETTINGS}
+    if saw_masks(detector):
+        settings[SAW_MASKS] = True
     return CacheIdentity(detector_sha256, settings, train.digest, val.digest)
 
 
 def write_cache(
     config: ExportConfig,
     *,
-    frozen: FrozenDetector,
+    frozen: RoIDetector,
     weights: ClassWeights,
     identity: CacheIdentity,
     detections_per_image: int,

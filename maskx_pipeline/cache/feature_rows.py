@@ -45,8 +45,14 @@ class FeatureRows:
         self._segments = sorted(segments, key=lambda segment: segment.start)
         self._starts = [segment.start for segment in self._segments]
 
-    def read(self, indices: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.float16]:
+    def read(
+        self, indices: NDArray[np.integer[Any]] | Sequence[int], out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
         """Read rows in the order asked for: float16 [n, C, S, S].
+
+        Args:
+            indices: The rows.
+            out: Where they go, [n, C, S, S]; new memory costs as much as the reading, so who reads often gives some.
 
         Raises:
             IndexError: A row that does not exist.
@@ -55,7 +61,7 @@ class FeatureRows:
         wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.shape[0]):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {self.shape[0]}")
-        rows = np.empty((len(wanted), *self.shape[1:]), dtype="<f2")
+        rows = np.empty((len(wanted), *self.shape[1:]), dtype="<f2") if out is None else out
         raw = rows.view(np.uint8).reshape(len(wanted), 2 * math.prod(self.shape[1:]))
         try:
             for number, index in enumerate(wanted.tolist()):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskx_pipeline.cache.detectors import RoIDetector, SeenImage
 from maskx_pipeline.cache.plan import ground_truth_rows, train_images
 from maskx_pipeline.cache.rois import choose_rois, flip_annotation
 from maskx_pipeline.cache.writer import RoICacheWriter
@@ -19,7 +20,6 @@ from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
-from maskx_pipeline.detection.features import FrozenDetector, FrozenImage
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.errors import WeightsError
@@ -43,7 +43,7 @@ class ExportJob:
     def __init__(
         self,
         config: ExportConfig,
-        frozen: FrozenDetector,
+        frozen: RoIDetector,
         train: CocoData,
         val: CocoData,
         detections_per_image: int,
@@ -100,7 +100,7 @@ class ExportJob:
         self,
         writer: RoICacheWriter,
         record: ImageRecord,
-        seen: FrozenImage,
+        seen: SeenImage,
         annotations: Sequence[Annotation],
         *,
         flipped: bool,
@@ -158,7 +158,7 @@ class ExportJob:
             return np.zeros((size, size), dtype=np.uint8)
         return rasterize_roi_target(annotation.segmentation, box, size=size, height=record.height, width=record.width)
 
-    def _pool(self, seen: FrozenImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
+    def _pool(self, seen: SeenImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
         pooled = seen.pool(torch.from_numpy(boxes), self.config.roi_size).to(torch.float16).cpu()
         if not torch.isfinite(pooled).all():
             raise WeightsError(

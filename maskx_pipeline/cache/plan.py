@@ -90,20 +90,55 @@ def count_export(
         channels: C of the features.
         seconds_per_image: As :func:`measure_seconds_per_image` says, to expect a time.
     """
-    train_items, val_items = train_images(train), val.images
-    train_rois, ground_truth = train_rows(config, train, train_items), ground_truth_rows(val, val_items)
-    detections = len(val_items) * detections_per_image
+    items = train_images(train)
+    return plan_of_counts(
+        config,
+        train_images=len(items),
+        val_images=len(val.images),
+        masked_objects=_masked_objects(train, items),
+        val_objects=ground_truth_rows(val, val.images),
+        detections_per_image=detections_per_image,
+        channels=channels,
+        seconds_per_image=seconds_per_image,
+    )
+
+
+def plan_of_counts(
+    config: ExportConfig,
+    *,
+    train_images: int,
+    val_images: int,
+    masked_objects: int,
+    val_objects: int,
+    detections_per_image: int,
+    channels: int,
+    seconds_per_image: float | None = None,
+) -> ExportPlan:
+    """What an export of a data set of these counts will store at most; see :func:`count_export`.
+
+    Args:
+        config: The settings of the export.
+        train_images: Training images with a masked object.
+        val_images: All images of val.
+        masked_objects: Objects of train that have a mask and are no crowd.
+        val_objects: Objects of val that are no crowd.
+        detections_per_image: The most detections of an image.
+        channels: C of the features.
+        seconds_per_image: To expect a time.
+    """
+    train_rois = _rows_of(config, masked_objects)
+    detections = val_images * detections_per_image
     dimensions = Dimensions(channels, config.roi_size, config.mask_size)
     size = (
         train_rois * dimensions.row_bytes("train")
         + detections * dimensions.row_bytes("detections")
-        + ground_truth * dimensions.row_bytes("ground_truth")
-        + index_bytes(train_rois + detections + ground_truth)
+        + val_objects * dimensions.row_bytes("ground_truth")
+        + index_bytes(train_rois + detections + val_objects)
     )
     seconds = None
     if seconds_per_image is not None:
-        seconds = seconds_per_image * (len(train_items) * (2 if config.flip else 1) + len(val_items))
-    return ExportPlan(len(train_items), len(val_items), train_rois, detections, ground_truth, size, seconds)
+        seconds = seconds_per_image * (train_images * (2 if config.flip else 1) + val_images)
+    return ExportPlan(train_images, val_images, train_rois, detections, val_objects, size, seconds)
 
 
 def measure_seconds_per_image(
@@ -125,20 +160,28 @@ def measure_seconds_per_image(
 
 def train_images(train: CocoData) -> tuple[ImageRecord, ...]:
     """The images that have an object with a mask."""
-    return tuple(
-        image for image in train.images if any(a.has_mask and not a.iscrowd for a in train.annotations_of(image.id))
-    )
+    return tuple(image for image in train.images if _masked_objects(train, [image]))
 
 
 def train_rows(config: ExportConfig, train: CocoData, images: Sequence[ImageRecord]) -> int:
     """The most rows that the masked objects of these images can get."""
-    objects = sum(a.has_mask and not a.iscrowd for image in images for a in train.annotations_of(image.id))
-    return objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
+    return _rows_of(config, _masked_objects(train, images))
+
+
+def _masked_objects(train: CocoData, images: Sequence[ImageRecord]) -> int:
+    annotations = train.annotations()
+    rows = [train.rows_of(image.id) for image in images]
+    return sum(int((annotations.has_mask[row] & ~annotations.iscrowd[row]).sum()) for row in rows)
+
+
+def _rows_of(config: ExportConfig, masked_objects: int) -> int:
+    return masked_objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
 
 
 def ground_truth_rows(val: CocoData, images: Sequence[ImageRecord]) -> int:
     """The objects in these images."""
-    return sum(not a.iscrowd for image in images for a in val.annotations_of(image.id))
+    iscrowd = val.annotations().iscrowd
+    return sum(int((~iscrowd[val.rows_of(image.id)]).sum()) for image in images)
 
 
 def check_disk(folder: Path, needed: int) -> None:

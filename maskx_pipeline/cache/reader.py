@@ -150,9 +150,11 @@ class RoICache:
             found.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
-    def read_features(self, group: GroupName, indices: Indices) -> NDArray[np.float16]:
-        """Read the RoI features of some rows, in the order asked for: float16 [n, C, S, S]."""
-        return self._features[group].read(indices)
+    def read_features(
+        self, group: GroupName, indices: Indices, *, out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        """Read the RoI features of some rows, in the order asked for: float16 [n, C, S, S], into ``out`` if given."""
+        return self._features[group].read(indices, out)
 
     def read_targets(self, indices: Indices, group: GroupName = "train") -> NDArray[np.uint8]:
         """Unpack the mask targets of some rows of ``train`` or ``ground_truth``: uint8 [n, M, M], 0 or 1."""

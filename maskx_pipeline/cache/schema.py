@@ -23,6 +23,9 @@ GROUP_PATHS: Mapping[GroupName, str] = {
 PROGRESS = "progress"
 """int64 [4], only while the file is being written: images done, then rows of the groups above."""
 
+SAW_MASKS = "detect.saw_masks"
+"""In the export identity: true where the detector's first weights were trained with masks; else it is not there."""
+
 
 @dataclass(frozen=True)
 class Dimensions:

@@ -24,7 +24,12 @@ _COMMANDS = {
     "evaluate": "maskx_pipeline.commands.evaluate",
     "evaluate-grabcut": "maskx_pipeline.commands.evaluate_grabcut",
     "compare": "maskx_pipeline.commands.compare",
+    "report": "maskx_pipeline.commands.report",
+    "plot-splits": "maskx_pipeline.commands.plot_splits",
     "predict": "maskx_pipeline.commands.predict",
+    "export-model": "maskx_pipeline.commands.export_model",
+    "contact-sheet": "maskx_pipeline.commands.contact_sheet",
+    "annotate": "maskx_pipeline.commands.annotate",
 }
 
 

@@ -19,7 +19,8 @@ from maskx_pipeline.commands.options import print_json
     show_default=True,
     help="How to print the table.",
 )
-def command(runs: tuple[Path, ...], style: str) -> None:
+@click.option("--all-figures", is_flag=True, help="Beside AP also AP50, AP75, APS, APM and APL, as in Table 2.")
+def command(runs: tuple[Path, ...], style: str, all_figures: bool) -> None:
     """Print the mask AP of evaluated RUNS side by side: on unseen and on seen categories, from what they recorded.
 
     Runs of a split of the categories and of its reverse are laid out like the paper's tables: a line per method, AP on
@@ -27,5 +28,5 @@ def command(runs: tuple[Path, ...], style: str) -> None:
     """
     from maskx_pipeline import stages
 
-    comparison = stages.compare(runs)
+    comparison = stages.compare(runs, all_figures=all_figures)
     print_json(comparison.to_json()) if style == "json" else click.echo(comparison.to_text(style))

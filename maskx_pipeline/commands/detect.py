@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
-from maskx_pipeline.config import DataConfig, DetectConfig
+from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
 
@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command(name="train")
 @project_option
-@config_options(DetectConfig)
+@config_options(DetectConfig, leave_out=IMPORTED_ONLY)
 @overwrite_option
 def train(project: Project, overwrite: bool, **options: Any) -> None:
     """Train Faster R-CNN on the boxes of all categories, seen and unseen."""
@@ -26,4 +26,17 @@ def train(project: Project, overwrite: bool, **options: Any) -> None:
 
     config = project.load(DetectConfig, options)
     folder = stages.train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    click.echo(folder)
+
+
+@command.command(name="import")
+@project_option
+@config_options(ImportConfig)
+@overwrite_option
+def import_(project: Project, overwrite: bool, **options: Any) -> None:
+    """Take torchvision's Faster R-CNN instead of training one: its outputs are mapped to the categories by name."""
+    from maskx_pipeline import stages
+
+    config = project.load(ImportConfig, options)
+    folder = stages.import_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
     click.echo(folder)

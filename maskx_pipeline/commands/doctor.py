@@ -1,27 +1,67 @@
-"""`maskx doctor`: look at the data before training."""
+"""`maskx doctor`: look at the data, and at the machine, before training."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from maskx_pipeline.commands.options import json_option, print_json, project_option
-from maskx_pipeline.config import DataConfig
+from maskx_pipeline.commands.options import json_option, print_json
+from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.errors import CheckFailedError
-from maskx_pipeline.project import Project
+from maskx_pipeline.project import read_project
 
 
 @click.command(name="doctor")
-@project_option
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    envvar="MASKX_PROJECT",
+    help="Project folder, where maskx.toml lies.  [default: working directory]",
+)
+@click.option("--env", is_flag=True, help="Show versions, CPU, GPUs, precision, memory and disk; looks at no data.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Also estimate time and disk of each stage here, from a few images and steps; takes minutes on a CPU.",
+)
 @json_option
-def command(project: Project, as_json: bool) -> None:
+def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     """Check the data set: per category its boxes, real masks and verdict, and every annotation with a problem.
 
-    Exits with 3 where training would go wrong.
+    Exits with 3 where training would go wrong. Masks that are exactly their box are counted apart, and a category with
+    nearly none but these is suspect. Tiny boxes are smaller than 16 x 16 pixels. With --env the machine is looked at
+    instead, for which no project is needed.
     """
     from maskx_pipeline import stages
 
-    report = stages.check_data(project.load(DataConfig))
-    print_json(report.to_json()) if as_json else click.echo(report.to_text())
+    if env and estimate:
+        raise click.UsageError("--env looks at no data, so that there is nothing to estimate; give one of the two.")
+    if env:
+        found = stages.describe_environment(folder)
+        print_json(found.to_json()) if as_json else click.echo(found.to_text())
+        return
+    project = read_project(folder)
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
+    report = stages.check_data(data, masks=masks)
+    expected = None
+    if not as_json:
+        click.echo(report.to_text())
+    if estimate and not report.fatal:
+        expected = stages.estimate_stages(
+            data,
+            masks=masks,
+            detect=project.load(DetectConfig),
+            export=project.load(ExportConfig),
+            transfer=project.load(TransferConfig),
+            joint=project.load(E2EConfig),
+        )
+        if not as_json:
+            click.echo(f"\n{expected.to_text()}")
+    if as_json:
+        print_json(report.to_json() | ({} if expected is None else {"estimate": expected.to_json()}))
     if report.fatal:
         raise CheckFailedError(
             "training would go wrong: " + "; ".join(report.fatal), "mend the data, then run this again"

@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
-from maskx_pipeline.config import DataConfig, EvaluateConfig
+from maskx_pipeline.commands.options import (
+    command_line,
+    config_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    project_option,
+)
+from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
@@ -22,5 +29,6 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
     from maskx_pipeline import stages
 
     config = project.load(EvaluateConfig, options)
-    evaluation = stages.evaluate(config, project.load(DataConfig), overwrite=overwrite)
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
+    evaluation = stages.evaluate(config, data, masks=masks, overwrite=overwrite, command=command_line())
     print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))

@@ -14,7 +14,7 @@ from maskx_pipeline.commands.options import (
     print_json,
     project_option,
 )
-from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig
+from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
@@ -34,7 +34,8 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
 
     config = project.load(EvaluateGrabCutConfig, options)
     grabcut = project.load(GrabCutConfig, {name: value for name, value in options.items() if name != "out"})
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
     evaluation = stages.evaluate_grabcut(
-        config, grabcut, project.load(DataConfig), overwrite=overwrite, command=command_line()
+        config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line()
     )
     print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))

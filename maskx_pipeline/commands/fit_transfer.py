@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
-from maskx_pipeline.config import DataConfig, TransferConfig
+from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.project import Project
 
 
@@ -23,5 +23,6 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
     from maskx_pipeline import stages
 
     config = project.load(TransferConfig, options)
-    folder = stages.fit_transfer(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
+    folder = stages.fit_transfer(config, data, masks=masks, overwrite=overwrite, command=command_line())
     click.echo(folder)

@@ -6,31 +6,48 @@ a stage knows whether its result is still the one asked for.
 
 from __future__ import annotations
 
-from maskx_pipeline.config.data import DataConfig, GrabCutConfig, ShapesConfig, VisualGenomeConfig
-from maskx_pipeline.config.detection import DetectConfig, ExportConfig
-from maskx_pipeline.config.evaluation import EvaluateConfig, EvaluateGrabCutConfig, PredictConfig
+from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig, VisualGenomeConfig
+from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
+from maskx_pipeline.config.evaluation import (
+    AnnotateConfig,
+    ContactSheetConfig,
+    EvaluateConfig,
+    EvaluateGrabCutConfig,
+    PredictConfig,
+    ReportConfig,
+)
+from maskx_pipeline.config.export_model import ExportModelConfig
 from maskx_pipeline.config.joint import E2EConfig, mask_options
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.settings import StageConfig
 
 STAGE_CONFIGS: tuple[type[StageConfig], ...] = (
-    DataConfig, ShapesConfig, VisualGenomeConfig, GrabCutConfig, DetectConfig, ExportConfig, TransferConfig,
-    E2EConfig, EvaluateConfig, EvaluateGrabCutConfig, PredictConfig,
+    DataConfig, MasksConfig, ShapesConfig, VisualGenomeConfig, GrabCutConfig, DetectConfig, ImportConfig, ExportConfig,
+    TransferConfig, E2EConfig, EvaluateConfig, EvaluateGrabCutConfig, PredictConfig, AnnotateConfig, ContactSheetConfig,
+    ExportModelConfig,
+    ReportConfig,
 )  # fmt: skip
 
 __all__ = [
     "FORMS",
+    "IMPORTED_ONLY",
     "SHAPES_PROJECT",
     "STAGE_CONFIGS",
+    "AnnotateConfig",
+    "ContactSheetConfig",
     "DataConfig",
     "DetectConfig",
     "E2EConfig",
     "EvaluateConfig",
     "EvaluateGrabCutConfig",
     "ExportConfig",
+    "ExportModelConfig",
     "GrabCutConfig",
+    "ImportConfig",
+    "MasksConfig",
     "PredictConfig",
+    "ReportConfig",
     "ShapesConfig",
     "TransferConfig",
     "TransferForm",

@@ -20,6 +20,23 @@ class DataConfig(StageConfig):
 
 
 @settings
+class MasksConfig(StageConfig):
+    """Masks of another data set: where given, export-embeddings, fit-transfer and evaluate read it in place of [data],
+    which then needs no masks. Its categories are mapped onto those of the detector."""
+
+    table = "masks"
+    train_images: Path | None = option(None, "Folder of the images whose masks are trained on.")
+    train_annotations: Path | None = option(None, "COCO-format annotations of these images.")
+    val_images: Path | None = option(None, "Folder of the images whose masks are measured against.")
+    val_annotations: Path | None = option(None, "COCO-format annotations of these images.")
+    category_map: Path | None = option(
+        None,
+        "Which of its categories is which of the detector's, as `maskx convert visual-genome` writes it; not needed "
+        "where ids and names are the same.",
+    )
+
+
+@settings
 class ShapesConfig(StageConfig):
     """The generated data set `shapes`: each category is a shape, a texture and a hue."""
 

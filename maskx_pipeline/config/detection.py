@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any, cast
 
 from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, WORKERS_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
@@ -29,6 +31,21 @@ class DetectConfig(StageConfig):
         choices=("auto", "frozen", "batch"),
     )
     trainable_layers: int = option(3, "ResNet stages trained when the backbone starts from weights.", minimum=0)
+    architecture: str = option(
+        "v1",
+        "v1: Faster R-CNN as in the paper; v2: torchvision's fasterrcnn_resnet50_fpn_v2, with batch norm in the FPN, "
+        "two convolutions in the RPN, and four and a fully connected layer in the box head.",
+        choices=("v1", "v2"),
+    )
+    frozen_eps: float = option(
+        1e-5, "Added to the variance by frozen normalisation; set by `maskx detect import`.", minimum=0
+    )
+    other_outputs: int = option(
+        0,
+        "Classes beside the data set's that the box head knows and that count as background; set by `maskx detect "
+        "import`.",
+        minimum=0,
+    )
     fpn_channels: int = option(256, "Channels of the FPN, and so of the RoI features.", minimum=8)
     box_head_dim: int = option(1024, "Width of the two-FC box head, and so of w_cls.", minimum=8)
     min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32)
@@ -62,6 +79,52 @@ class DetectConfig(StageConfig):
     workers: int = option(4, WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
+
+    def identity(self) -> dict[str, Any]:
+        """What describes an imported detector counts only where it differs from the paper's."""
+        usual = {item.name: item.default for item in dataclasses.fields(cast(Any, self))}
+        return {
+            name: value
+            for name, value in super().identity().items()
+            if name not in ("architecture", *IMPORTED_ONLY) or value != usual[name]
+        }
+
+
+IMPORTED_ONLY = ("frozen_eps", "other_outputs")
+"""Fields of :class:`DetectConfig` that no training sets, but `maskx detect import`."""
+
+
+@settings
+class ImportConfig(StageConfig):
+    """A torchvision Faster R-CNN instead of one trained here."""
+
+    table = "detect-import"
+    weights: str = option(
+        "fasterrcnn_resnet50_fpn",
+        "fasterrcnn_resnet50_fpn or fasterrcnn_resnet50_fpn_v2, whose COCO_V1 weights torchvision downloads; or a "
+        "file: .safetensors, or a torch state dict.",
+        identity=False,  # known by the file's content
+        may_name_file=True,
+    )
+    names: Path | None = option(
+        None,
+        "Text file with the category name of each output in order, without the background; needed where the weights "
+        "have other outputs than COCO's 91.",
+    )
+    out: Path = option(Path("runs/detector"), "Folder of the run.")
+    min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32)
+    max_size: int = option(1333, "Longest allowed long side, in pixels.", minimum=32)
+    frozen_eps: float | None = option(
+        None,
+        "Added to the variance by frozen normalisation: 0 for weights that come from fasterrcnn_resnet50_fpn's "
+        "COCO_V1, 1e-5 for those trained otherwise; by default 0 for that very file.",
+        minimum=0,
+    )
+    allow_mask_weights: bool = option(
+        False,
+        "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
+        identity=False,
+    )
 
 
 @settings

@@ -52,3 +52,52 @@ class PredictConfig(StageConfig):
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
+
+
+@settings
+class AnnotateConfig(StageConfig):
+    """Masks for the boxes of an annotation file that have none."""
+
+    table = "annotate"
+    model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
+    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
+    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    images: Path | None = option(
+        None, "Folder of the images; that of [data] if the file is one of its annotation files."
+    )
+    out: Path = option(Path("annotated.json"), "Annotation file to write.")
+    mask_format: str = option(
+        "polygons",
+        "polygons: few points, to be corrected by hand, holes filled; rle: the exact pixels.",
+        choices=("polygons", "rle"),
+    )
+    min_confidence: float = option(
+        0.0,
+        "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",
+        minimum=0,
+    )
+    device: str = option("auto", DEVICE_HELP, identity=False)
+
+
+@settings
+class ContactSheetConfig(StageConfig):
+    """Predictions of several models for the same images in one picture, as in the paper's Figures 4 and 5."""
+
+    table = "contact-sheet"
+    out: Path = option(Path("contact-sheet.png"), "Picture to write: .png or .jpg.")
+    checkpoint: str = option("best", "Which weights of the runs.", choices=("best", "last"))
+    score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
+    limit: int = option(8, "Take at most this many images, the first ones; 0: all.", minimum=0)
+    columns: int = option(4, "Images side by side; further ones follow below.", minimum=1)
+    truth: bool = option(False, "Add a row with the annotations of val of [data], whose images these must be.")
+    device: str = option("auto", DEVICE_HELP, identity=False)
+
+
+@settings
+class ReportConfig(StageConfig):
+    """One HTML page about evaluated runs."""
+
+    table = "report"
+    out: Path = option(Path("report.html"), "File to write.")
+    images: int = option(12, "Images in the gallery; 0: none.", minimum=0)
+    score_threshold: float = option(0.5, "Detections below this score are not drawn in the gallery.", minimum=0)

@@ -6,7 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
-from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, SPLIT_HELP, WORKERS_HELP
+from maskx_pipeline.config.shared import (
+    ALLOW_MASK_WEIGHTS_HELP,
+    AMP,
+    AMP_HELP,
+    DEVICE_HELP,
+    SEED_HELP,
+    SPLIT_HELP,
+    WORKERS_HELP,
+)
 from maskx_pipeline.config.transfer import TransferConfig
 from maskx_pipeline.settings import StageConfig, option, settings
 
@@ -28,6 +36,7 @@ class E2EConfig(StageConfig):
     out: Path = option(Path("runs/e2e"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from embedding and form if empty.", identity=False)
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
+    allow_mask_weights: bool = option(False, ALLOW_MASK_WEIGHTS_HELP, identity=False)
     stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
     roi_size: int = option(14, "Side of the RoI features of the mask head; masks have twice that.", minimum=1)
     iterations: int = option(90_000, "Training iterations.", minimum=1)

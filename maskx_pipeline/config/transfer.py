@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, SPLIT_HELP
+from maskx_pipeline.config.shared import ALLOW_MASK_WEIGHTS_HELP, AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, SPLIT_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -38,6 +38,7 @@ class TransferConfig(StageConfig):
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
+    allow_mask_weights: bool = option(False, ALLOW_MASK_WEIGHTS_HELP, identity=False)
     embedding: str = option(
         "cls+box",
         "Class embedding that T reads: the detector's weights, word vectors (glove), random vectors (randn); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -76,7 +77,13 @@ def resolve_category_set(
 
 def masked_labels(data: CocoData) -> frozenset[int]:
     """Labels that have at least one mask which is no crowd region: the set ``masked``."""
-    return frozenset(a.label for a in data.annotations() if a.has_mask and not a.iscrowd)
+    return frozenset(count_masks(data))
+
+
+def count_masks(data: CocoData) -> Counter[int]:
+    """By label, how many objects have a mask; crowd regions do not count, as no mask is learnt from them."""
+    annotations = data.annotations()
+    return Counter(annotations.labels[annotations.has_mask & ~annotations.iscrowd].tolist())
 
 
 def random_split(num_classes: int, count: int, trial: int) -> tuple[int, ...]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from maskx_pipeline.data.annotation_file import read_annotation_file
-from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault
-from maskx_pipeline.data.records import Annotation, Category, CocoData, ImageRecord, Problem
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, AnnotationColumns, Entry, number
+from maskx_pipeline.data.annotation_file import read_annotation_columns
+from maskx_pipeline.data.annotation_table import look_up
+from maskx_pipeline.data.category_map import CategoryMap
+from maskx_pipeline.data.masks import segmentation_fault
+from maskx_pipeline.data.records import Annotation, AnnotationTable, Category, CocoData, ImageRecord, Problem
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.settings import digest_of
 
 __all__ = [
     "Annotation", "Category", "CocoData", "ImageRecord", "Problem", "count_problems", "log_problems", "read_coco",
@@ -32,6 +39,7 @@ def read_coco(
     image_dir: Path,
     *,
     categories: tuple[Category, ...] | None = None,
+    category_map: CategoryMap | None = None,
     check_files: bool = True,
 ) -> CocoData:
     """Read a COCO-format annotation file, working around what can be worked around.
@@ -41,15 +49,21 @@ def read_coco(
         image_dir: Folder of the images.
         categories: The categories to read it with: validation data are read with those of training, since labels must
             mean the same. None makes labels from the file, by ascending id.
+        category_map: Where the file has categories of its own: which of them is which of ``categories``. It becomes
+            part of the digest.
         check_files: Whether to look that each image file exists.
 
     Returns:
         The sound part of the data; ``problems`` says what was dropped or changed.
 
     Raises:
-        DataError: The file or the folder cannot be used at all, or its categories disagree with those given.
+        DataError: The file or the folder cannot be used at all, or its categories disagree with those given, or
+            the map leaves open what a category with masks is.
     """
-    return _Reader(annotation_file, image_dir, categories=categories, check_files=check_files).read()
+    reader = _Reader(
+        annotation_file, image_dir, categories=categories, category_map=category_map, check_files=check_files
+    )
+    return reader.read()
 
 
 def log_problems(data: CocoData) -> None:
@@ -68,22 +82,36 @@ class _Reader:
     """Reads one annotation file; see `read_coco` for the arguments."""
 
     def __init__(
-        self, path: Path, image_dir: Path, *, categories: tuple[Category, ...] | None, check_files: bool
+        self,
+        path: Path,
+        image_dir: Path,
+        *,
+        categories: tuple[Category, ...] | None,
+        category_map: CategoryMap | None,
+        check_files: bool,
     ) -> None:
         self._path = path
         self._image_dir = image_dir
         self._given = categories
+        self._map = category_map
         self._check_files = check_files
+        self._left_out: dict[int, str] = {}
         self._problems: list[Problem] = []
         self._images: dict[int, ImageRecord] = {}
         self._dropped_images: set[int] = set()
 
     def read(self) -> CocoData:
         """Read the file."""
-        lists, digest = read_annotation_file(self._path)
-        categories = self._read_categories(lists["categories"])
-        self._read_images(lists["images"])
-        annotations = self._read_annotations(lists["annotations"], {c.id: c.label for c in categories})
+        columns = read_annotation_columns(self._path)
+        digest = columns.digest
+        names = self._read_names(columns)
+        categories, labels = self._categories_and_labels(names)
+        if self._map is not None:
+            digest = digest_of([digest, sorted(labels.items())])
+            masked = set(np.unique(columns.numbers[2, (columns.flags & MASKED) > 0]).tolist())
+            self._left_out = self._map.left_out_of(names, masked=masked, where=self._path)
+        self._read_images(columns)
+        annotations = self._read_annotations(columns, labels)
         self._report_empty_images(annotations)
         return CocoData(
             path=self._path,
@@ -95,35 +123,43 @@ class _Reader:
             digest=digest,
         )
 
-    def _read_categories(self, entries: list[dict[str, Any]]) -> tuple[Category, ...]:
+    def _read_names(self, columns: AnnotationColumns) -> dict[int, str]:
         names: dict[int, str] = {}
-        for entry in entries:
-            if names.setdefault(entry["id"], entry["name"]) != entry["name"]:
+        for category_id, name in columns.categories:
+            if names.setdefault(category_id, name) != name:
                 raise DataError(
-                    f"{self._path}: category id {entry['id']} is both `{names[entry['id']]}` and `{entry['name']}`.",
+                    f"{self._path}: category id {category_id} is both `{names[category_id]}` and `{name}`.",
                     "give each category an id of its own",
                 )
+        return names
+
+    def _categories_and_labels(self, names: dict[int, str]) -> tuple[tuple[Category, ...], dict[int, int]]:
+        """The categories of the data set, and the label of each category id of the file."""
         if self._given is None:
-            return tuple(Category(id=i, name=names[i], label=n) for n, i in enumerate(sorted(names), start=1))
+            own = tuple(Category(id=i, name=names[i], label=n) for n, i in enumerate(sorted(names), start=1))
+            return own, {category.id: category.label for category in own}
+        if self._map is not None:
+            return self._given, self._map.labels_of(names, self._given)
         given = {category.id: category.name for category in self._given}
         for category_id, name in names.items():
             if given.get(category_id) != name:
                 known = f"`{given[category_id]}`" if category_id in given else "nothing"
                 raise DataError(
                     f"{self._path}: category id {category_id} is `{name}`, but {known} in the training data.",
-                    "give both files the same categories, with the same ids and names",
+                    "give both files the same categories, with the same ids and names; masks of another data set may "
+                    "have their own, with category-map in [masks]",
                 )
-        return self._given
+        return self._given, {category.id: category.label for category in self._given}
 
-    def _read_images(self, entries: list[dict[str, Any]]) -> None:
+    def _read_images(self, columns: AnnotationColumns) -> None:
         if self._check_files and not self._image_dir.is_dir():
             raise DataError(
                 f"the image folder {self._image_dir} does not exist.",
                 "check train-images and val-images in [data] of maskx.toml",
             )
         present = _Folder(self._image_dir) if self._check_files else None
-        for entry in entries:
-            image = ImageRecord(entry["id"], entry["file_name"], entry["width"], entry["height"])
+        ids, widths, heights = columns.images.tolist()
+        for image in map(ImageRecord, ids, columns.file_names, widths, heights):
             if image.id in self._images or image.id in self._dropped_images:
                 self._report("duplicate image id", f"image id {image.id} again ({image.file_name})", image.id)
             elif image.width < 1 or image.height < 1:
@@ -136,44 +172,95 @@ class _Reader:
                 self._dropped_images.add(image.id)
             else:
                 self._images[image.id] = image
-        if entries and not self._images:
+        if ids and not self._images:
             raise DataError(
-                f"{self._path}: no image can be used of {len(entries)}; the first: {self._problems[0].message}.",
+                f"{self._path}: no image can be used of {len(ids)}; the first: {self._problems[0].message}.",
                 f"check that the images lie in {self._image_dir} under their `file_name`",
             )
 
-    def _read_annotations(self, entries: list[dict[str, Any]], labels: dict[int, int]) -> tuple[Annotation, ...]:
-        annotations: dict[int, Annotation] = {}
-        for entry in entries:
-            annotation_id, image_id, category_id = entry["id"], entry["image_id"], entry["category_id"]
-            if annotation_id in annotations:
-                message = f"annotation id {annotation_id} again (image {image_id})"
-                self._report("duplicate annotation id", message, image_id, annotation_id, "dropped, first one kept")
-            elif image_id in self._dropped_images:
-                message = f"annotation {annotation_id} of image {image_id}, which was dropped"
-                self._report("annotation of a dropped image", message, image_id, annotation_id)
-            elif image_id not in self._images:
-                message = f"annotation {annotation_id}: no image has id {image_id}"
-                self._report("unknown image id", message, image_id, annotation_id)
-            elif category_id not in labels:
-                message = f"annotation {annotation_id}: no category has id {category_id}"
-                self._report("unknown category id", message, image_id, annotation_id)
-            elif (box := self._read_box(entry, self._images[image_id])) is not None:
-                annotations[annotation_id] = Annotation(
-                    id=annotation_id,
-                    image_id=image_id,
-                    label=labels[category_id],
-                    box_xyxy=box,
-                    area=_area(entry.get("area"), box),
-                    iscrowd=bool(entry.get("iscrowd")),
-                    segmentation=self._read_mask(entry, self._images[image_id]),
-                )
-        return tuple(annotations.values())
+    def _read_annotations(self, columns: AnnotationColumns, labels: dict[int, int]) -> AnnotationTable:
+        """Take what is plain as it is, all at once; look at the rest one by one, to say what is wrong with it."""
+        ids, image_ids, category_ids = columns.numbers
+        known_labels = np.array(list(labels.items()), dtype=np.int64).reshape(-1, 2)
+        label_column = look_up(category_ids, known_labels[:, 0], known_labels[:, 1].astype(np.int32))
+        boxes, plain = self._plain_boxes(columns)
+        plain &= (label_column > 0) & ((columns.flags & BROKEN) == 0) & ~_repeated(ids)
+        given = np.isfinite(columns.areas) & (columns.areas >= 0)
+        areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
+        has_mask = (columns.flags & MASKED) > 0
+        rows, known = plain, set[int]()
+        for row in np.flatnonzero(~plain).tolist():
+            entry, image_id = columns.entries[row], int(image_ids[row])
+            box = self._read_odd(entry, columns.numbers[:, row].tolist(), known=known, labels=labels)
+            if box is not None:
+                known.add(int(ids[row]))
+                rows[row], boxes[:, row], areas[row] = True, box, _area(entry.get("area"), box)
+                has_mask[row] &= self._has_sound_mask(entry, self._images[image_id])
+        chosen = slice(None) if rows.all() else np.flatnonzero(rows)
+        return AnnotationTable(
+            ids=ids[chosen],
+            image_ids=image_ids[chosen],
+            labels=label_column[chosen],
+            boxes_xyxy=boxes[:, chosen].T,
+            areas=areas[chosen],
+            iscrowd=(columns.flags[chosen] & CROWD) > 0,
+            has_mask=has_mask[chosen],
+            segmentations=_Segmentations(columns.entries, None if isinstance(chosen, slice) else chosen),
+        )
 
-    def _read_box(self, entry: dict[str, Any], image: ImageRecord) -> tuple[float, float, float, float] | None:
+    def _plain_boxes(self, columns: AnnotationColumns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """All boxes as corners inside their image, and which of them there is nothing to say about."""
+        images = self._images.values()
+        known = np.fromiter(self._images, np.int64, len(images))
+        places = look_up(columns.numbers[1], known, np.arange(1, len(images) + 1, dtype=np.int32))
+        right = np.array([0, *[image.width for image in images]], dtype=np.float64)[places]
+        bottom = np.array([0, *[image.height for image in images]], dtype=np.float64)[places]
+        x, y, width, height = columns.boxes_xywh
+        with np.errstate(invalid="ignore", over="ignore"):
+            far_x, far_y = x + width, y + height
+            clipped = np.stack(
+                [np.maximum(x, 0.0), np.maximum(y, 0.0), np.minimum(far_x, right), np.minimum(far_y, bottom)]
+            )
+            plain = (places > 0) & (np.minimum(width, height) >= _SMALLEST_SIDE)  # NaN compares as False everywhere
+            plain &= np.minimum(clipped[2] - clipped[0], clipped[3] - clipped[1]) >= _SMALLEST_SIDE
+            plain &= (np.minimum(x, y) >= -_ROUNDING) & (np.maximum(far_x - right, far_y - bottom) <= _ROUNDING)
+        return clipped, plain
+
+    def _read_odd(
+        self, entry: Entry, ids: list[int], *, known: set[int], labels: dict[int, int]
+    ) -> tuple[float, float, float, float] | None:
+        """The box of an annotation with which something is wrong; None if it is dropped.
+
+        Args:
+            entry: The annotation.
+            ids: Its id, image id and category id.
+            known: The ids kept so far, of those that occur more than once.
+            labels: By category id.
+        """
+        annotation_id, image_id, category_id = ids
+        if annotation_id in known:
+            message = f"annotation id {annotation_id} again (image {image_id})"
+            self._report("duplicate annotation id", message, image_id, annotation_id, "dropped, first one kept")
+        elif image_id in self._dropped_images:
+            message = f"annotation {annotation_id} of image {image_id}, which was dropped"
+            self._report("annotation of a dropped image", message, image_id, annotation_id)
+        elif image_id not in self._images:
+            message = f"annotation {annotation_id}: no image has id {image_id}"
+            self._report("unknown image id", message, image_id, annotation_id)
+        elif category_id in self._left_out:
+            message = f"annotation {annotation_id}: `{self._left_out[category_id]}` has no counterpart"
+            self._report("category not in the category map", message, image_id, annotation_id)
+        elif category_id not in labels:
+            message = f"annotation {annotation_id}: no category has id {category_id}"
+            self._report("unknown category id", message, image_id, annotation_id)
+        else:
+            return self._read_box(entry, self._images[image_id])
+        return None
+
+    def _read_box(self, entry: Entry, image: ImageRecord) -> tuple[float, float, float, float] | None:
         """COCO's [x, y, width, height] as a box inside the image, or None (with a problem) if there is none."""
         what = f"annotation {entry['id']}: bbox {entry['bbox']!r:.80}"
-        numbers = [_number(side) for side in entry["bbox"]]
+        numbers = [number(side) for side in entry["bbox"]]
         if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
             self._report("broken box", f"{what} is not four numbers", image.id, entry["id"])
             return None
@@ -191,19 +278,20 @@ class _Reader:
             self._report("box partly outside the image", message, image.id, entry["id"], "clipped")
         return box
 
-    def _read_mask(self, entry: dict[str, Any], image: ImageRecord) -> object | None:
-        segmentation = entry.get("segmentation")
-        fault = segmentation_fault(segmentation, height=image.height, width=image.width)
+    def _has_sound_mask(self, entry: Entry, image: ImageRecord) -> bool:
+        fault = segmentation_fault(entry.get("segmentation"), height=image.height, width=image.width)
         if fault is not None:
             message = f"annotation {entry['id']}: {fault}"
             self._report("broken segmentation", message, image.id, entry["id"], "mask treated as absent, box kept")
-            return None
-        return None if mask_is_absent(segmentation) else segmentation
+        return fault is None
 
-    def _report_empty_images(self, annotations: tuple[Annotation, ...]) -> None:
-        filled = {annotation.image_id for annotation in annotations if not annotation.iscrowd}
-        for image in self._images.values():
-            if image.id not in filled:
+    def _report_empty_images(self, annotations: AnnotationTable) -> None:
+        ids = np.fromiter(self._images, np.int64, len(self._images))
+        filled = np.zeros(len(ids) + 1, dtype=bool)
+        places = np.arange(1, len(ids) + 1, dtype=np.int32)
+        filled[look_up(annotations.image_ids[~annotations.iscrowd], ids, places)] = True
+        for image, has_box in zip(self._images.values(), filled[1:].tolist(), strict=True):
+            if not has_box:
                 message = f"image {image.id} ({image.file_name}) has no box"
                 self._report("image without boxes", message, image.id, action="kept, not trained on")
 
@@ -213,30 +301,41 @@ class _Reader:
         self._problems.append(Problem(kind, message, action, annotation_id, image_id))
 
 
+class _Segmentations:
+    """The masks of the annotations that were kept."""
+
+    def __init__(self, entries: Sequence[Entry], rows: NDArray[np.int64] | None) -> None:
+        self._entries = entries
+        self._rows = rows  # None: all of them
+
+    def __getitem__(self, row: int) -> object:
+        return self._entries[row if self._rows is None else int(self._rows[row])]["segmentation"]
+
+
 class _Folder:
     """The files below a folder; each subfolder is listed once, since asking file by file is slow on networks."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._names: dict[Path, set[str]] = {}
+        self._names: dict[str, set[str]] = {}
 
     def has(self, file_name: str) -> bool:
-        path = self._root / file_name
-        if path.parent not in self._names:
-            is_folder = path.parent.is_dir()
-            self._names[path.parent] = {entry.name for entry in path.parent.iterdir()} if is_folder else set()
-        return path.name in self._names[path.parent]
+        folder, name = os.path.split(file_name)
+        if folder not in self._names:
+            path = self._root / folder
+            self._names[folder] = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        return name in self._names[folder]
 
 
-def _number(value: object) -> float:
-    """NaN for what is no number."""
-    try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        return math.nan
+def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which ids occur more than once."""
+    if (np.diff(ids) > 0).all():
+        return np.zeros(len(ids), dtype=bool)
+    unique, times = np.unique(ids, return_counts=True)
+    return np.isin(ids, unique[times > 1])
 
 
 def _area(value: object, box: tuple[float, float, float, float]) -> float:
     """The annotation's area in square pixels (of the mask, in COCO); that of the box where it is missing."""
-    area = _number(value)
+    area = number(value)
     return area if math.isfinite(area) and area >= 0 else (box[2] - box[0]) * (box[3] - box[1])

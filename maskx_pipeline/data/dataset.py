@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,26 +41,23 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     def __init__(self, data: CocoData, *, flip_probability: float, seed: int) -> None:
         self._flip_probability = flip_probability
         self._seed = seed
-        self._files: list[tuple[str, int, int, int]] = []
-        boxes: list[tuple[float, float, float, float]] = []
-        numbers: list[tuple[int, int]] = []
-        ends: list[int] = []
-        for image in data.images:
-            objects = [a for a in data.annotations_of(image.id) if not a.iscrowd]
-            if objects:
-                self._files.append((str(data.image_path(image.id)), image.width, image.height, image.id))
-                boxes += [a.box_xyxy for a in objects]
-                numbers += [(a.label, a.id) for a in objects]
-                ends.append(len(boxes))
-        if not ends:
+        annotations = data.annotations()
+        objects = [(image, data.rows_of(image.id)) for image in data.images]
+        objects = [(image, rows[~annotations.iscrowd[rows]]) for image, rows in objects]
+        objects = [(image, rows) for image, rows in objects if len(rows)]
+        if not objects:
             raise DataError(f"{data.path}: no image has a box.", "run `maskx doctor` to see what was dropped and why")
-        self._boxes: NDArray[np.float32] = np.array(boxes, dtype=np.float32)
-        self._numbers: NDArray[np.int64] = np.array(numbers, dtype=np.int64)
-        self._ends: NDArray[np.int64] = np.array([0, *ends], dtype=np.int64)
+        chosen = np.concatenate([rows for _, rows in objects])
+        # Arrays, since each Python object that a worker reads is copied for it: reading counts references.
+        self._paths = np.array([os.fsencode(data.image_dir / image.file_name) for image, _ in objects])
+        self._images = np.array([(image.width, image.height, image.id) for image, _ in objects], dtype=np.int64)
+        self._boxes: NDArray[np.float32] = annotations.boxes_xyxy[chosen].astype(np.float32)
+        self._numbers = np.stack([annotations.labels[chosen].astype(np.int64), annotations.ids[chosen]], axis=1)
+        self._ends: NDArray[np.int64] = np.cumsum([0, *(len(rows) for _, rows in objects)])
 
     def __len__(self) -> int:
         """The number of images with a box."""
-        return len(self._files)
+        return len(self._paths)
 
     def key(self, epoch: int, index: int) -> int:
         """The item of one image (0..len-1) in one epoch."""
@@ -78,7 +76,8 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
             DataError: The image is missing or corrupt, or has another size than the annotation file says.
         """
         epoch, index = divmod(int(key), len(self))
-        path, width, height, image_id = self._files[index]
+        path = os.fsdecode(self._paths[index])
+        width, height, image_id = self._images[index].tolist()
         rows = slice(int(self._ends[index]), int(self._ends[index + 1]))
         image = read_image(path, width=width, height=height)
         boxes = torch.from_numpy(self._boxes[rows].copy())

@@ -43,7 +43,7 @@ def read_image(path: Path | str, *, width: int | None = None, height: int | None
         DataError: The file is missing or corrupt, or has another size.
     """
     with _errors_named(path), Image.open(path) as opened:
-        pixels = np.array(_to_rgb(_oriented(opened, path, width=width, height=height)))
+        pixels = np.array(to_rgb(_oriented(opened, path, width=width, height=height)))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -85,7 +85,8 @@ def _needs_turning(image: Image.Image, path: Path | str, *, width: int, height: 
     )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to 8-bit RGB; ValueError where its pixels are no 8-bit or 16-bit values."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith(("I", "F")):

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.errors import DataError
 
-_SHORTEST_POLYGON = 6
+SHORTEST_POLYGON = 6
 """Numbers in a triangle; fewer points enclose no area (and pycocotools would read four numbers as a box)."""
 
 
@@ -122,7 +122,7 @@ def flip_segmentation(segmentation: object, width: int) -> object:
 
 def _has_area(polygon: object) -> bool:
     """False for a polygon that encloses nothing; what is no polygon at all is for `segmentation_fault` to name."""
-    return not isinstance(polygon, list | tuple | np.ndarray) or len(polygon) >= _SHORTEST_POLYGON
+    return not isinstance(polygon, list | tuple | np.ndarray) or len(polygon) >= SHORTEST_POLYGON
 
 
 def _polygons(segmentation: object) -> list[Any]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskx_pipeline.data.masks import mask_is_absent
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.annotation_table import Annotation, AnnotationTable, look_up
 from maskx_pipeline.errors import DataError
+
+__all__ = ["Annotation", "AnnotationTable", "Category", "CocoData", "ImageRecord", "Problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +32,6 @@ class ImageRecord:
     file_name: str
     width: int
     height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """An object; box in pixels, inside the image; ``segmentation`` is None where the mask is absent."""
-
-    id: int
-    image_id: int
-    label: int
-    box_xyxy: tuple[float, float, float, float]
-    area: float
-    iscrowd: bool
-    segmentation: object | None
-
-    @property
-    def has_mask(self) -> bool:
-        """Whether there is a mask to train on or to measure against."""
-        return not mask_is_absent(self.segmentation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +65,7 @@ class CocoData:
         image_dir: Path,
         categories: tuple[Category, ...],
         images: tuple[ImageRecord, ...],
-        annotations: tuple[Annotation, ...],
+        annotations: Sequence[Annotation],
         problems: tuple[Problem, ...] = (),
         digest: str = "",
     ) -> None:
@@ -87,26 +75,35 @@ class CocoData:
         self.images = images
         self.problems = problems
         self.digest = digest
-        self._annotations = annotations
-        self._images = {image.id: image for image in images}
+        self._annotations = annotations if isinstance(annotations, AnnotationTable) else AnnotationTable.of(annotations)
+        self._places = {image.id: place for place, image in enumerate(images)}
         self._labels = {category.id: category.label for category in categories}
-        grouped: dict[int, list[Annotation]] = {image.id: [] for image in images}
-        for annotation in annotations:
-            grouped[annotation.image_id].append(annotation)
-        self._by_image = {image_id: tuple(group) for image_id, group in grouped.items()}
+        ids = np.fromiter(self._places, np.int64, len(images))
+        owners = look_up(self._annotations.image_ids, ids, np.arange(1, len(ids) + 1, dtype=np.int32))
+        if not owners.all():
+            raise DataError(f"{path}: an annotation is of an image that is not among the images.")
+        # Grouped by image, in the order of the file: one sort of numbers is faster than a stable argsort.
+        keys = np.sort((owners.astype(np.int64) << 32) | np.arange(len(owners)))
+        self._order = (keys & 0xFFFFFFFF).astype(np.int32)
+        self._ends = np.cumsum(np.bincount(owners, minlength=len(ids) + 1))
 
     @property
     def num_classes(self) -> int:
         """K, the number of categories, without the background."""
         return len(self.categories)
 
-    def annotations(self) -> tuple[Annotation, ...]:
-        """All annotations in the order of the file, crowds included."""
+    def annotations(self) -> AnnotationTable:
+        """All annotations in the order of the file, crowds included: a sequence, and columns of their numbers."""
         return self._annotations
 
     def annotations_of(self, image_id: int) -> tuple[Annotation, ...]:
         """The annotations of one image in the order of the file, crowds included."""
-        return self._by_image[image_id]
+        return tuple(self._annotations[row] for row in self.rows_of(image_id).tolist())
+
+    def rows_of(self, image_id: int) -> NDArray[np.int32]:
+        """The rows of the annotations of one image in the columns of :meth:`annotations`."""
+        place = self._places[image_id]
+        return self._order[self._ends[place] : self._ends[place + 1]]
 
     def category(self, label: int) -> Category:
         """The category of a label 1..K."""
@@ -122,9 +119,9 @@ class CocoData:
 
     def image(self, image_id: int) -> ImageRecord:
         """The record of one image."""
-        if image_id not in self._images:
+        if image_id not in self._places:
             raise DataError(f"{self.path} has no image with id {image_id}.")
-        return self._images[image_id]
+        return self.images[self._places[image_id]]
 
     def image_path(self, image_id: int) -> Path:
         """Where the image file lies."""

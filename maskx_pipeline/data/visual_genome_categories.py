@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
+from maskx_pipeline.data.category_map import SCHEMA
+
 COCO_CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
     10: "traffic light", 11: "fire hydrant", 13: "stop sign", 14: "parking meter", 15: "bench", 16: "bird", 17: "cat",
@@ -84,12 +86,19 @@ def choose_categories(synset_counts: Counter[str], count: int) -> tuple[VisualGe
 
 def category_map(categories: tuple[VisualGenomeCategory, ...]) -> dict[str, Any]:
     """The aligned categories as JSON: which of COCO's (with masks) is which of these (with boxes)."""
-    aligned = [category for category in categories if category.coco_id is not None]
-    found = {category.coco_id for category in aligned}
+    found = {category.coco_id for category in categories}
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "categories": [
-            {"coco_id": c.coco_id, "coco_name": c.name, "category_id": c.id, "synset": c.synset} for c in aligned
+            {
+                "coco_id": c.coco_id,
+                "coco_name": COCO_CATEGORIES[c.coco_id],
+                "category_id": c.id,
+                "category_name": c.name,
+                "synset": c.synset,
+            }
+            for c in categories
+            if c.coco_id is not None
         ],
         "coco_categories_not_found": [name for coco_id, name in COCO_CATEGORIES.items() if coco_id not in found],
     }

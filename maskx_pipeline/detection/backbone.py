@@ -7,7 +7,8 @@ from typing import Any, cast
 from urllib.error import URLError
 
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights
+from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -41,6 +42,8 @@ def build_backbone(
     norm: str,
     trainable_layers: int,
     fpn_channels: int,
+    fpn_norm: bool = False,
+    frozen_eps: float = 1e-5,
     allow_mask_weights: bool = False,
 ) -> BackboneWithFPN:
     """Build a ResNet with an FPN.
@@ -53,6 +56,8 @@ def build_backbone(
         trainable_layers: ResNet stages that are trained, from the last one (5: also the stem). A backbone that starts
             from nothing is trained whole.
         fpn_channels: C, the channels of every FPN level.
+        fpn_norm: Batch norm in the FPN too.
+        frozen_eps: Added to the variance where the normalisation is frozen.
         allow_mask_weights: Accept a file of weights that were trained with masks.
 
     Returns:
@@ -69,26 +74,37 @@ def build_backbone(
         norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d,
         trainable_layers=_EVERY_LAYER if backbone_weights == NONE else min(trainable_layers, _EVERY_LAYER),
     )
-    if fpn_channels != model.out_channels:
+    if frozen:
+        overwrite_eps(model, frozen_eps)
+    if fpn_channels != model.out_channels or fpn_norm:
         widths = [block[0].in_channels for block in model.fpn.inner_blocks]
-        model.fpn = FeaturePyramidNetwork(widths, fpn_channels, extra_blocks=LastLevelMaxPool())
+        norm_layer = nn.BatchNorm2d if fpn_norm else None
+        model.fpn = FeaturePyramidNetwork(widths, fpn_channels, extra_blocks=LastLevelMaxPool(), norm_layer=norm_layer)
         model.out_channels = fpn_channels
     if backbone_weights == IMAGENET:
-        _load_into(model.body, _download(backbone), source=f"torchvision's weights of {backbone}")
+        imagenet = get_model_weights(backbone)["IMAGENET1K_V1"]
+        tensors = download(imagenet, what=f"The ImageNet weights of {backbone}", other_ways=_OTHER_WAYS)
+        _load_into(model.body, tensors, source=f"torchvision's weights of {backbone}")
     elif backbone_weights != NONE:
         path = Path(backbone_weights)
-        _load_into(model.body, _read(path, allow_mask_weights), source=str(path))
+        if not path.is_file():
+            raise WeightsError(
+                f"--backbone-weights: {path} does not exist.", "give imagenet, none, or an existing file"
+            )
+        _load_into(model.body, _body_of(read_foreign_weights(path, allow_mask_weights)), source=str(path))
     return cast(BackboneWithFPN, model)
 
 
-def _download(backbone: str) -> dict[str, Tensor]:
-    weights = get_model_weights(backbone)["IMAGENET1K_V1"]
+def download(weights: WeightsEnum, *, what: str, other_ways: str) -> dict[str, Tensor]:
+    """Weights that torchvision downloads once, and keeps.
+
+    Raises:
+        MachineError: They cannot be downloaded; the hint is ``other_ways``.
+    """
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (URLError, OSError, RuntimeError) as error:
-        raise MachineError(
-            f"The ImageNet weights of {backbone} cannot be downloaded from {weights.url}: {error}", _OTHER_WAYS
-        ) from error
+        raise MachineError(f"{what} cannot be downloaded from {weights.url}: {error}", other_ways) from error
 
 
 def content_of(backbone_weights: str) -> str:
@@ -110,9 +126,16 @@ def train_stages(detector: nn.Module, trainable_layers: int) -> None:
             parameter.requires_grad_(False)
 
 
-def _read(path: Path, allow_mask_weights: bool) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(f"--backbone-weights: {path} does not exist.", "give imagenet, none, or an existing file")
+def read_foreign_weights(path: Path, allow_mask_weights: bool) -> dict[str, Tensor]:
+    """Read named weights that another program wrote.
+
+    Args:
+        path: safetensors, or a torch state dict, also inside ``state_dict`` or ``model``.
+        allow_mask_weights: Accept those of a model that was trained with masks.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of a model that was trained with masks.
+    """
     state: dict[str, Any] = dict(load_weights(path)) if path.suffix == ".safetensors" else load_state(path)
     for key in ("state_dict", "model"):
         if isinstance(state.get(key), dict):
@@ -124,6 +147,10 @@ def _read(path: Path, allow_mask_weights: bool) -> dict[str, Tensor]:
             f"{path} is of a model that was trained with masks (it holds {of_masks}): no category would be unseen.",
             "start from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights",
         )
+    return tensors
+
+
+def _body_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in ("module.", "backbone.body."):
         if any(name.startswith(prefix) for name in tensors):
             tensors = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RPNHead
 
@@ -44,25 +44,45 @@ class BoxHead(TwoMLPHead):  # type: ignore[misc]
             nn.init.zeros_(layer.bias)
 
 
+class ConvBoxHead(FastRCNNConvFCHead):  # type: ignore[misc]
+    """The box head of torchvision's fasterrcnn_resnet50_fpn_v2: four convolutions with batch norm, then an FC layer."""
+
+    def __init__(self, in_channels: int, pool_size: int, width: int) -> None:
+        super().__init__((in_channels, pool_size, pool_size), [256] * 4, [width], norm_layer=nn.BatchNorm2d)
+
+
 class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]
     """The last layer, whose weights T reads; its outputs are float32.
 
     Initialised as in Detectron, N(0, cls_std) and N(0, box_std) with bias 0: what is left of a larger random
     initialisation after training is noise to T.
+
+    Args:
+        width: D.
+        num_classes: K + 1.
+        cls_std, box_std: Of the initialisation.
+        other_outputs: Classes that an imported detector knows beside those of the data set. They count as background:
+            without them in the softmax, their objects would be taken for the nearest category that is left.
     """
 
-    def __init__(self, width: int, num_classes: int, *, cls_std: float, box_std: float) -> None:
+    def __init__(self, width: int, num_classes: int, *, cls_std: float, box_std: float, other_outputs: int = 0) -> None:
         super().__init__(width, num_classes)
         nn.init.normal_(self.cls_score.weight, std=cls_std)
         nn.init.normal_(self.bbox_pred.weight, std=box_std)
         nn.init.zeros_(self.cls_score.bias)
         nn.init.zeros_(self.bbox_pred.bias)
+        self.other_score = nn.Linear(width, other_outputs) if other_outputs else None
 
     def forward(self, box_features: Tensor) -> tuple[Tensor, Tensor]:
         """FloatTensor[N, D] to class logits FloatTensor[N, K + 1] and offsets FloatTensor[N, 4 (K + 1)]."""
         with torch.autocast(box_features.device.type, enabled=False):
             box_features = box_features.float()
-            return self.cls_score(box_features), self.bbox_pred(box_features)
+            logits = self.cls_score(box_features)
+            if self.other_score is not None:
+                # With this background logit the softmax gives every category the probability that it had among all.
+                background = torch.cat([logits[:, :1], self.other_score(box_features)], dim=1)
+                logits = torch.cat([background.logsumexp(dim=1, keepdim=True), logits[:, 1:]], dim=1)
+            return logits, self.bbox_pred(box_features)
 
 
 class BoxHeads(RoIHeads):  # type: ignore[misc]

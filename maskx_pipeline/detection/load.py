@@ -9,7 +9,7 @@ from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import Category
-from maskx_pipeline.detection.backbone import NONE, resolve_norm
+from maskx_pipeline.detection.backbone import IMAGENET, NONE, resolve_norm
 from maskx_pipeline.detection.features import freeze_detector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
@@ -64,6 +64,27 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
     return LoadedDetector(freeze_detector(model), config, categories, sha256_of_weights(tensors))
+
+
+def saw_masks(config: DetectConfig) -> bool:
+    """Whether a detector of these settings may have started from weights that were trained with masks."""
+    return config.allow_mask_weights and config.backbone_weights not in (IMAGENET, NONE)
+
+
+def refuse_mask_weights(source: str) -> None:
+    """Refuse to train on a part of the categories with a detector that saw the masks of others.
+
+    Args:
+        source: What the detector came from, as the beginning of a sentence.
+
+    Raises:
+        WeightsError: Always.
+    """
+    raise WeightsError(
+        f"{source} came of --allow-mask-weights, from weights whose training saw masks: no category would be unseen.",
+        "train a detector from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights "
+        "here too",
+    )
 
 
 _AGAIN = "run `maskx detect train` again, with --overwrite"

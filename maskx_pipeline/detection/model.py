@@ -8,8 +8,8 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.detection.backbone import build_backbone
-from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ProposalHead
+from maskx_pipeline.detection.backbone import IMAGENET, NONE, build_backbone
+from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
 
@@ -26,6 +26,9 @@ def build_detector(
     backbone_weights: str,
     norm: str,
     trainable_layers: int,
+    architecture: str,
+    frozen_eps: float,
+    other_outputs: int,
     fpn_channels: int,
     box_head_dim: int,
     min_size: int,
@@ -61,16 +64,24 @@ def build_detector(
             f"anchor-sizes has {len(anchor_sizes)} values, but the FPN has {_FPN_LEVELS} levels.",
             f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
         )
+    v2 = architecture == "v2"
     body = build_backbone(
         backbone=backbone,
         backbone_weights=backbone_weights,
         norm=norm,
         trainable_layers=trainable_layers,
         fpn_channels=fpn_channels,
+        fpn_norm=v2,
+        frozen_eps=frozen_eps,
         allow_mask_weights=allow_mask_weights,
     )
-    box_head = BoxHead(body.out_channels * _POOL_SIZE**2, box_head_dim)
-    box_predictor = BoxPredictor(box_head_dim, num_classes, cls_std=cls_init_std, box_std=box_init_std)
+    if v2:
+        box_head: BoxHead | ConvBoxHead = ConvBoxHead(body.out_channels, _POOL_SIZE, box_head_dim)
+    else:
+        box_head = BoxHead(body.out_channels * _POOL_SIZE**2, box_head_dim)
+    box_predictor = BoxPredictor(
+        box_head_dim, num_classes, cls_std=cls_init_std, box_std=box_init_std, other_outputs=other_outputs
+    )
     detector = FasterRCNN(
         body,
         min_size=min_size,
@@ -78,7 +89,7 @@ def build_detector(
         rpn_anchor_generator=AnchorGenerator(
             sizes=tuple((size,) for size in anchor_sizes), aspect_ratios=(_ASPECT_RATIOS,) * _FPN_LEVELS
         ),
-        rpn_head=ProposalHead(body.out_channels, len(_ASPECT_RATIOS)),
+        rpn_head=ProposalHead(body.out_channels, len(_ASPECT_RATIOS), conv_depth=2 if v2 else 1),
         rpn_pre_nms_top_n_train=rpn_pre_nms,
         rpn_pre_nms_top_n_test=min(rpn_pre_nms, _RPN_PRE_NMS_TEST),
         rpn_post_nms_top_n_train=rpn_post_nms,
@@ -103,12 +114,22 @@ def build_detector(
     return detector
 
 
+def check_backbone_weights(config: DetectConfig) -> None:
+    """Find what would stop a start from a weights file, so that it is known before a run folder is made.
+
+    Raises:
+        WeightsError: The file is missing, damaged, of another backbone, or of a model that was trained with masks.
+    """
+    if config.backbone_weights not in (IMAGENET, NONE):
+        build_detector(num_classes=2, **detector_arguments(config))
+
+
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
     """The arguments of :func:`build_detector`, but for ``num_classes``."""
     names = (
-        "backbone", "backbone_weights", "norm", "trainable_layers", "fpn_channels", "box_head_dim", "min_size",
-        "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms", "rpn_post_nms", "rois_per_image",
-        "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std", "box_init_std", "smooth_l1_beta",
-        "allow_mask_weights",
+        "backbone", "backbone_weights", "norm", "trainable_layers", "architecture", "frozen_eps", "other_outputs",
+        "fpn_channels", "box_head_dim", "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms",
+        "rpn_post_nms", "rois_per_image", "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std",
+        "box_init_std", "smooth_l1_beta", "allow_mask_weights",
     )  # fmt: skip
     return {name: getattr(config, name) for name in names}

@@ -30,6 +30,7 @@ class LoadedJointModel:
     Attributes:
         model: In evaluation mode, without gradients, on the CPU.
         config: The settings of its training.
+        detect: The settings of its detector.
         categories: By ascending label, 1..K.
         seen: Labels of the categories whose masks it was trained on.
         sha256: Of these weights, hex.
@@ -37,6 +38,7 @@ class LoadedJointModel:
 
     model: JointModel
     config: E2EConfig
+    detect: DetectConfig
     categories: tuple[Category, ...]
     seen: frozenset[int]
     sha256: str
@@ -101,6 +103,7 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
     return LoadedJointModel(
         model=model.eval().requires_grad_(False),
         config=config,
+        detect=detect,
         categories=categories,
         seen=frozenset(category.label for category in categories if category.id in seen_ids),
         sha256=sha256_of_weights(tensors),

@@ -27,7 +27,10 @@ class SeenMasks:
 
     def __init__(self, data: CocoData, *, seen: Collection[int], size: int) -> None:
         self.size = size
-        self._masks = {a.id: a for a in data.annotations() if a.label in seen and a.has_mask and not a.iscrowd}
+        self._annotations = data.annotations()
+        of_seen = np.isin(self._annotations.labels, list(seen))
+        rows = np.flatnonzero(of_seen & self._annotations.has_mask & ~self._annotations.iscrowd)
+        self._masks = dict(zip(self._annotations.ids[rows].tolist(), rows.tolist(), strict=True))
         self._sizes = {image.id: (image.height, image.width) for image in data.images}
         if not self._masks:
             raise DataError(
@@ -53,7 +56,7 @@ class SeenMasks:
         drawn = np.empty((len(annotation_ids), self.size, self.size), dtype=np.uint8)
         mirrored: dict[int, object] = {}
         for row, (number, box) in enumerate(zip(annotation_ids.tolist(), boxes_xyxy.tolist(), strict=True)):
-            annotation = self._masks[number]
+            annotation = self._annotations[self._masks[number]]
             height, width = self._sizes[annotation.image_id]
             mask = annotation.segmentation
             if flipped:

@@ -13,8 +13,8 @@ from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.load import LoadedDetector, load_detector
-from maskx_pipeline.detection.model import build_detector, detector_arguments
+from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.model import build_detector, check_backbone_weights, detector_arguments
 from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.engine.runlog import read_run
@@ -48,11 +48,9 @@ class Start:
 
     def identity(self) -> dict[str, Any]:
         """The settings of detector and mask model that decide the result."""
-        detector = {k: v for k, v in detector_arguments(self.detect).items() if k not in _NOT_STRUCTURE}
+        arguments = detector_arguments(self.detect)
+        detector = {k: v for k, v in self.detect.identity().items() if k in arguments}
         return {**detector, **{k: v for k, v in self.transfer.identity().items() if k in mask_options()}}
-
-
-_NOT_STRUCTURE = {"backbone_weights", "allow_mask_weights"}  # the first is part of the content
 
 
 def read_start(
@@ -77,11 +75,27 @@ def read_start(
     Raises:
         RunError: ``init`` is no such run, of other categories, or of a model that saw more masks.
         ConfigError: T cannot be trained as asked from this start.
+        WeightsError: Only some categories are seen, but the detector's first weights saw masks.
     """
+    start = _read_start(config, detect, transfer, asked, categories, seen)
+    if saw_masks(start.detect) and len(seen) < len(categories) and not config.allow_mask_weights:
+        refuse_mask_weights(f"The detector of {config.init}" if start.detector else start.detect.backbone_weights)
+    return start
+
+
+def _read_start(
+    config: E2EConfig,
+    detect: DetectConfig,
+    transfer: TransferConfig,
+    asked: Collection[str],
+    categories: Sequence[Category],
+    seen: Collection[int],
+) -> Start:
     init = config.init
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
     if init.name == BACKBONE and not init.exists():
         _check_random_start(transfer)
+        check_backbone_weights(detect)
         _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
         return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
     if init.is_file():

@@ -1,9 +1,7 @@
-"""Average precision of COCO results on a category set, by pycocotools."""
+"""Average precision of COCO results on a category set: the numbers of pycocotools, to the last digit."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,13 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from maskx_pipeline.data.annotation_file import read_annotation_file
 from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.evaluation.matching import PRECISION_SHAPE, Found, Objects, Shape, precision_of
 
 IouType = Literal["bbox", "segm"]
 Result = dict[str, Any]
@@ -76,19 +73,25 @@ class ApTable:
         missing = set(labels) - set(self.labels)
         if missing:
             raise KeyError(f"labels {sorted(missing)} are not in this table")
-        columns = [column for column, label in enumerate(self.labels) if label in set(labels)]
-        chosen = self.precision[:, :, columns]
+        wanted = set(labels)
+        columns = [column for column, label in enumerate(self.labels) if label in wanted]
+        ap, ap50, ap75, small, medium, large = _figures(self.precision[:, :, columns])
         per_category = {self.labels[column]: _mean(self.precision[:, :, column, _ALL]) for column in columns}
         return ApSummary(
-            ap=_mean(chosen[..., _ALL]),
-            ap50=_mean(chosen[_IOU_50, ..., _ALL]),
-            ap75=_mean(chosen[_IOU_75, ..., _ALL]),
-            ap_small=_mean(chosen[..., _SMALL]),
-            ap_medium=_mean(chosen[..., _MEDIUM]),
-            ap_large=_mean(chosen[..., _LARGE]),
+            ap=ap,
+            ap50=ap50,
+            ap75=ap75,
+            ap_small=small,
+            ap_medium=medium,
+            ap_large=large,
             per_category=per_category,
             unmeasured=tuple(label for label, ap in per_category.items() if np.isnan(ap)),
         )
+
+    def figures_of(self, label: int) -> tuple[float, ...]:
+        """AP, AP50, AP75, APS, APM, APL of one category; those of a category set are the means of these."""
+        column = self.labels.index(label)
+        return _figures(self.precision[:, :, column : column + 1])
 
 
 def average_precision(
@@ -106,7 +109,7 @@ def precision_table(
     iou_type: IouType,
     image_ids: Collection[int] | None = None,
 ) -> ApTable:
-    """Match results to ground truth with pycocotools.
+    """Match results to ground truth, as pycocotools does.
 
     In ``segm`` an object without a mask cannot be judged: it is made a region to ignore, shaped like its box, so that
     a detection on it counts neither way. Boxes and areas are those of the annotation file, unclipped.
@@ -125,62 +128,44 @@ def precision_table(
     ordered = sorted(labels, key=lambda label: ground_truth.category(label).id)
     images = {image.id for image in ground_truth.images}
     measured = images if image_ids is None else images & set(image_ids)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        coco = _ground_truth(ground_truth, set(ordered), measured, iou_type)
-        detections = _detections(coco, _of_images(results, images, measured, ground_truth), iou_type)
-        evaluation = COCOeval(coco, detections, iou_type)
-        evaluation.params.catIds = [ground_truth.category(label).id for label in ordered]
-        if ordered and measured:
-            evaluation.evaluate()
-            evaluation.accumulate()
-    if not ordered or not measured:
-        return ApTable(labels=tuple(ordered), precision=np.full((10, 101, len(ordered), 4), -1.0))
-    return ApTable(labels=tuple(ordered), precision=evaluation.eval["precision"][..., -1])
+    found = _found(results, images, measured, ground_truth, "bbox" if iou_type == "bbox" else "segmentation")
+    objects = _objects(ground_truth, set(ordered), measured, iou_type)
+    precision = np.full((*PRECISION_SHAPE[:2], len(ordered), PRECISION_SHAPE[2]), -1.0)
+    for column, label in enumerate(ordered):
+        if label in objects:
+            category_id = ground_truth.category(label).id
+            precision[:, :, column] = precision_of(objects[label], _columns(found.get(category_id, [])))
+    return ApTable(labels=tuple(ordered), precision=precision)
 
 
-def _ground_truth(data: CocoData, labels: set[int], image_ids: set[int], iou_type: IouType) -> COCO:
-    boxes_xywh = _boxes_of_file(data)
-    chosen = [
-        annotation
-        for image in data.images
-        if image.id in image_ids
-        for annotation in data.annotations_of(image.id)
-        if annotation.label in labels
-    ]
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i.id, "height": i.height, "width": i.width} for i in data.images if i.id in image_ids],
-        "categories": [{"id": category.id, "name": category.name} for category in data.categories],
-        # Numbered from 1, because pycocotools takes a match with annotation 0 for no match.
-        "annotations": [
-            _object(data, annotation, boxes_xywh, number, iou_type) for number, annotation in enumerate(chosen, start=1)
-        ],
+def _objects(data: CocoData, labels: set[int], image_ids: set[int], iou_type: IouType) -> dict[int, Objects]:
+    """The objects of each label that has any."""
+    chosen: dict[int, list[Annotation]] = {}
+    for image in data.images:
+        for annotation in data.annotations_of(image.id) if image.id in image_ids else ():
+            if annotation.label in labels:
+                chosen.setdefault(annotation.label, []).append(annotation)
+    boxes_xywh = _boxes_of_file(data) if iou_type == "bbox" else {}
+    return {
+        label: Objects(
+            image_ids=np.array([one.image_id for one in annotations], dtype=np.int64),
+            shapes=[boxes_xywh[one.id] if iou_type == "bbox" else _rle(data, one) for one in annotations],
+            areas=np.array([one.area for one in annotations], dtype=np.float64),
+            crowds=np.array([one.iscrowd or (iou_type == "segm" and not one.has_mask) for one in annotations]),
+        )
+        for label, annotations in chosen.items()
     }
-    coco.createIndex()
-    return coco
 
 
-def _object(
-    data: CocoData, annotation: Annotation, boxes_xywh: Mapping[int, list[float]], number: int, iou_type: IouType
-) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "id": number,
-        "image_id": annotation.image_id,
-        "category_id": data.category(annotation.label).id,
-        "bbox": boxes_xywh[annotation.id],
-        "area": annotation.area,
-        "iscrowd": int(annotation.iscrowd),
-    }
-    if iou_type == "segm":
-        image = data.image(annotation.image_id)
-        if annotation.has_mask:
-            entry["segmentation"] = segmentation_to_rle(annotation.segmentation, image.height, image.width)
-        else:
-            x1, y1, x2, y2 = annotation.box_xyxy
-            box = np.array([[x1, y1, x2 - x1, y2 - y1]], dtype=np.float64)
-            entry["segmentation"] = coco_mask.frPyObjects(box, image.height, image.width)[0]
-            entry["iscrowd"] = 1
-    return entry
+def _rle(data: CocoData, annotation: Annotation) -> dict[str, Any]:
+    """The mask of an object; of one without a mask its box."""
+    image = data.image(annotation.image_id)
+    if annotation.has_mask:
+        return segmentation_to_rle(annotation.segmentation, image.height, image.width)
+    x1, y1, x2, y2 = annotation.box_xyxy
+    box = np.array([[x1, y1, x2 - x1, y2 - y1]], dtype=np.float64)
+    rle: dict[str, Any] = coco_mask.frPyObjects(box, image.height, image.width)[0]
+    return rle
 
 
 def _boxes_of_file(data: CocoData) -> dict[int, list[float]]:
@@ -189,29 +174,35 @@ def _boxes_of_file(data: CocoData) -> dict[int, list[float]]:
     return {entry["id"]: entry["bbox"] for entry in reversed(lists["annotations"])}  # the first of two with one id
 
 
-def _of_images(results: Iterable[Result], images: set[int], measured: set[int], data: CocoData) -> list[Result]:
-    chosen = []
+def _found(
+    results: Iterable[Result], images: set[int], measured: set[int], data: CocoData, key: str
+) -> dict[int, list[tuple[int, float, Shape]]]:
+    """Image id, score and shape of the results of each category id."""
+    chosen: dict[int, list[tuple[int, float, Shape]]] = {}
     for result in results:
-        if result["image_id"] not in images:
+        image_id = result["image_id"]
+        if image_id not in images:
             raise DataError(
-                f"The results hold image {result['image_id']}, which {data.path} does not have.",
+                f"The results hold image {image_id}, which {data.path} does not have.",
                 "evaluate with the annotation file that the results were made for",
             )
-        if result["image_id"] in measured:
-            chosen.append(result)
+        if image_id in measured:
+            chosen.setdefault(result["category_id"], []).append((image_id, result["score"], result[key]))
     return chosen
 
 
-def _detections(coco: COCO, results: Sequence[Result], iou_type: IouType) -> COCO:
-    # Left with both, pycocotools would take a mask's area from its box, and so its size range.
-    unused = "bbox" if iou_type == "segm" else "segmentation"
-    entries = [{key: value for key, value in result.items() if key != unused} for result in results]
-    if entries:
-        return coco.loadRes(entries)
-    empty = COCO()
-    empty.dataset = {**coco.dataset, "annotations": []}
-    empty.createIndex()
-    return empty
+def _columns(found: Sequence[tuple[int, float, Shape]]) -> Found:
+    return Found(
+        image_ids=np.array([image_id for image_id, _, _ in found], dtype=np.int64),
+        shapes=[shape for _, _, shape in found],
+        scores=np.array([score for _, score, _ in found], dtype=np.float64),
+    )
+
+
+def _figures(precision: NDArray[np.float64]) -> tuple[float, ...]:
+    everywhere = precision[..., _ALL]
+    sizes = (_mean(precision[..., size]) for size in (_SMALL, _MEDIUM, _LARGE))
+    return _mean(everywhere), _mean(everywhere[_IOU_50]), _mean(everywhere[_IOU_75]), *sizes
 
 
 def _mean(precision: NDArray[np.float64]) -> float:

@@ -10,17 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.evaluation import directions
-from maskx_pipeline.evaluation.compared_run import FIGURES, ComparedRun, number_text, read_compared_run
-from maskx_pipeline.evaluation.directions import DirectionTable, both_directions
+from maskx_pipeline.evaluation.compared_run import (
+    ALL_FIGURES,
+    FIGURES,
+    ComparedRun,
+    number_text,
+    read_compared_run,
+)
+from maskx_pipeline.evaluation.directions import SIDES, DirectionTable, both_directions, column_names
 
 _WORDS = ("run", "embedding", "form", "trained on")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs in the order asked for; laid out like the paper's tables where they are of both directions of a split."""
+    """Runs in the order asked for; laid out like the paper's tables where they are of both directions of a split.
+
+    With ``all_figures`` each AP stands with AP50, AP75, APS, APM and APL, as in Table 2.
+    """
 
     runs: tuple[ComparedRun, ...]
+    all_figures: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON: the runs, and ``methods`` where they are of both directions of a split."""
@@ -36,43 +46,60 @@ class Comparison:
             }
             for row in self.runs
         ]
-        return {"runs": runs} if table is None else {"runs": runs, "methods": table.to_json()}
+        return {"runs": runs} if table is None else {"runs": runs, "methods": table.to_json(self._direction_figures)}
 
     def to_text(self, style: str = "text") -> str:
         """The table as ``text``, ``markdown`` or ``csv``."""
         table = both_directions(self.runs)
         if table is not None:
-            return _both_directions_text(table, style)
-        header = [*_WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in FIGURES)]
-        return _laid_out(style, header, [row.cells() for row in self.runs], words=len(_WORDS))
+            return _both_directions_text(table, style, self._direction_figures)
+        figures = ALL_FIGURES if self.all_figures else FIGURES
+        header = [*_WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in figures)]
+        return laid_out(style, header, [row.cells(figures) for row in self.runs], words=len(_WORDS))
+
+    @property
+    def _direction_figures(self) -> Sequence[str]:
+        return ALL_FIGURES if self.all_figures else ("AP",)
 
 
-def compare_runs(folders: Iterable[Path]) -> Comparison:
+def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
     """Read what ``maskx evaluate`` recorded in the folders of stage-2 and joint runs.
 
     Raises:
         RunError: A folder is no such run, or was not evaluated.
     """
-    return Comparison(tuple(read_compared_run(folder) for folder in folders))
+    figures = ALL_FIGURES if all_figures else FIGURES
+    return Comparison(tuple(read_compared_run(folder, figures) for folder in folders), all_figures)
 
 
-def _both_directions_text(table: DirectionTable, style: str) -> str:
-    words, figures = directions.WORDS, directions.FIGURES
-    rows = [[row.method, row.training, *map(number_text, table.numbers(row))] for row in table.rows]
+def _both_directions_text(table: DirectionTable, style: str, figures: Sequence[str]) -> str:
     if style != "text":
-        header = [*words, *(f"{direction.name}: {figure}" for direction in table.directions for figure in figures)]
-        return _laid_out(style, header, rows, words=len(words))
-    # In the terminal each direction stands above its two columns, which share its width.
-    names = [direction.name for direction in table.directions]
-    column = (max(map(len, names)) - 1) // 2
-    header = [*words, *(figure.rjust(column) for _ in names for figure in figures)]
-    text = _laid_out(style, header, rows, words=len(words))
-    span = 2 * max(column, len(figures[0])) + 2
-    above = "  ".join(name.rjust(span) for name in names)
-    return above.rjust(max(map(len, text.splitlines()))) + "\n" + text
+        columns = [f"{direction.name}: {name}" for direction in table.directions for name in column_names(figures)]
+        rows = [[row.method, row.training, *map(number_text, table.numbers(row, figures))] for row in table.rows]
+        return laid_out(style, [*directions.WORDS, *columns], rows, words=len(directions.WORDS))
+    if len(figures) == 1:
+        return _block(table, [direction.name for direction in table.directions], column_names(figures), figures, SIDES)
+    # As in Table 2, all figures of a set stand side by side, and the sets below one another.
+    return "\n\n".join(
+        _block(table, [f"{direction.name}: on {side}" for direction in table.directions], figures, figures, side)
+        for side in SIDES
+    )
 
 
-def _laid_out(style: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> str:
+def _block(
+    table: DirectionTable, above: Sequence[str], header: Sequence[str], figures: Sequence[str], sides: Sequence[str]
+) -> str:
+    """For the terminal: each direction stands above its columns, which share its width."""
+    rows = [[row.method, row.training, *map(number_text, table.numbers(row, figures, sides))] for row in table.rows]
+    gaps = 2 * (len(header) - 1)
+    column = max(len("100.0"), *map(len, header), -(-(max(map(len, above)) - gaps) // len(header)))
+    words = directions.WORDS
+    text = laid_out("text", [*words, *(name.rjust(column) for _ in above for name in header)], rows, words=len(words))
+    line = "  ".join(name.rjust(len(header) * column + gaps) for name in above)
+    return line.rjust(max(map(len, text.splitlines()))) + "\n" + text
+
+
+def laid_out(style: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> str:
     """Print a table whose first ``words`` columns are text and the others numbers."""
     if style == "csv":
         text = io.StringIO()

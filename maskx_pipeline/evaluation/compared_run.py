@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from maskx_pipeline.engine.runlog import read_run
 from maskx_pipeline.errors import RunError
 
 FIGURES = ("AP", "AP50")
+ALL_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+"""Those of the paper's Table 2: at IoU .50 and .75, and of small, medium and large objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,11 @@ class ComparedRun:
 
     Attributes:
         training: ``sw`` (stage-wise) or ``e2e`` (joint), the paper's words; ``-`` for GrabCut, which is not trained.
+        class_specific: Mask weights per category without T, as the fully supervised oracle has.
         trained: Ids of the categories whose masks it was trained on.
+        masks: How many training objects of each of these have a mask; empty where the run did not record it.
         known: Ids of all categories.
-        per_category: Mask AP by category id, of those that were evaluated.
+        per_category: The figures of each category that was evaluated, by its id.
     """
 
     run: str
@@ -31,13 +36,15 @@ class ComparedRun:
     unseen: dict[str, float | None]
     seen: dict[str, float | None]
     training: str = "sw"
+    class_specific: bool = False
     trained: frozenset[int] = frozenset()
+    masks: dict[int, int] = field(default_factory=dict)
     known: frozenset[int] = frozenset()
-    per_category: dict[int, float | None] = field(default_factory=dict)
+    per_category: dict[int, dict[str, float | None]] = field(default_factory=dict)
 
-    def cells(self) -> list[str]:
+    def cells(self, figures: Sequence[str]) -> list[str]:
         """The row of the table."""
-        numbers = [row[figure] for row in (self.unseen, self.seen) for figure in FIGURES]
+        numbers = [row[figure] for row in (self.unseen, self.seen) for figure in figures]
         return [self.run, self.embedding, self.form, self.split, *map(number_text, numbers)]
 
 
@@ -46,8 +53,8 @@ def number_text(number: float | None) -> str:
     return "-" if number is None else f"{number:.1f}"
 
 
-def read_compared_run(folder: Path) -> ComparedRun:
-    """Read a stage-2, joint or GrabCut run, and the newest of its evaluations.
+def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> ComparedRun:
+    """Read a stage-2, joint or GrabCut run, and these figures of the newest of its evaluations.
 
     Raises:
         RunError: The folder is no such run, or was not evaluated.
@@ -61,13 +68,17 @@ def read_compared_run(folder: Path) -> ComparedRun:
     else:
         record = read_run(folder, stage="fit-transfer")
         config = record["config"]
-    path = _newest_evaluation(folder)
+    path = newest_evaluation(folder)
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         unseen, seen = (
-            {name: evaluation["sets"][kind]["mask"][name] for name in FIGURES} for kind in ("unseen", "seen")
+            {name: evaluation["sets"][kind]["mask"][name] for name in figures} for kind in ("unseen", "seen")
         )
-        per_category = {int(row["id"]): row["mask_ap"] for row in evaluation["categories"]}
+        only_ap = tuple(figures) == FIGURES  # the AP of a category is in older records too
+        per_category = {
+            int(row["id"]): {"AP": row["mask_ap"]} if only_ap else {name: row["mask"][name] for name in figures}
+            for row in evaluation["categories"]
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: {error!r}.", _evaluate(folder)) from error
     return ComparedRun(
@@ -78,7 +89,9 @@ def read_compared_run(folder: Path) -> ComparedRun:
         unseen=unseen,
         seen=seen,
         training="e2e" if joint else "sw" if record["stage"] == "fit-transfer" else "-",
+        class_specific=bool(config.get("class_specific")),
         trained=frozenset(record.get("seen", ())),
+        masks={int(id_): count for id_, count in record.get("masks", {}).items()},
         known=_category_ids(record),
         per_category=per_category,
     )
@@ -88,7 +101,7 @@ def _category_ids(record: dict[str, Any]) -> frozenset[int]:
     return frozenset(entry["id"] for entry in record.get("categories", ()))
 
 
-def _newest_evaluation(folder: Path) -> Path:
+def newest_evaluation(folder: Path) -> Path:
     """The record written last; those of all category sets hold the same figures of seen and unseen."""
     records = sorted(folder.glob("evaluation/*/ap-*.json"), key=lambda path: path.stat().st_mtime_ns)
     if not records:

@@ -1,4 +1,4 @@
-"""Both directions of a split side by side, as in Table 1 of the paper: a line per method, AP on B and on A for each."""
+"""Both directions of a split side by side, as in the paper's tables: a line per method, AP on B and on A for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 from maskx_pipeline.evaluation.compared_run import ComparedRun
 
 WORDS = ("method", "training")
-FIGURES = ("AP on B", "AP on A")  # A: the categories with masks in training, B: those without
+SIDES = ("B", "A")  # A: the categories with masks in training, B: those without
+
+_Figures = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class Direction:
 
 @dataclass(slots=True)
 class MethodRow:
-    """One line: a method, and by direction its mask AP on B and on A in percent; None where nothing was measured."""
+    """One line: a method, and by direction its figures on B and on A in percent; None where nothing was measured."""
 
     method: str
     training: str
-    figures: dict[Direction, tuple[float | None, float | None]] = field(default_factory=dict)
+    figures: dict[Direction, dict[str, _Figures]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +40,41 @@ class DirectionTable:
     directions: tuple[Direction, Direction]
     rows: tuple[MethodRow, ...]
 
-    def numbers(self, row: MethodRow) -> list[float | None]:
-        """AP on B and on A of the first direction, then of the second."""
-        return [number for direction in self.directions for number in row.figures.get(direction, (None, None))]
+    def numbers(
+        self, row: MethodRow, figures: Sequence[str] = ("AP",), sides: Sequence[str] = SIDES
+    ) -> list[float | None]:
+        """The figures on B and on A (or one of them) of the first direction, then of the second."""
+        return [
+            row.figures.get(direction, {}).get(side, {}).get(figure)
+            for direction in self.directions
+            for side in sides
+            for figure in figures
+        ]
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self, figures: Sequence[str] = ("AP",)) -> list[dict[str, Any]]:
         """Plain values for JSON."""
+        names = column_names(figures)
         return [
             {
                 "method": row.method,
                 "training": row.training,
                 "directions": {
-                    direction.name: dict(zip(FIGURES, row.figures.get(direction, (None, None)), strict=True))
-                    for direction in self.directions
+                    direction.name: dict(zip(names, numbers, strict=True))
+                    for direction, numbers in zip(self.directions, _halves(self.numbers(row, figures)), strict=True)
                 },
             }
             for row in self.rows
         ]
+
+
+def column_names(figures: Sequence[str]) -> list[str]:
+    """The columns of a direction: `AP on B`, `AP on A`."""
+    return [f"{figure} on {side}" for side in SIDES for figure in figures]
+
+
+def _halves(numbers: Sequence[float | None]) -> tuple[Sequence[float | None], Sequence[float | None]]:
+    middle = len(numbers) // 2
+    return numbers[:middle], numbers[middle:]
 
 
 def both_directions(runs: Sequence[ComparedRun]) -> DirectionTable | None:
@@ -81,10 +101,10 @@ def both_directions(runs: Sequence[ComparedRun]) -> DirectionTable | None:
         directions = (forth, back) if both else (forth,) if run.trained == one else (back,)
         row = _row_for(rows, run, directions)
         for direction in directions:
-            measured = (run.unseen["AP"], run.seen["AP"])
-            row.figures[direction] = (
-                (_mean_ap(run, direction.b_ids), _mean_ap(run, direction.a_ids)) if both else measured
-            )
+            row.figures[direction] = {
+                "B": _means(run, direction.b_ids) if both else run.unseen,
+                "A": _means(run, direction.a_ids) if both else run.seen,
+            }
     return DirectionTable((forth, back), tuple(rows))
 
 
@@ -103,11 +123,16 @@ def _of_no_split(run: ComparedRun) -> bool:
     return run.trained in (run.known, frozenset())
 
 
-def _mean_ap(run: ComparedRun, ids: Collection[int]) -> float | None:
-    """COCO's AP of a category set: the mean over its categories; those without objects in val do not count."""
+def _means(run: ComparedRun, ids: Collection[int]) -> _Figures:
+    """COCO's figures of a category set: means over its categories; those without objects in val do not count."""
     if not run.per_category.keys() >= set(ids):
-        return None  # evaluated on another set: `maskx evaluate --split all` has them
-    measured = [ap for id_ in sorted(ids) if (ap := run.per_category[id_]) is not None]
+        return {}  # evaluated on another set: `maskx evaluate --split all` has them
+    rows = [run.per_category[id_] for id_ in sorted(ids)]
+    return {figure: _mean([row.get(figure) for row in rows]) for figure in rows[0]} if rows else {}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
     return sum(measured) / len(measured) if measured else None
 
 

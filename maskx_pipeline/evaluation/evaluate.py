@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.engine.files import atomic_path, write_json
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.evaluation.coco_ap import ApSummary, Result, precision_table
+from maskx_pipeline.evaluation.coco_ap import ApSummary, ApTable, Result, precision_table
 from maskx_pipeline.evaluation.table import evaluation_table
 
 _FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -31,7 +33,10 @@ class SetAp:
 
 @dataclass(frozen=True, slots=True)
 class CategoryAp:
-    """The AP of one category; ``objects`` and ``masks`` count what val has of it, crowds left out."""
+    """The AP of one category, and the six figures of its masks.
+
+    ``objects`` and ``masks`` count what val has of it, crowds left out.
+    """
 
     label: int
     id: int
@@ -41,6 +46,7 @@ class CategoryAp:
     masks: int
     box: float
     mask: float
+    mask_figures: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Evaluation:
                     "masks": row.masks,
                     "box_ap": _or_none(row.box),
                     "mask_ap": _or_none(row.mask),
+                    "mask": _named(row.mask_figures),
                 }
                 for row in self.categories
             ],
@@ -135,7 +142,7 @@ def evaluate_results(
         images=len(val.images),
         detections=len(results),
         sets=rows,
-        categories=_category_rows(val, labels=sets[split], seen=sets["seen"], box=rows[0].box, mask=rows[0].mask),
+        categories=_category_rows(val, labels=sets[split], seen=sets["seen"], box=rows[0].box, mask=mask),
     )
 
 
@@ -181,14 +188,12 @@ def _without(result: Result, key: str) -> Result:
 
 
 def _category_rows(
-    val: CocoData, *, labels: Collection[int], seen: Collection[int], box: ApSummary, mask: ApSummary
+    val: CocoData, *, labels: Collection[int], seen: Collection[int], box: ApSummary, mask: ApTable
 ) -> tuple[CategoryAp, ...]:
-    objects = dict.fromkeys(labels, 0)
-    masks = dict.fromkeys(labels, 0)
-    for annotation in val.annotations():
-        if annotation.label in objects and not annotation.iscrowd:
-            objects[annotation.label] += 1
-            masks[annotation.label] += annotation.has_mask
+    annotations = val.annotations()
+    objects = Counter(annotations.labels[~annotations.iscrowd].tolist())
+    masks = count_masks(val)
+    figures = {label: mask.figures_of(label) for label in labels}
     return tuple(
         CategoryAp(
             label=category.label,
@@ -198,15 +203,20 @@ def _category_rows(
             objects=objects[category.label],
             masks=masks[category.label],
             box=box.per_category[category.label],
-            mask=mask.per_category[category.label],
+            mask=figures[category.label][0],
+            mask_figures=figures[category.label],
         )
         for category in val.categories
-        if category.label in objects
+        if category.label in labels
     )
 
 
 def _plain(summary: ApSummary) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in zip(_FIGURES, summary.figures(), strict=True)}
+    return _named(summary.figures())
+
+
+def _named(figures: Sequence[float]) -> dict[str, float | None]:
+    return {name: _or_none(value) for name, value in zip(_FIGURES, figures, strict=True)}
 
 
 def _or_none(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ def draw_instances(
     names: Mapping[int, str],
     seen: Collection[int],
     score_threshold: float = 0.5,
+    scale: float | None = None,
 ) -> Image.Image:
     """Draw mask, contour, box, name and score of each instance.
 
@@ -51,29 +52,59 @@ def draw_instances(
         names: Label -> name of the category.
         seen: Labels whose masks were used in training: green. All others: red.
         score_threshold: Instances below it are left out.
+        scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
 
     Returns:
-        An RGB picture; a small image is enlarged by a whole factor so that the labels can be read.
+        An RGB picture.
     """
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
-    factor = max(1, round(_SHORTEST_SIDE / max(picture.size)))
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+    picture = scaled_picture(image, scale)
     shown = instances.above(score_threshold)
-    boxes = shown.boxes_xyxy * factor
+    boxes = shown.boxes_xyxy * (picture.width / image.shape[2])
+    texts = [f"{names[label]} {score:.2f}" for label, score in zip(shown.labels.tolist(), shown.scores, strict=True)]
+    masks = paste(shown.mask_probs, boxes, picture.height, picture.width)
+    return draw_objects(picture, boxes, masks, labels=shown.labels.tolist(), texts=texts, seen=seen)
+
+
+def scaled_picture(image: Tensor, scale: float | None = None) -> Image.Image:
+    """An image uint8[3, H, W] as a picture of another size; see :func:`draw_instances`."""
+    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
+    factor = max(1, round(_SHORTEST_SIDE / max(picture.size))) if scale is None else scale
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def draw_objects(
+    picture: Image.Image,
+    boxes_xyxy: Tensor,
+    masks: NDArray[np.uint8],
+    *,
+    labels: Sequence[int],
+    texts: Sequence[str],
+    seen: Collection[int],
+) -> Image.Image:
+    """Draw mask, contour, box and text of each object.
+
+    Args:
+        picture: RGB; it is not changed.
+        boxes_xyxy (FloatTensor[N, 4]): in pixels of the picture.
+        masks (uint8[N, H, W]): of the picture's size, 1 inside the object.
+        labels: Of each object, 1..K.
+        texts: What is written at each object.
+        seen: Labels that are green; all others are red.
+    """
     # Large ones first, so that small ones lie on top.
-    order = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).argsort(descending=True, stable=True)
-    boxes, labels, scores = boxes[order], shown.labels[order].tolist(), shown.scores[order].tolist()
-    colours = _colours(labels, seen)
+    areas = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    order = areas.argsort(descending=True, stable=True).tolist()
+    boxes = [boxes_xyxy[index].tolist() for index in order]
+    colours = _colours([labels[index] for index in order], seen)
     line = max(2, round(max(picture.size) / 320))
-    masks = paste(shown.mask_probs[order], boxes, picture.height, picture.width)
-    for mask, colour in zip(masks, colours, strict=True):
-        picture = _tint(picture, mask, colour, line)
+    for index, colour in zip(order, colours, strict=True):
+        picture = _tint(picture, masks[index], colour, line)
     layer = Image.new("RGBA", picture.size)
     draw = ImageDraw.Draw(layer)
-    for box, colour in zip(boxes.tolist(), colours, strict=True):
+    for box, colour in zip(boxes, colours, strict=True):
         draw.rectangle(_inside(box, picture.size), outline=(*colour, 190), width=max(1, line // 2))
-    texts = [f"{names[label]} {score:.2f}" for label, score in zip(labels, scores, strict=True)]
-    _draw_labels(draw, picture.size, boxes.tolist(), texts, colours)
+    _draw_labels(draw, picture.size, boxes, [texts[index] for index in order], colours)
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
 
 
@@ -108,7 +139,7 @@ def _draw_labels(
     texts: list[str],
     colours: list[tuple[int, int, int]],
 ) -> None:
-    font_size = max(11, round(math.sqrt(size[0] * size[1]) / 46))
+    font_size = max(13, round(math.sqrt(size[0] * size[1]) / 38))
     taken: list[_Rectangle] = []
     for box, text, colour in reversed(list(zip(boxes, texts, colours, strict=True))):
         font, width, height, padding = _fit(draw, text, font_size, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _PADDING = 1
-_PIXELS_AT_ONCE = 64_000_000
+_NOTHING = np.zeros((0, 1), dtype=np.bool_)
 
 
 def paste_to_rle(
     mask_probs: Tensor, boxes_xyxy: Tensor, height: int, width: int, threshold: float = 0.5
 ) -> list[dict[str, Any]]:
     """Resize each mask to its box, binarise it and encode it.
+
+    The RLE is bit for bit what pycocotools makes of :func:`paste`, but only the pixels of the box are ever looked at.
 
     Args:
         mask_probs (FloatTensor[N, M, M]): probability of the object at each cell of its box, 0..1.
@@ -30,15 +33,10 @@ def paste_to_rle(
     Returns:
         One RLE per mask, as COCO writes it in JSON: ``{"size": [height, width], "counts": str}``.
     """
-    at_once = max(1, _PIXELS_AT_ONCE // max(1, height * width))
-    encoded: list[dict[str, Any]] = []
-    for start in range(0, len(mask_probs), at_once):
-        chunk = slice(start, start + at_once)
-        pasted = paste(mask_probs[chunk], boxes_xyxy[chunk], height, width, threshold)
-        encoded += coco_mask.encode(np.asfortranarray(pasted.transpose(1, 2, 0)))
-    for rle in encoded:
-        rle["counts"] = rle["counts"].decode("ascii")
-    return encoded
+    return [
+        _encode(crop, top, left, height, width)
+        for top, left, crop in _crops(mask_probs, boxes_xyxy, height, width, threshold)
+    ]
 
 
 def paste(mask_probs: Tensor, boxes_xyxy: Tensor, height: int, width: int, threshold: float = 0.5) -> NDArray[np.uint8]:
@@ -51,18 +49,47 @@ def paste(mask_probs: Tensor, boxes_xyxy: Tensor, height: int, width: int, thres
         uint8[N, height, width], 1 inside the object. Arguments are those of :func:`paste_to_rle`.
     """
     canvas = np.zeros((len(mask_probs), height, width), dtype=np.uint8)
+    for bitmap, (top, left, crop) in zip(canvas, _crops(mask_probs, boxes_xyxy, height, width, threshold), strict=True):
+        bitmap[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+    return canvas
+
+
+def _crops(
+    mask_probs: Tensor, boxes_xyxy: Tensor, height: int, width: int, threshold: float
+) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """The part of each mask that lies in the image: its top row, its left column, and bool[rows, columns]."""
     padded = F.pad(mask_probs.detach().float().cpu(), (_PADDING,) * 4)
     grown = _grow(boxes_xyxy.detach().float().cpu(), scale=padded.shape[-1] / max(1, mask_probs.shape[-1]))
-    for index, (left, top, right, bottom) in enumerate(grown.to(torch.int64).tolist()):
-        size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
+    for mask, (left, top, right, bottom) in zip(padded, grown.to(torch.int64).tolist(), strict=True):
         x1, y1 = max(left, 0), max(top, 0)
         x2, y2 = min(right + 1, width), min(bottom + 1, height)
         if x2 <= x1 or y2 <= y1:
+            yield 0, 0, _NOTHING
             continue
-        resized = F.interpolate(padded[index, None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        # Interpolated whole, because a part of it alone would be rounded differently.
+        size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
+        resized = F.interpolate(mask[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
         inside = resized[y1 - top : y2 - top, x1 - left : x2 - left] > threshold
-        canvas[index, y1:y2, x1:x2] = inside.numpy()
-    return canvas
+        yield y1, x1, inside.numpy()
+
+
+def _encode(crop: NDArray[np.bool_], top: int, left: int, height: int, width: int) -> dict[str, Any]:
+    """Encode a mask that is empty outside of ``crop``; COCO counts runs down each column."""
+    rows, columns = crop.shape
+    framed = np.zeros((rows + 2, columns), dtype=np.bool_)
+    framed[1:-1] = crop
+    y, x = np.divmod(np.flatnonzero(framed[1:] != framed[:-1]), columns)
+    edges = np.sort((left + x) * height + top + y)
+    if rows == height and len(edges):
+        # A run that goes on from the foot of a column to the head of the next has no edge there, but was given two.
+        twice = np.concatenate(([False], edges[1:] == edges[:-1], [False]))
+        edges = edges[~(twice[1:] | twice[:-1])]
+    if not len(edges) or edges[-1] != height * width:
+        edges = np.append(edges, height * width)
+    counts = np.diff(edges, prepend=0)
+    rle: dict[str, Any] = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    rle["counts"] = rle["counts"].decode("ascii")
+    return rle
 
 
 def _grow(boxes_xyxy: Tensor, scale: float) -> Tensor:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category, ImageRecord
 from maskx_pipeline.engine.progress import progress
@@ -14,7 +16,7 @@ from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import write_results
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
-from maskx_pipeline.maskx import MaskX
+from maskx_pipeline.maskx import Instances, MaskX
 
 logger = logging.getLogger("maskx")
 
@@ -70,7 +72,7 @@ def predict_folder(
                 unreadable = error
             else:
                 read += 1
-                instances = maskx.predict(image.float().div_(255)).above(score_threshold)
+                instances = predict_image(maskx, image, score_threshold=score_threshold)
                 picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
                 picture.save(overlay, quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
@@ -80,6 +82,11 @@ def predict_folder(
         raise unreadable
     write_results(out / RESULTS_FILE, results)
     return out / RESULTS_FILE
+
+
+def predict_image(maskx: MaskX, image: Tensor, *, score_threshold: float) -> Instances:
+    """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
+    return maskx.predict(image.float().div(255)).above(score_threshold)
 
 
 def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.reader import DetectionRows, RoICache
 from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.detection.features import Detections, FrozenDetector
@@ -30,6 +31,7 @@ def predictions_from_cache(
     device: torch.device,
     amp_dtype: torch.dtype | None,
     image_ids: Collection[int] | None = None,
+    group: Literal["detections", "ground_truth"] = "detections",
 ) -> list[Result]:
     """Segment the cached detections of val.
 
@@ -40,6 +42,8 @@ def predictions_from_cache(
         device: Where the mask head runs.
         amp_dtype: Precision of the mask head; None is float32.
         image_ids: Only these images; all of them if not given.
+        group: ``ground_truth`` takes the objects of val as detections, of score 1 and of their true categories, which
+            judges masks apart from the detector.
 
     Returns:
         COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``.
@@ -49,7 +53,8 @@ def predictions_from_cache(
     """
     cache.check_matches(val_digest=val.digest)
     mask_model.eval().to(device)
-    found = cache.detections
+    found = cache.detections if group == "detections" else cache.ground_truth
+    scores = found.scores if isinstance(found, DetectionRows) else np.ones(len(found), dtype=np.float32)
     rows_of = rows_by_image(found.image_ids)
     images = [image for image in val.images if image_ids is None or image.id in image_ids]
     results: list[Result] = []
@@ -58,10 +63,10 @@ def predictions_from_cache(
             rows = rows_of.get(image.id)
             if rows is not None:
                 labels = torch.from_numpy(found.labels[rows])
-                features = cache.read_features("detections", rows)
+                features = cache.read_features(group, rows)
                 instances = Instances(
                     boxes_xyxy=torch.from_numpy(found.boxes[rows]),
-                    scores=torch.from_numpy(found.scores[rows]),
+                    scores=torch.from_numpy(scores[rows]),
                     labels=labels,
                     mask_probs=masks_of(mask_model, features, labels, device=device, amp_dtype=amp_dtype),
                 )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig
+from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig, MasksConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import log_problems, read_coco
 from maskx_pipeline.data.grabcut import GrabCut
@@ -14,7 +14,7 @@ from maskx_pipeline.data.grabcut_annotations import write_grabcut_annotations
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.grabcut_predictions import predictions_by_grabcut
-from maskx_pipeline.stages.inputs import read_train
+from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val
 
 
 def convert_grabcut(config: GrabCutConfig, data: DataConfig, *, overwrite: bool = False) -> Path:
@@ -33,6 +33,7 @@ def evaluate_grabcut(
     grabcut: GrabCutConfig,
     data: DataConfig,
     *,
+    masks: MasksConfig = NO_MASKS,
     overwrite: bool = False,
     command: str = "",
 ) -> Evaluation:
@@ -42,10 +43,11 @@ def evaluate_grabcut(
     reported as seen, to stand beside models trained on them.
     """
     with RoICache(config.cache) as cache:
-        val = read_coco(data.val_annotations, data.val_images, categories=cache.categories)
-        log_problems(val)
+        val = read_mask_val(data, masks, categories=cache.categories)
         cache.check_matches(val_digest=val.digest)
-        masked = masked_labels(read_train(data)) if "masked" in (config.split, config.seen) else frozenset()
+        masked: frozenset[int] = frozenset()
+        if "masked" in (config.split, config.seen):
+            masked = masked_labels(read_mask_train(data, masks, categories=cache.categories))
         seen = frozenset(resolve_category_set(config.seen, val.categories, masked=masked, seen=None))
         labels = resolve_category_set(config.split, val.categories, masked=masked, seen=seen)
         run = open_run(

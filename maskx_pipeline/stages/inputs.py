@@ -6,11 +6,17 @@ from pathlib import Path
 
 from maskx_pipeline.config import (
     DataConfig,
+    MasksConfig,
     TransferConfig,
 )
-from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.data.category_map import read_category_map
+from maskx_pipeline.data.coco import Category, CocoData, log_problems, read_coco
 from maskx_pipeline.engine.files import sha256_of_file
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.settings import option_name
+
+NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
+"""Stage 2 reads the data set of stage 1."""
 
 
 def read_data(data: DataConfig, *, log: bool = True) -> tuple[CocoData, CocoData]:
@@ -20,6 +26,63 @@ def read_data(data: DataConfig, *, log: bool = True) -> tuple[CocoData, CocoData
         log_problems(train)
         log_problems(val)
     return train, val
+
+
+def read_mask_data(
+    data: DataConfig, masks: MasksConfig, *, categories: tuple[Category, ...], log: bool = True
+) -> tuple[CocoData, CocoData]:
+    """Train and val of stage 2: those of [masks], in the detector's categories; of [data] where [masks] is not given.
+
+    Raises:
+        ConfigError: [masks] is given in part.
+        DataError: The category map is broken, or does not fit the data or the detector.
+    """
+    other = other_data(masks)
+    if other is None:
+        return read_data(data, log=log)
+    train = _read_masks(other.train_annotations, other.train_images, masks, categories)
+    val = _read_masks(other.val_annotations, other.val_images, masks, categories)
+    if log:
+        log_problems(train)
+        log_problems(val)
+    return train, val
+
+
+def read_mask_val(data: DataConfig, masks: MasksConfig, *, categories: tuple[Category, ...]) -> CocoData:
+    """Val of :func:`read_mask_data` alone."""
+    other = other_data(masks)
+    if other is None:
+        val = read_coco(data.val_annotations, data.val_images, categories=categories)
+    else:
+        val = _read_masks(other.val_annotations, other.val_images, masks, categories)
+    log_problems(val)
+    return val
+
+
+def read_mask_train(data: DataConfig, masks: MasksConfig, *, categories: tuple[Category, ...]) -> CocoData:
+    """Train of :func:`read_mask_data` alone, without looking at the images."""
+    other = other_data(masks)
+    if other is None:
+        return read_train(data)
+    return _read_masks(other.train_annotations, other.train_images, masks, categories, check_files=False)
+
+
+def _read_masks(
+    annotations: Path, images: Path, masks: MasksConfig, categories: tuple[Category, ...], *, check_files: bool = True
+) -> CocoData:
+    category_map = None if masks.category_map is None else read_category_map(masks.category_map)
+    return read_coco(annotations, images, categories=categories, category_map=category_map, check_files=check_files)
+
+
+def other_data(masks: MasksConfig) -> DataConfig | None:
+    """The data set of [masks], if there is one."""
+    paths = {name: path for name, path in masks.to_mapping().items() if name != "category_map"}
+    missing = [option_name(name) for name, path in paths.items() if path is None]
+    if len(missing) == len(paths) and masks.category_map is None:
+        return None
+    if missing:
+        raise ConfigError(f"[masks] is given without {', '.join(missing)}.", "add it to maskx.toml, or remove [masks]")
+    return DataConfig.from_mapping(paths, source="maskx.toml")
 
 
 def read_train(data: DataConfig) -> CocoData:

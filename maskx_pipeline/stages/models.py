@@ -11,10 +11,11 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import (
     DataConfig,
     EvaluateConfig,
+    MasksConfig,
     PredictConfig,
 )
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.load import LoadedJointModel, load_joint_model
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
@@ -25,34 +26,43 @@ from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, rea
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
 from maskx_pipeline.maskx import MaskX, detector_of
-from maskx_pipeline.stages.inputs import read_train, refuse_to_replace
+from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val, refuse_to_replace
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 
 logger = logging.getLogger("maskx")
 
 
-def evaluate(config: EvaluateConfig, data: DataConfig, *, overwrite: bool = False) -> Evaluation:
+def evaluate(
+    config: EvaluateConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    overwrite: bool = False,
+    command: str = "",
+) -> Evaluation:
     """Box and mask AP on a category set, and beside it on the seen and unseen categories.
 
     The masks of all detections are kept in the run folder (``evaluation/``), so that another category set costs only
-    the measurement.
+    the measurement. Where ``masks`` is given, its val is measured on, as the RoI cache was made from it.
     """
     folder = config.model or newest_run(config.runs)
-    loaded = _load_model(folder, config.checkpoint)
-    val = read_coco(data.val_annotations, data.val_images, categories=loaded.categories)
-    log_problems(val)
-    masked = masked_labels(read_train(data)) if config.split == "masked" else frozenset()
+    loaded = load_model(folder, config.checkpoint)
+    val = read_mask_val(data, masks, categories=loaded.categories)
+    masked: frozenset[int] = frozenset()
+    if config.split == "masked":
+        masked = masked_labels(read_mask_train(data, masks, categories=loaded.categories))
     labels = resolve_category_set(config.split, val.categories, masked=masked, seen=loaded.seen)
     origin = _origin(config, folder, loaded, val)
     results_folder = folder / "evaluation" / f"{origin}-{config.checkpoint}"
     if origin == "images" and (overwrite or not (results_folder / "results.json").is_file()):
-        _whole_model(loaded, device="cpu")  # known to be there before an earlier result is removed
+        whole_model(loaded, device="cpu")  # known to be there before an earlier result is removed
     run = open_run(
         results_folder,
         stage="evaluate",
         identity={"from": origin, "weights": loaded.sha256},
         config=config.to_mapping(),
         inputs={"val annotations": val.digest},
+        command=command,
         overwrite=overwrite,
     )
     results_file = run.folder / "results.json"
@@ -69,9 +79,9 @@ def evaluate(config: EvaluateConfig, data: DataConfig, *, overwrite: bool = Fals
     return evaluation
 
 
-def compare(folders: Iterable[Path]) -> Comparison:
-    """The mask AP of evaluated runs side by side, from what they recorded."""
-    return compare_runs(folders)
+def compare(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
+    """The mask AP of evaluated runs side by side, from what they recorded; or all of COCO's figures."""
+    return compare_runs(folders, all_figures=all_figures)
 
 
 def predict(config: PredictConfig, images: Sequence[Path], *, overwrite: bool = False) -> Path:
@@ -82,8 +92,8 @@ def predict(config: PredictConfig, images: Sequence[Path], *, overwrite: bool = 
     """
     folder = config.model or newest_run(config.runs)
     refuse_to_replace(config.out / "results.json", overwrite)
-    loaded = _load_model(folder, config.checkpoint)
-    model = _whole_model(loaded, device=config.device)
+    loaded = load_model(folder, config.checkpoint)
+    model = whole_model(loaded, device=config.device)
     predict_folder(
         model,
         images,
@@ -113,7 +123,7 @@ def newest_run(runs: Path) -> Path:
     return max(finished)[1]
 
 
-def _load_model(folder: Path, checkpoint: str) -> LoadedMaskModel | LoadedJointModel:
+def load_model(folder: Path, checkpoint: str) -> LoadedMaskModel | LoadedJointModel:
     if read_run(folder)["stage"] == E2E:
         return load_joint_model(folder, checkpoint=checkpoint)
     return load_mask_model(folder, checkpoint=checkpoint)
@@ -154,14 +164,14 @@ def _predict_val(
     loaded: LoadedMaskModel | LoadedJointModel, val: CocoData, config: EvaluateConfig, origin: str
 ) -> list[dict[str, Any]]:
     if origin == "images" or isinstance(loaded, LoadedJointModel):
-        return predictions_from_images(_whole_model(loaded, device=config.device), val)
+        return predictions_from_images(whole_model(loaded, device=config.device), val)
     with RoICache(loaded.cache_path) as cache:
         device = resolve_device(config.device)
         dtype = amp_dtype(loaded.config.amp, device)
         return predictions_from_cache(cache, loaded.model.to(device), val, device=device, amp_dtype=dtype)
 
 
-def _whole_model(loaded: LoadedMaskModel | LoadedJointModel, *, device: str) -> MaskX:
+def whole_model(loaded: LoadedMaskModel | LoadedJointModel, *, device: str) -> MaskX:
     if isinstance(loaded, LoadedJointModel):
         return loaded.maskx(device)
     detector = detector_of(loaded)

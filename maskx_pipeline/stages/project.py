@@ -7,6 +7,7 @@ from pathlib import Path
 from maskx_pipeline.config import (
     SHAPES_PROJECT,
     DataConfig,
+    MasksConfig,
     ShapesConfig,
     VisualGenomeConfig,
 )
@@ -15,23 +16,26 @@ from maskx_pipeline.data.check import DatasetReport, check_dataset
 from maskx_pipeline.data.shapes import generate_shapes
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import PROJECT_FILE, write_project
-from maskx_pipeline.stages.inputs import read_data, refuse_to_replace
+from maskx_pipeline.stages.inputs import NO_MASKS, other_data, read_data, read_mask_data, refuse_to_replace
 
 
-def init_project(folder: Path, data: DataConfig, *, overwrite: bool = False) -> Path:
-    """Write maskx.toml for a COCO-format data set.
+def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASKS, overwrite: bool = False) -> Path:
+    """Write maskx.toml for a COCO-format data set, and for another one with its masks if that is given.
 
     Returns:
         The path of maskx.toml.
 
     Raises:
-        ConfigError: maskx.toml exists, or an annotation file or image folder does not.
+        ConfigError: maskx.toml exists, or an annotation file or image folder does not, or ``masks`` is given in part.
     """
     refuse_to_replace(folder / PROJECT_FILE, overwrite)
-    for path in (data.train_images, data.train_annotations, data.val_images, data.val_annotations):
-        if not path.exists():
+    tables = {data.table: data.to_mapping()}
+    if other_data(masks) is not None:
+        tables[masks.table] = {name: path for name, path in masks.to_mapping().items() if path is not None}
+    for path in (path for table in tables.values() for path in table.values()):
+        if not Path(path).exists():
             raise ConfigError(f"{path} does not exist.", "give the path of your data set")
-    return write_project(folder, {data.table: data.to_mapping()})
+    return write_project(folder, tables)
 
 
 def init_shapes(folder: Path, shapes: ShapesConfig, *, overwrite: bool = False) -> Path:
@@ -61,7 +65,12 @@ def convert_visual_genome(config: VisualGenomeConfig, *, overwrite: bool = False
     return visual_genome.convert_visual_genome(config, overwrite=overwrite)
 
 
-def check_data(data: DataConfig) -> DatasetReport:
-    """Look at the data set before training: per category boxes, masks and verdict, and every problem by its id."""
+def check_data(data: DataConfig, *, masks: MasksConfig = NO_MASKS) -> DatasetReport:
+    """Look at the data set before training: per category boxes, masks and verdict, and every problem by its id.
+
+    Where ``masks`` names another data set, the masks are counted there.
+    """
     train, val = read_data(data, log=False)
-    return check_dataset(train, val)
+    if other_data(masks) is None:
+        return check_dataset(train, val)
+    return check_dataset(train, val, masks=read_mask_data(data, masks, categories=train.categories, log=False))

@@ -14,23 +14,26 @@ from maskx_pipeline.config import (
     DetectConfig,
     E2EConfig,
     ExportConfig,
+    MasksConfig,
     TransferConfig,
 )
-from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
+from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection import train as detection
 from maskx_pipeline.detection.backbone import content_of
 from maskx_pipeline.detection.load import LoadedDetector, load_detector
+from maskx_pipeline.detection.model import check_backbone_weights
 from maskx_pipeline.e2e import train as joint_training
 from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.start import read_start
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.joint import joint_metrics
 from maskx_pipeline.evaluation.predictions import box_ap
 from maskx_pipeline.evaluation.quick import quick_metrics
-from maskx_pipeline.stages.inputs import embedding_files, read_data
+from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_data, read_mask_data
 from maskx_pipeline.stages.names import e2e_run_name, run_name
 from maskx_pipeline.transfer import fit
 
@@ -45,6 +48,7 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
     """
     distributed.start()
     train, val = read_data(data)
+    check_backbone_weights(config)
     run = open_run(
         config.out,
         stage="detect",
@@ -69,35 +73,59 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
     return config.out
 
 
-def plan_export(config: ExportConfig, data: DataConfig) -> ExportPlan:
+def plan_export(config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS) -> ExportPlan:
     """What an export would write: RoIs, bytes, expected time. Nothing is written."""
-    train, val = read_data(data)
-    return export.plan_export(config, loaded=load_detector_of(config), train=train, val=val)
+    loaded = load_detector_of(config)
+    train, val = read_mask_data(data, masks, categories=loaded.categories)
+    return export.plan_export(config, loaded=loaded, train=train, val=val)
 
 
-def export_embeddings(config: ExportConfig, data: DataConfig, *, overwrite: bool = False) -> Path:
+def export_embeddings(
+    config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS, overwrite: bool = False
+) -> Path:
     """Write class weights and RoI features of the frozen detector to the RoI cache.
+
+    Args:
+        config: The settings.
+        data: The data set.
+        masks: Another data set for the RoIs of train and val, if its paths are given.
+        overwrite: Replace what is there.
 
     Returns:
         The cache file.
     """
     distributed.start()
-    train, val = read_data(data)
-    return export.export_embeddings(config, loaded=load_detector_of(config), train=train, val=val, overwrite=overwrite)
+    loaded = load_detector_of(config)
+    train, val = read_mask_data(data, masks, categories=loaded.categories)
+    return export.export_embeddings(config, loaded=loaded, train=train, val=val, overwrite=overwrite)
 
 
-def fit_transfer(config: TransferConfig, data: DataConfig, *, overwrite: bool = False, command: str = "") -> Path:
+def fit_transfer(
+    config: TransferConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    overwrite: bool = False,
+    command: str = "",
+) -> Path:
     """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
+
+    Args:
+        config: The settings.
+        data: The data set.
+        masks: As given to :func:`export_embeddings`.
+        overwrite: Replace an earlier run.
+        command: For the record.
 
     Returns:
         The run folder, ``out/name``.
     """
     folder = config.out / run_name(config)
     with RoICache(config.cache) as cache:
-        train, val = read_data(data)
+        train, val = read_mask_data(data, masks, categories=cache.categories)
         cache.check_matches(train_digest=train.digest, val_digest=val.digest)
         seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
-        fit.check_fit(config, cache)
+        fit.check_fit(config, cache, seen=seen)
         run = open_run(
             folder,
             stage="fit-transfer",
@@ -112,6 +140,7 @@ def fit_transfer(config: TransferConfig, data: DataConfig, *, overwrite: bool = 
             overwrite=overwrite,
         )
         _warn_of_another_detector(config, cache)
+        _record_masks(run, train, seen)
         if run.state == "finished":
             fit.record_detector(run, config.detector)
             logger.info("%s is finished and unchanged.", folder)
@@ -127,6 +156,14 @@ def fit_transfer(config: TransferConfig, data: DataConfig, *, overwrite: bool = 
     return folder
 
 
+def _record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:
+    """Note in run.json how many training objects of each seen category have a mask, by the category's id."""
+    counts = count_masks(train)
+    masks = {str(category.id): counts[category.label] for category in train.categories if category.label in seen}
+    if run.record.get("masks") != masks:
+        run.update(masks=masks)
+
+
 def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
     """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
     try:
@@ -135,8 +172,8 @@ def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
         found = set()
     if cache.identity.detector_sha256 not in found:
         logger.warning(
-            "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images; "
-            "give the right one with --detector.",
+            "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images. "
+            "Give the right one with --detector, unless another program's detector wrote the cache.",
             config.detector,
             config.cache,
         )
@@ -191,6 +228,7 @@ def train_e2e(
         command=command,
         overwrite=overwrite,
     )
+    _record_masks(run, train, seen)
     if run.state == "finished":
         logger.info("%s is finished and unchanged.", folder)
         return folder

@@ -25,12 +25,15 @@ def class_embeddings(weights: ClassWeights, kind: str) -> Tensor:
         FloatTensor[K, D], [K, 4D] or [K, 5D]; biases are not part of it, and ``box`` is dx | dy | dw | dh.
 
     Raises:
-        ConfigError: There is no such embedding.
+        ConfigError: There is no such embedding, or the detector has none of these weights.
     """
     parts = {"cls": (weights.w_cls,), "box": (weights.w_box,), "cls+box": (weights.w_cls, weights.w_box)}
     if kind not in parts:
         raise ConfigError(f"`{kind}` is not made of class weights.", f"give --embedding {', '.join(parts)} or none")
-    return torch.cat([part.float() for part in parts[kind]], dim=1)
+    embeddings = torch.cat([part.float() for part in parts[kind]], dim=1)
+    if embeddings.shape[1] == 0:
+        raise ConfigError(f"The detector has no {kind} weights per category.", "give --embedding cls")
+    return embeddings
 
 
 def condition_embeddings(embeddings: Tensor, condition: str, *, components: int, std: float) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from torch import Tensor
 
 from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.schema import SAW_MASKS
 from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.detection.load import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
@@ -124,14 +126,17 @@ def _lr_factor(config: TransferConfig, step: int, iterations: int) -> float:
     )
 
 
-def check_fit(config: TransferConfig, cache: RoICache) -> None:
+def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int]) -> None:
     """Find what would stop a fit, so that it is known before a run folder is made.
 
     Raises:
         CacheError: The mask size does not suit the FCN head.
         ConfigError: The settings contradict each other, or word vectors are missing.
+        WeightsError: Only some categories are seen, but the detector's first weights saw masks.
     """
     _check_sizes(cache)
+    if cache.identity.export.get(SAW_MASKS) and len(seen) < cache.num_classes and not config.allow_mask_weights:
+        refuse_mask_weights(f"The detector of {cache.path}")
     names = [category.name for category in cache.categories]
     raw_embeddings(config, class_weights=cache.class_weights, category_names=names)
 

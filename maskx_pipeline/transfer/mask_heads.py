@@ -26,7 +26,7 @@ class FCNMaskHead(nn.Module):
         channels = [in_channels] + [width] * depth
         self.convs = nn.ModuleList(nn.Conv2d(channels[i], width, kernel_size=3, padding=1) for i in range(depth))
         self.deconv = nn.ConvTranspose2d(channels[-1], width, kernel_size=2, stride=2)
-        self.out_channels = width
+        self.in_channels, self.out_channels = in_channels, width
         for layer in (*self.convs, self.deconv):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)

@@ -49,6 +49,9 @@ class SeenRoIs:
         self._permutation: tuple[int, NDArray[np.int64]] = (-1, self.rows)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="roi-reader")
         self._next: tuple[int, Future[Batch]] | None = None
+        # One batch is computed with while the next is read.
+        shape = (rois_per_batch, cache.channels, cache.roi_size, cache.roi_size)
+        self._buffers = [np.empty(shape, dtype="<f2") for _ in range(2)]
         self._resident = self._read_all() if self._fits_on_gpu() else None
 
     def __len__(self) -> int:
@@ -74,7 +77,7 @@ class SeenRoIs:
 
         Returns:
             HalfTensor[N, C, S, S] of features, int64 [N] of labels 1..K, uint8 [N, M, M] of binary targets, on the
-            device.
+            device. The features hold until the next batch is asked for.
         """
         if self._resident is not None:
             positions = torch.from_numpy(self.positions(step)).to(self._device, non_blocking=True)
@@ -94,15 +97,15 @@ class SeenRoIs:
         return permutation
 
     def _read_step(self, step: int) -> Batch:
-        columns = self._read(self.rows[self.positions(step)])
+        columns = self._read(self.rows[self.positions(step)], self._buffers[step % len(self._buffers)])
         if self._device.type != "cuda":
             return columns
         features, labels, targets = (column.pin_memory() for column in columns)
         return features, labels, targets
 
-    def _read(self, rows: NDArray[np.int64]) -> Batch:
+    def _read(self, rows: NDArray[np.int64], buffer: NDArray[np.float16] | None = None) -> Batch:
         return (
-            torch.from_numpy(self._cache.read_features("train", rows)),
+            torch.from_numpy(self._cache.read_features("train", rows, out=buffer)),
             torch.from_numpy(self._cache.train.labels[rows]),
             torch.from_numpy(self._cache.read_targets(rows, "train")),
         )

@@ -117,7 +117,7 @@ def test_corrupting_one_mask_changes_only_that_objects_targets(
     """Boxes, features and all other targets stay bit-identical."""
     victim = train.annotations()[0]
     corrupted = [
-        dataclasses.replace(a, segmentation=[[0.0, 0.0, 9.0, 0.0, 9.0, 30.0, 0.0, 30.0]]) if a is victim else a
+        dataclasses.replace(a, segmentation=[[0.0, 0.0, 9.0, 0.0, 9.0, 30.0, 0.0, 30.0]]) if a.id == victim.id else a
         for a in train.annotations()
     ]
     other = cache_fakes.export(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from PIL import Image
 
 from maskx_pipeline.data.check import check_dataset
 
+TRIANGLE = [[2, 2, 12, 2, 12, 12]]
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
 THREE = [{"id": 3, "name": "cat"}, {"id": 5, "name": "cow"}, {"id": 7, "name": "dog"}]
 
@@ -26,9 +28,10 @@ def test_each_category_has_its_counts_and_verdict(make_data):
     )
     rows = [(r.name, r.train_boxes, r.train_masks, r.train_crowds, r.val_boxes, r.val_masks) for r in report.categories]
     assert rows == [("cat", 2, 1, 0, 1, 1), ("cow", 0, 0, 0, 0, 0), ("dog", 1, 0, 1, 2, 0)]
+    assert [row.train_tiny for row in report.categories] == [2, 0, 1]
     assert [row.verdict for row in report.categories] == ["seen", "no boxes", "unseen"]
     assert report.fatal == ()
-    assert report.notes == ("no masks in validation, so no mask AP for: dog",)
+    assert "no masks in validation, so no mask AP for: dog" in report.notes
 
 
 def test_every_problem_is_named_with_its_id(make_data):
@@ -76,11 +79,59 @@ def test_an_image_that_training_would_stop_at_is_fatal(make_data):
 def test_a_data_set_without_boxes_or_masks_is_fatal(make_data):
     """There must be something to train on, and something to measure."""
     train, val = _pair(make_data, [{}], [])
-    first, second = check_dataset(train, val).fatal
+    report = check_dataset(train, val)
+    first, second = report.fatal
     assert "no category has masks" in first
+    assert "at least one category with masks is needed" in first
     assert "no validation image has a box" in second
     train, val = _pair(make_data, [], [{}])
     assert "no training image has a box" in check_dataset(train, val).fatal[0]
+
+
+def test_a_box_only_data_set_is_offered_nothing_that_needs_masks(make_data):
+    """Neither a split nor a comparison of mask models: there is nothing to learn masks from."""
+    report = check_dataset(*_pair(make_data, [{}, {"category_id": 7}], [{}]))
+    assert [row.verdict for row in report.categories] == ["unseen", "no boxes", "unseen"]
+    assert not any(word in note for note in report.notes for word in ("--split", "--embedding", "mask AP"))
+
+
+def test_masks_that_are_their_boxes_again_are_suspect(make_data):
+    """Nine of ten rectangles: a model would learn to draw boxes. It is said what to do, and that exits with 3."""
+    fake, real = {"segmentation": SQUARE}, {"segmentation": TRIANGLE}
+    report = check_dataset(*_pair(make_data, [fake] * 9 + [real, {"category_id": 7} | real], [fake] * 5 + [real] * 5))
+    assert [row.verdict for row in report.categories] == ["suspect", "no boxes", "seen"]
+    assert (report.categories[0].train_masks, report.categories[0].train_rectangles) == (10, 9)
+    assert len(report.fatal) == 1
+    assert "cat (9 of 10)" in report.fatal[0]
+    assert "--split" in report.fatal[0]
+    assert not any("--split" in note for note in report.notes)
+
+
+def test_if_no_other_category_has_masks_suspects_leave_nothing(make_data):
+    """Emptying them makes a box-only data set, and that is said now."""
+    report = check_dataset(*_pair(make_data, [{"segmentation": SQUARE}] * 5, [{"segmentation": SQUARE}] * 5))
+    assert "at least one category with masks is needed" in report.fatal[0]
+    assert any("mask AP means nothing: cat" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(("fakes", "reals"), [(4, 0), (8, 1)])
+def test_a_few_rectangles_are_no_reason_to_suspect(make_data, fakes, reals):
+    """Fewer than five masks, or fewer than nine of ten."""
+    train = [{"segmentation": SQUARE}] * fakes + [{"segmentation": TRIANGLE}] * reals
+    report = check_dataset(*_pair(make_data, train, [{}]))
+    assert report.categories[0].train_rectangles == fakes
+    assert report.categories[0].verdict == "seen"
+    assert report.fatal == ()
+
+
+def test_what_makes_a_poor_split_is_noted(make_data):
+    """Few seen categories, few masks in one, few boxes, mostly tiny boxes: named with their numbers."""
+    train = [{"segmentation": TRIANGLE}] * 3 + [{}] * 8 + [{"category_id": 7, "bbox": [0, 0, 20, 16]}]
+    notes = "\n".join(check_dataset(*_pair(make_data, train, [{}])).notes)
+    assert "only 1 category with masks" in notes
+    assert "fewer than 10 masks to learn from: cat (3)" in notes
+    assert "fewer than 10 boxes in training, so hardly learnt by the detector: dog (1)" in notes
+    assert "mostly tiny; a larger --min-size of `maskx detect train` may help: cat (11 of 11)" in notes
 
 
 def test_masks_everywhere_are_noted(make_data):
@@ -94,7 +145,7 @@ def test_the_report_is_text_and_json(make_data):
     report = check_dataset(*_pair(make_data, [{"segmentation": SQUARE}], [{}]))
     lines = report.to_text().splitlines()
     assert lines[0].split()[:2] == ["id", "category"]
-    assert lines[1].split() == ["3", "cat", "1", "1", "0", "1", "0", "0", "seen"]
+    assert lines[1].split() == ["3", "cat", "1", "1", "1", "0", "1", "1", "0", "0", "0", "1", "seen"]
     assert "1 training and 1 validation images" in report.to_text()
     assert json.loads(json.dumps(report.to_json()))["categories"][0]["verdict"] == "seen"
 
@@ -105,3 +156,4 @@ def test_real_coco_is_sound(coco_mini):
     assert report.fatal == ()
     assert {row.verdict for row in report.categories} == {"seen"}
     assert sum(row.train_boxes for row in report.categories) == 2945
+    assert sum(row.train_rectangles for row in report.categories) < 20  # small cups, books and traffic lights

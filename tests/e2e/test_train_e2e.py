@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 from joint_world import JOINT, detect_config, joint_config, transfer_config, write_data
+from torchvision.models import resnet18
 
 from maskx_pipeline import stages
 from maskx_pipeline.config import DataConfig, E2EConfig, EvaluateConfig, ExportConfig, PredictConfig, TransferConfig
 from maskx_pipeline.e2e import train as training
 from maskx_pipeline.e2e.load import load_joint_model
 from maskx_pipeline.engine.checkpoint import load_weights
-from maskx_pipeline.errors import ConfigError, MaskXError, RunError
+from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,10 @@ def test_what_cannot_be_a_start_is_refused_with_nothing_written(
         ("no such name", {"init": detector}, transfer_config(embedding="glove"), ()),
     ]
     (tmp_path / "one.txt").write_text("cat\n", encoding="utf-8")
+    glove = tmp_path / "glove.txt"
+    glove.write_text("cat 1 2\ndog 2 1\n", encoding="utf-8")
+    words = transfer_config(embedding="glove", embedding_file=glove)
+    wrong += [("cow (cow)", {"init": init}, words, ()) for init in (detector, Path("backbone"))]
     for said, changes, transfer, asked in wrong:
         with pytest.raises(MaskXError) as caught:
             _train(joint_config(folder, out=tmp_path / "e2e", **changes), data, transfer=transfer, asked=asked)
@@ -185,6 +190,76 @@ def test_what_cannot_be_a_start_is_refused_with_nothing_written(
     with pytest.raises(RunError, match="not the 3 of the training data"):
         _train(config, other)
     assert not (tmp_path / "e2e").exists()
+
+
+def test_a_file_without_a_needed_word_is_refused_with_nothing_written(
+    folder: Path, data: DataConfig, fitted: Path, tmp_path: Path
+) -> None:
+    """Stage-wise; the error lists the words, and a run that was there is left as it was."""
+    glove = tmp_path / "glove.txt"
+    glove.write_text("cat 1 2\n", encoding="utf-8")
+    config = transfer_config(
+        embedding="glove", embedding_file=glove, cache=folder / "cache.h5", detector=folder / "detector",
+        out=fitted.parent, name=fitted.name, split=joint_config(folder).split, device="cpu",
+    )  # fmt: skip
+    before = (fitted / "run.json").read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"no vector for these categories: dog \(dog\), cow \(cow\)"):
+            stages.fit_transfer(config, data, overwrite=overwrite)
+    with pytest.raises(ConfigError, match="no vector"):
+        stages.fit_transfer(config.replace(out=tmp_path / "transfer"), data)
+    assert (fitted / "run.json").read_bytes() == before
+    assert not (tmp_path / "transfer").exists()
+
+
+def test_weights_that_saw_masks_are_refused_for_a_split_until_allowed_again(data: DataConfig, tmp_path: Path) -> None:
+    """Allowed for the detector, they leave no category unseen: cache, stage-wise and joint training know it."""
+    weights = tmp_path / "mask-rcnn.pth"
+    of_masks = {"roi_heads.mask_head.0.0.weight": torch.zeros(1)}
+    torch.save({f"backbone.body.{n}": v for n, v in resnet18().state_dict().items()} | of_masks, weights)
+    detect = detect_config(out=tmp_path / "detector", backbone_weights=str(weights))
+    joint = joint_config(tmp_path, init=Path("backbone"), iterations=1)
+    said = r"trained with masks|does not fit the backbone"
+    for wrong in (detect, detect.replace(backbone="resnet50", allow_mask_weights=True)):
+        with pytest.raises(WeightsError, match=said):
+            stages.train_detector(wrong, data)
+        with pytest.raises(WeightsError, match=said):
+            stages.train_e2e(joint, data, detect=wrong, transfer=transfer_config())
+    assert not (tmp_path / "detector").exists()
+    detect = detect.replace(allow_mask_weights=True)
+    detector = stages.train_detector(detect, data)
+    export = ExportConfig(
+        detector=detector, out=tmp_path / "cache.h5", roi_size=7, mask_size=14, amp="off", workers=0, device="cpu"
+    )
+    split = joint_config(tmp_path).split
+    sizes = {"epochs": 1.0, "rois_per_batch": 8, "amp": "off", "eval_every": 0.0, "device": "cpu"}
+    fit = transfer_config(
+        cache=stages.export_embeddings(export, data), detector=detector, out=tmp_path / "transfer", split=split, **sizes
+    )
+    for init in (detector, Path("backbone")):
+        joint = joint_config(tmp_path, init=init, iterations=1, eval_every=0)
+        with pytest.raises(WeightsError, match=r"saw masks.*\n?.*--allow-mask-weights"):
+            stages.train_e2e(joint, data, detect=detect, transfer=transfer_config())
+    with pytest.raises(WeightsError, match="saw masks"):
+        stages.fit_transfer(fit, data)
+    assert not (tmp_path / "e2e").exists()
+    assert not (tmp_path / "transfer").exists()
+    fitted = stages.fit_transfer(fit.replace(allow_mask_weights=True), data)
+    joint = joint_config(tmp_path, init=fitted, iterations=1, eval_every=0)
+    with pytest.raises(WeightsError, match="saw masks"):
+        stages.train_e2e(joint, data, detect=detect, transfer=transfer_config())
+    for changes in ({"allow_mask_weights": True}, {"split": "all", "init": detector}):
+        joined = stages.train_e2e(joint.replace(**changes), data, detect=detect, transfer=transfer_config())
+        assert (joined / "best.safetensors").is_file()
+    record = json.loads((fitted / "run.json").read_text())
+    assert record["config"]["allow_mask_weights"] is True
+
+
+def test_a_detector_of_other_weights_may_be_split_although_the_flag_was_given(data: DataConfig, tmp_path: Path) -> None:
+    """The flag allows a file; there is none here."""
+    config = joint_config(tmp_path, init=Path("backbone"), iterations=1, eval_every=0)
+    detect = detect_config(allow_mask_weights=True)
+    assert stages.train_e2e(config, data, detect=detect, transfer=transfer_config()).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.compare import compare_runs
 
+FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+
 
 def a_run(folder: Path, *, unseen: float | None = None, split: str = "all", **settings: str) -> Path:
     """A stage-2 run, evaluated if ``unseen`` (its mask AP) is given."""
@@ -42,12 +44,18 @@ def a_run_on(
     run = open_run(folder, stage=stage, identity={}, config=config, inputs={}, command="")
     run.update(transfer=config, seen=trained, categories=[{"id": n, "name": f"c{n}"} for n in (1, 2, 3, 4)])
     figures = {"unseen": unseen, "seen": seen}
-    sets = {name: {"mask": {"AP": ap, "AP50": None}} for name, ap in figures.items()}
-    per_category = [{"id": n, "mask_ap": None if n == 4 else 10.0 * n} for n in (1, 2, 3, 4)]
+    sets = {name: {"mask": six_figures(ap)} for name, ap in figures.items()}
+    aps = {n: None if n == 4 else 10.0 * n for n in (1, 2, 3, 4)}
+    per_category = [{"id": n, "mask_ap": ap, "mask": six_figures(ap)} for n, ap in aps.items()]
     path = folder / "evaluation" / "cache-best" / "ap-all.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"sets": sets, "categories": per_category}))
     return folder
+
+
+def six_figures(ap: float | None) -> dict[str, float | None]:
+    """Figures that are all different; APL is never measured."""
+    return {name: None if ap is None else ap + n for n, name in enumerate(FIGURES)} | {"APL": None}
 
 
 @pytest.fixture
@@ -137,6 +145,61 @@ def test_both_directions_are_the_same_in_every_format(both: list[Path]) -> None:
     assert methods[0]["directions"]["nonvoc -> voc"] == {"AP on B": 26.0, "AP on A": 31.2}
     assert methods[2]["directions"]["nonvoc -> voc"] == {"AP on B": None, "AP on A": None}
     assert len(comparison.to_json()["runs"]) == 4
+
+
+def test_all_figures_stand_in_both_directions_as_in_table_2(both: list[Path]) -> None:
+    """The six of B side by side, below them those of A; of the oracle they are means over the categories of a set."""
+    assert compare_runs(both, all_figures=True).to_text() == (
+        "                                         voc -> nonvoc: on B                       nonvoc -> voc: on B\n"
+        "method    training     AP   AP50   AP75    APS    APM    APL     AP   AP50   AP75    APS    APM    APL\n"
+        "cls       sw         20.2   21.2   22.2   23.2   24.2      -   26.0   27.0   28.0   29.0   30.0      -\n"
+        "oracle    sw         30.0   31.0   32.0   33.0   34.0      -   15.0   16.0   17.0   18.0   19.0      -\n"
+        "cls-free  e2e        19.2   20.2   21.2   22.2   23.2      -      -      -      -      -      -      -\n"
+        "\n"
+        "                                         voc -> nonvoc: on A                       nonvoc -> voc: on A\n"
+        "method    training     AP   AP50   AP75    APS    APM    APL     AP   AP50   AP75    APS    APM    APL\n"
+        "cls       sw         35.2   36.2   37.2   38.2   39.2      -   31.2   32.2   33.2   34.2   35.2      -\n"
+        "oracle    sw         15.0   16.0   17.0   18.0   19.0      -   30.0   31.0   32.0   33.0   34.0      -\n"
+        "cls-free  e2e        36.8   37.8   38.8   39.8   40.8      -      -      -      -      -      -      -"
+    )
+
+
+def test_all_figures_are_the_same_in_every_format(both: list[Path]) -> None:
+    """Where there is one line of column names, each holds its direction and its set."""
+    comparison = compare_runs(both, all_figures=True)
+    blocks = [block.splitlines()[2:] for block in comparison.to_text().split("\n\n")]
+    printed = [[row.split() for row in block] for block in blocks]
+    header, *rows = csv.reader(comparison.to_text("csv").splitlines())
+    assert header[2:5] == [f"voc -> nonvoc: {name} on B" for name in ("AP", "AP50", "AP75")]
+    assert header[-1] == "nonvoc -> voc: APL on A"
+    for row, on_b, on_a in zip(rows, *printed, strict=True):
+        assert row == [*on_b[:8], *on_a[2:8], *on_b[8:], *on_a[8:]]
+    markdown = comparison.to_text("markdown").splitlines()[2:]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in markdown] == rows
+    found = json.loads(json.dumps(comparison.to_json()))
+    assert found["methods"][0]["directions"]["nonvoc -> voc"]["AP75 on B"] == 28.0
+    assert found["methods"][1]["directions"]["voc -> nonvoc"]["APS on A"] == 18.0
+    assert found["runs"][0]["unseen mask"] == {**six_figures(20.2)}
+
+
+def test_all_figures_of_runs_that_are_no_two_directions(both: list[Path]) -> None:
+    """A line per run, and the figures of both sets on it."""
+    header, row = csv.reader(compare_runs(both[:1], all_figures=True).to_text("csv").splitlines())
+    assert header[4:] == [f"{side} {figure}" for side in ("unseen", "seen") for figure in FIGURES]
+    assert row[4:7] == ["20.2", "21.2", "22.2"]
+    assert row[10:12] == ["35.2", "36.2"]
+
+
+def test_all_figures_of_a_record_without_them_is_an_error(both: list[Path]) -> None:
+    """An evaluation of before; a dash would say that there is nothing to measure."""
+    path = both[2] / "evaluation" / "cache-best" / "ap-all.json"
+    record = json.loads(path.read_text())
+    for row in record["categories"]:
+        del row["mask"]
+    path.write_text(json.dumps(record))
+    assert compare_runs(both).to_text()
+    with pytest.raises(RunError, match=r"maskx evaluate --model .*oracle"):
+        compare_runs(both, all_figures=True)
 
 
 def test_long_names_of_category_sets_stand_above_their_columns(tmp_path: Path) -> None:

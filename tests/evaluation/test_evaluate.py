@@ -78,6 +78,9 @@ def test_json_is_strict_and_holds_every_figure(tmp_path: Path) -> None:
     assert found["sets"]["voc"]["box"]["AP50"] == pytest.approx(100)
     assert found["sets"]["unseen"]["mask"]["AP"] is None
     assert [row["mask_ap"] for row in found["categories"]] == [pytest.approx(100), None]
+    cat, dog = (row["mask"] for row in found["categories"])
+    assert list(cat) == ["AP", "AP50", "AP75", "APS", "APM", "APL"]
+    assert [cat["APS"], cat["APM"], dog["AP50"]] == [pytest.approx(100), None, None]
 
 
 def test_asking_for_seen_shows_it_once(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_beside_both_directions_of_a_split_it_stands_in_both() -> None:
     )  # fmt: skip
     grabcut = ComparedRun(
         run="grabcut", embedding="-", form="-", split="-", unseen=figures, seen=figures,
-        training="-", known=known, per_category={1: 10.0, 2: 20.0},
+        training="-", known=known, per_category={1: {"AP": 10.0}, 2: {"AP": 20.0}},
     )  # fmt: skip
     table = both_directions([forth, back, grabcut])
     assert table is not None

@@ -80,7 +80,7 @@ def test_batches_hold_the_rows_of_the_cache(cache: RoICache, steps: tuple[int, .
 def test_rows_kept_on_the_device_give_the_same_batches(cache: RoICache, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU keeps in its memory equals what is read from the file step by step."""
     with _rois(cache) as streamed:
-        expected = [streamed.batch(step) for step in range(4)]
+        expected = [tuple(column.clone() for column in streamed.batch(step)) for step in range(4)]
     monkeypatch.setattr(SeenRoIs, "_fits_on_gpu", lambda self: True)
     monkeypatch.setattr("maskx_pipeline.transfer.seen_rois._ROWS_PER_READ", 5)
     with _rois(cache) as resident:

@@ -1,0 +1,39 @@
+"""`maskx contact-sheet`: the paper's Figures 4 and 5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, overwrite_option, project_option
+from maskx_pipeline.config import ContactSheetConfig, DataConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="contact-sheet")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Run folder of a model; give it once for each row, from top to bottom.",
+)
+@project_option
+@config_options(ContactSheetConfig)
+@overwrite_option
+def command(
+    images: tuple[Path, ...], models: tuple[Path, ...], project: Project, overwrite: bool, **options: Any
+) -> None:
+    """Segment IMAGES (files or folders) with one or several models as one picture: a column per image, a row per model.
+
+    Without IMAGES those of val in [data] are taken. Seen categories are green and unseen ones red, as in the overlays
+    of `maskx predict`.
+    """
+    from maskx_pipeline import stages
+
+    config = project.load(ContactSheetConfig, options)
+    click.echo(stages.contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))

@@ -1,0 +1,27 @@
+"""`maskx export-model`: the model for other programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.config import ExportModelConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="export-model")
+@project_option
+@config_options(ExportModelConfig)
+@json_option
+@overwrite_option
+def command(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
+    from maskx_pipeline import stages
+
+    exported = stages.export_model(project.load(ExportModelConfig, options), overwrite=overwrite)
+    if as_json:
+        print_json({"path": str(exported.path), "note": str(exported.note), "code": exported.code})
+    else:
+        click.echo(f"{exported.path}\n\n{exported.code}", nl=False)

@@ -1,0 +1,29 @@
+"""`maskx plot-splits`: the paper's Figure 3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from maskx_pipeline.commands.options import json_option, overwrite_option, print_json
+
+
+@click.command(name="plot-splits")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write: .svg, .pdf or .png."
+)
+@json_option
+@overwrite_option
+def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -> None:
+    """Plot what T gains over the baseline on each split, from evaluated RUNS, and print the numbers.
+
+    Give a baseline and a model with T for each of several splits, such as random-20-1 to random-60-5. Each split is a
+    point: the relative change of mask AP on its unseen categories, against the mean number of mask annotations of its
+    seen ones; with the mean of each size of the set. Splits whose baseline has no AP above zero are only printed.
+    """
+    from maskx_pipeline import stages
+
+    study = stages.plot_splits(runs, out, overwrite=overwrite)
+    print_json(study.to_json()) if as_json else click.echo(study.to_text())

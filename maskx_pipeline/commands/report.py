@@ -1,0 +1,30 @@
+"""`maskx report`: the runs of a study as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.config import DataConfig, MasksConfig, ReportConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@project_option
+@config_options(ReportConfig)
+@overwrite_option
+def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
+    """Write one HTML page about evaluated RUNS: tables, plots, a gallery, commands, settings and digests.
+
+    The page needs no network and no other file. The baseline is the class-agnostic run among RUNS, else the first. The
+    gallery shows recorded masks, so no model is run.
+    """
+    from maskx_pipeline import stages
+
+    config = project.load(ReportConfig, options)
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
+    click.echo(stages.report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))

@@ -1,0 +1,192 @@
+"""What an annotation file says, in columns: numbers in arrays, and the entries themselves read again when asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault
+from maskx_pipeline.errors import DataError
+
+CROWD, MASKED, BROKEN = 1, 2, 4
+"""Flags of an annotation. MASKED: `mask_is_absent` says no; BROKEN: `segmentation_fault` names a fault."""
+
+Entry = Mapping[str, Any]
+
+
+class Stamp(NamedTuple):
+    """What tells, without reading it, that a file is still the one that was read; times in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """The stamp of a file's status."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationColumns:
+    """An annotation file whose required keys are all there; nothing is dropped or clipped yet.
+
+    Attributes:
+        digest: SHA-256 (hex) of the file.
+        categories: (id, name) of each entry.
+        file_names: Of the images.
+        images: int64[3, N]: id, width, height in pixels.
+        numbers: int64[3, M]: id, image id, category id of the annotations.
+        boxes_xywh: float64[4, M] in pixels; NaN where the file has no four numbers.
+        areas: float64[M] in square pixels; NaN where the file has no number.
+        flags: uint8[M], a sum of CROWD, MASKED and BROKEN; that of a mask is for the image with the annotation's id.
+        entries: The annotations as in the file.
+    """
+
+    digest: str
+    categories: Sequence[tuple[int, str]]
+    file_names: Sequence[str]
+    images: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    boxes_xywh: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    flags: NDArray[np.uint8]
+    entries: Sequence[Entry]
+
+
+class EntriesInText(Sequence[Entry]):
+    """Entries decoded when they are asked for.
+
+    Args:
+        source: The annotation file's bytes, or the file, for what is too large to be kept.
+        starts: int64[M], where the object of each entry begins.
+        lengths: int32[M], its bytes.
+    """
+
+    def __init__(self, source: bytes | FileBytes, starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
+        self._source = source
+        self.starts = starts
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        """The number of annotations."""
+        return len(self.starts)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One entry; several for a slice."""
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        start, length = int(self.starts[row]), int(self.lengths[row])
+        text = self._source[start : start + length]
+        return msgspec.json.decode(text)
+
+
+class FileBytes:
+    """A large file, read in pieces; it must stay as it was, since the digest of its content names results.
+
+    Args:
+        path: The file.
+        stamp: What it was when its entries were found.
+    """
+
+    def __init__(self, path: Path, stamp: Stamp) -> None:
+        self._path = path.absolute()
+        self._stamp = stamp
+        self._descriptor: int | None = None
+
+    def __getitem__(self, piece: slice) -> bytes:
+        """Some bytes of the file.
+
+        Raises:
+            DataError: The file was changed or removed.
+        """
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            unchanged = _is_same(self._stamp, Stamp.of(os.fstat(self._descriptor)))
+            found = os.pread(self._descriptor, piece.stop - piece.start, piece.start) if unchanged else b""
+        except OSError as error:
+            raise DataError(f"{self._path} cannot be read any more: {error.strerror}.", "check the disk") from error
+        if not unchanged:
+            raise DataError(f"{self._path} was changed while it was in use.", "run this again when nothing writes it")
+        return found
+
+    def __getstate__(self) -> tuple[Path, Stamp]:
+        """Without the open file, which is this process's own."""
+        return self._path, self._stamp
+
+    def __setstate__(self, state: tuple[Path, Stamp]) -> None:
+        """Opened again when it is read."""
+        self._path, self._stamp = state
+        self._descriptor = None
+
+    def __del__(self) -> None:
+        """Close the file."""
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)  # type: ignore[arg-type]
+
+
+def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str, path: Path) -> AnnotationColumns:
+    """Columns of lists from `read_annotation_file`: for any file, one entry after the other.
+
+    Raises:
+        DataError: An id does not fit into 64 bits.
+    """
+    images, annotations = lists["images"], lists["annotations"]
+    sizes = {image["id"]: (image["height"], image["width"]) for image in reversed(images)}  # the first of two
+    flags = [
+        (CROWD if entry.get("iscrowd") else 0) | mask_flags(entry.get("segmentation"), sizes.get(entry["image_id"]))
+        for entry in annotations
+    ]
+    try:
+        return AnnotationColumns(
+            digest=digest,
+            categories=[(entry["id"], entry["name"]) for entry in lists["categories"]],
+            file_names=[image["file_name"] for image in images],
+            images=_table([[image[key] for image in images] for key in ("id", "width", "height")]),
+            numbers=_table([[entry[key] for entry in annotations] for key in ("id", "image_id", "category_id")]),
+            boxes_xywh=np.array([_box(entry["bbox"]) for entry in annotations], dtype=np.float64).reshape(-1, 4).T,
+            areas=np.array([number(entry.get("area")) for entry in annotations], dtype=np.float64),
+            flags=np.array(flags, dtype=np.uint8),
+            entries=annotations,
+        )
+    except OverflowError as error:
+        raise DataError(
+            f"{path} has an id or a size that does not fit into 64 bits.", "number images and annotations anew"
+        ) from error
+
+
+def mask_flags(segmentation: object, size: tuple[int, int] | None) -> int:
+    """MASKED and BROKEN of one mask in an image of (height, width); of an unknown image nothing is broken."""
+    broken = size is not None and segmentation_fault(segmentation, height=size[0], width=size[1]) is not None
+    return (0 if mask_is_absent(segmentation) else MASKED) | (BROKEN if broken else 0)
+
+
+def number(value: object) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _is_same(before: Stamp, now: Stamp) -> bool:
+    """A file that was replaced by renaming keeps its content for those who have it open; only its ctime moves."""
+    return before._replace(ctime_ns=0) == now._replace(ctime_ns=0)
+
+
+def _box(sides: Sequence[object]) -> list[float]:
+    return [number(side) for side in sides] if len(sides) == 4 else [math.nan] * 4
+
+
+def _table(columns: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    return np.stack([np.array(column, dtype=np.int64) for column in columns])

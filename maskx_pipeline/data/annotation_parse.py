@@ -1,0 +1,174 @@
+"""The fast way through an annotation file: typed decoding, a few thousand entries at a time."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.annotation_columns import (
+    CROWD,
+    MASKED,
+    AnnotationColumns,
+    EntriesInText,
+    FileBytes,
+    mask_flags,
+)
+from maskx_pipeline.data.masks import SHORTEST_POLYGON
+
+_CHUNK = 4096
+_BOM = b"\xef\xbb\xbf"
+_NO_BOX = [math.nan] * 4
+
+_Decode = Callable[[msgspec.Raw], list[list[float]]]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: int
+    name: str
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float | None = None
+    iscrowd: bool | int | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")  # its bounds depend on the image
+
+
+class _File(msgspec.Struct, gc=False):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[msgspec.Raw]
+
+
+def parse_annotations(raw: bytes, *, source: bytes | FileBytes) -> AnnotationColumns | None:
+    """Parse a file in which everything has the type that COCO gives it.
+
+    Args:
+        raw: The file.
+        source: Where its entries are read again later.
+
+    Returns:
+        Its columns; None for a file that is anything but plain, which is for `columns_of_lists` to read or to refuse.
+    """
+    start = len(_BOM) if raw.startswith(_BOM) else 0
+    try:
+        if not raw.isascii():
+            raw.decode("utf-8")  # msgspec does not look at the text it skips
+        with _without_gc():
+            content = msgspec.json.decode(memoryview(raw)[start:], type=_File)
+            return _columns_of(content, raw, source) if content.categories else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError):
+        return None
+
+
+def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> AnnotationColumns:
+    sizes = {image.id: (image.height, image.width) for image in reversed(content.images)}  # the first of two
+    polygons = _PolygonDecoders()
+    decoders = {image_id: polygons[max(size)] for image_id, size in sizes.items() if max(size) > 0}
+    decode = msgspec.json.Decoder(_Annotation).decode
+    numbers, boxes, areas, flags = [_rows([], [], [])], [np.empty((4, 0))], [np.empty(0)], [np.empty(0, np.uint8)]
+    for begin in range(0, len(content.annotations), _CHUNK):
+        chunk = [decode(text) for text in content.annotations[begin : begin + _CHUNK]]
+        numbers.append(_rows([a.id for a in chunk], [a.image_id for a in chunk], [a.category_id for a in chunk]))
+        sides = chain.from_iterable([a.bbox if len(a.bbox) == 4 else _NO_BOX for a in chunk])
+        boxes.append(np.fromiter(sides, np.float64, 4 * len(chunk)).reshape(-1, 4).T)
+        areas.append(np.array([math.nan if a.area is None else a.area for a in chunk]))
+        masks = [_mask_flags(a.segmentation, decoders.get(a.image_id), sizes.get(a.image_id)) for a in chunk]
+        flags.append(np.array(masks, np.uint8) | np.array([CROWD if a.iscrowd else 0 for a in chunk], np.uint8))
+    starts, lengths = _places(content.annotations, raw)
+    return AnnotationColumns(
+        digest=hashlib.sha256(raw).hexdigest(),
+        categories=[(category.id, category.name) for category in content.categories],
+        file_names=[image.file_name for image in content.images],
+        images=_rows(*([getattr(image, key) for image in content.images] for key in ("id", "width", "height"))),
+        numbers=np.concatenate(numbers, axis=1),
+        boxes_xywh=np.concatenate(boxes, axis=1),
+        areas=np.concatenate(areas),
+        flags=np.concatenate(flags),
+        entries=EntriesInText(source, starts, lengths),
+    )
+
+
+def _mask_flags(text: msgspec.Raw, decode: _Decode | None, size: tuple[int, int] | None) -> int:
+    """`mask_flags` of a mask in an image of (height, width); sound polygons are known by their decoding alone."""
+    if decode is not None:
+        try:
+            polygons = decode(text)
+        except msgspec.ValidationError:
+            pass
+        else:
+            for polygon in polygons:
+                if len(polygon) & 1:
+                    break
+            else:
+                if polygons:
+                    return MASKED
+    return mask_flags(msgspec.json.decode(text), size)
+
+
+def _places(texts: Sequence[msgspec.Raw], raw: bytes) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Where each entry begins, and its length in bytes: between two of them there are only a comma and space."""
+    lengths = np.fromiter(map(len, texts), np.int32, len(texts))
+    starts = np.zeros(len(texts), dtype=np.int64)
+    if not texts:
+        return starts, lengths
+    starts[0] = _address(texts[0]) - _address(raw)
+    end = int(starts[0] + lengths[0])
+    gap = raw.find(b"{", end) - end  # what is between all of them, if it is the same everywhere
+    starts[1:] = starts[0] + np.cumsum(lengths[:-1] + gap, dtype=np.int64)
+    content = np.frombuffer(raw, dtype=np.uint8)
+    same = gap > 0 and starts[-1] == _address(texts[-1]) - _address(raw)
+    if not same or any((content[starts[1:] - i] != raw[end + gap - i]).any() for i in range(gap + 1)):
+        for row in range(1, len(texts)):
+            starts[row] = raw.index(b"{", int(starts[row - 1] + lengths[row - 1]))
+    return starts, lengths
+
+
+def _address(text: bytes | msgspec.Raw) -> int:
+    address: int = np.frombuffer(text, dtype=np.uint8).__array_interface__["data"][0]
+    return address
+
+
+def _rows(*rows: list[int]) -> NDArray[np.int64]:
+    return np.stack([np.array(row, dtype=np.int64) for row in rows])
+
+
+class _PolygonDecoders(dict[int, _Decode]):
+    """By the longer side of the image: what decodes polygons and refuses others than `segmentation_fault` lets pass."""
+
+    def __missing__(self, reach: int) -> _Decode:
+        coordinate = Annotated[float, msgspec.Meta(ge=-reach, le=2 * reach)]
+        polygon = Annotated[list[coordinate], msgspec.Meta(min_length=SHORTEST_POLYGON)]
+        self[reach] = msgspec.json.Decoder(list[polygon]).decode
+        return self[reach]
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Nothing here is garbage, and looking for it would take longer than the parsing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

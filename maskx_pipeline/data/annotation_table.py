@@ -1,0 +1,150 @@
+"""The sound annotations of a data set: numbers in columns, and a record of each made when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskx_pipeline.data.masks import mask_is_absent
+
+_DENSE = 64  # COCO's image ids go up to five times the number of images
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An object; box in pixels, inside the image; ``segmentation`` is None where the mask is absent."""
+
+    id: int
+    image_id: int
+    label: int
+    box_xyxy: tuple[float, float, float, float]
+    area: float
+    iscrowd: bool
+    segmentation: object | None
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask to train on or to measure against."""
+        return not mask_is_absent(self.segmentation)
+
+
+class Segmentations(Protocol):
+    """Where the masks are, by the row of the annotation; asked only for those that are not absent."""
+
+    def __getitem__(self, row: int, /) -> object:
+        """The value of ``segmentation``."""
+
+
+class AnnotationTable(Sequence[Annotation]):
+    """All annotations, in the order of the file; a sequence of records, or columns for what concerns all of them.
+
+    Args:
+        ids: int64[M].
+        image_ids: int64[M].
+        labels: int32[M], 1..K.
+        boxes_xyxy: float64[M, 4], in pixels.
+        areas: float64[M], in square pixels.
+        iscrowd: bool[M].
+        has_mask: bool[M].
+        segmentations: The masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        ids: NDArray[np.int64],
+        image_ids: NDArray[np.int64],
+        labels: NDArray[np.int32],
+        boxes_xyxy: NDArray[np.float64],
+        areas: NDArray[np.float64],
+        iscrowd: NDArray[np.bool_],
+        has_mask: NDArray[np.bool_],
+        segmentations: Segmentations,
+    ) -> None:
+        self.ids = ids
+        self.image_ids = image_ids
+        self.labels = labels
+        self.boxes_xyxy = boxes_xyxy
+        self.areas = areas
+        self.iscrowd = iscrowd
+        self.has_mask = has_mask
+        self._segmentations = segmentations
+
+    @classmethod
+    def of(cls, annotations: Sequence[Annotation]) -> Self:
+        """A table of records."""
+        return cls(
+            ids=np.array([a.id for a in annotations], dtype=np.int64),
+            image_ids=np.array([a.image_id for a in annotations], dtype=np.int64),
+            labels=np.array([a.label for a in annotations], dtype=np.int32),
+            boxes_xyxy=np.array([a.box_xyxy for a in annotations], dtype=np.float64).reshape(-1, 4),
+            areas=np.array([a.area for a in annotations], dtype=np.float64),
+            iscrowd=np.array([a.iscrowd for a in annotations], dtype=bool),
+            has_mask=np.array([a.has_mask for a in annotations], dtype=bool),
+            segmentations=[a.segmentation for a in annotations],
+        )
+
+    def __len__(self) -> int:
+        """The number of annotations."""
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, row: int) -> Annotation: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[Annotation]: ...
+
+    def __getitem__(self, row: int | slice) -> Annotation | list[Annotation]:
+        """One record; several for a slice."""
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        row %= len(self)
+        x1, y1, x2, y2 = self.boxes_xyxy[row].tolist()
+        return Annotation(
+            id=int(self.ids[row]),
+            image_id=int(self.image_ids[row]),
+            label=int(self.labels[row]),
+            box_xyxy=(x1, y1, x2, y2),
+            area=float(self.areas[row]),
+            iscrowd=bool(self.iscrowd[row]),
+            segmentation=self._segmentations[row] if self.has_mask[row] else None,
+        )
+
+    def __iter__(self) -> Iterator[Annotation]:
+        """One record after the other."""
+        return (self[row] for row in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all records are equal, masks included."""
+        if not isinstance(other, AnnotationTable):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def look_up(keys: NDArray[np.int64], known: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The value of each key; 0 where there is none.
+
+    Args:
+        keys: int64[M], in any order.
+        known: int64[N], each once.
+        values: int32[N], those of ``known``.
+    """
+    if not len(known):
+        return np.zeros(len(keys), dtype=np.int32)
+    first, last = int(known.min()), int(known.max())
+    if last - first < _DENSE * len(known):  # a table is several times as fast as searching
+        table = np.zeros(last - first + 1, dtype=np.int32)
+        table[known - first] = values
+        inside = (keys >= first) & (keys <= last)
+        return np.where(inside, table[np.where(inside, keys, first) - first], 0)
+    order = np.argsort(known)
+    places = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)]
+    return np.where(known[places] == keys, values[places], 0)

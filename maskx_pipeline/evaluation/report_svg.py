@@ -1,0 +1,130 @@
+"""matplotlib's figures as SVG that is part of a page: its fonts, its text colour, light and dark."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RUN_COLOURS = 10
+
+TEXT, MUTED, GRID, SEEN, UNSEEN = "#010101", "#010102", "#010103", "#010104", "#010105"
+"""Stand-ins: matplotlib wants fixed colours, the page decides by its theme."""
+
+_RUNS = tuple(f"#0102{number:02x}" for number in range(RUN_COLOURS))
+_PAGE_COLOURS = {
+    TEXT: "currentColor",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    SEEN: "var(--seen)",
+    UNSEEN: "var(--unseen)",
+    **{colour: f"var(--run-{number})" for number, colour in enumerate(_RUNS)},
+}
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: the browser has letters that no font here may have
+    "font.size": 11,
+    "text.color": TEXT,
+    "text.parse_math": False,  # names are data: a dollar sign in one is no formula
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": TEXT,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": TEXT,
+}
+
+
+def run_colour(number: int) -> str:
+    """The stand-in for the colour of a run; the page has it as ``--run-N``."""
+    return _RUNS[number % RUN_COLOURS]
+
+
+def draw_svg(
+    draw: Callable[[Figure], Mapping[str, str] | None], *, title: str, width: float, height: float, name: str
+) -> str:
+    """Draw a figure and make it an ``<svg>`` element for an HTML page.
+
+    Args:
+        draw: Draws into the figure; returns what to say of its parts, by their gid, when the pointer rests on them.
+        title: What the figure shows, for those who do not see it.
+        width: In inches of 72 CSS pixels; the page may scale it.
+        height: The same.
+        name: Different for each figure of a page.
+
+    Returns:
+        The element; all text in it is escaped.
+    """
+    # Here and not above: only reports pay for it. Figure instead of pyplot needs no display and keeps no state.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    written = io.StringIO()
+    style: Any = {**_STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser draws it
+        figure = Figure(figsize=(width, height), layout="constrained")
+        hints = draw(figure) or {}
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    root = ElementTree.fromstring(written.getvalue())
+    _clean(root, hints)
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _clean(root: ElementTree.Element, hints: Mapping[str, str]) -> None:
+    """Make it fit for a page: plain names, no style sheet, no ids but those referred to, the page's colours."""
+    used = {
+        value.split("#", 1)[1].rstrip(")")
+        for element in root.iter()
+        for value in element.attrib.values()
+        if value.startswith(("#", "url(#"))
+    }
+    for parent in root.iter():
+        for child in list(parent):
+            if _plain(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = _plain(element.tag)
+        element.attrib = {_plain(key): _coloured(value) for key, value in element.attrib.items()}
+        if element.tag == "text":
+            element.set("style", _without_font(element.get("style", "")))
+        hint = hints.get(element.get("id", ""))
+        if hint is not None:
+            label = ElementTree.Element("title")
+            label.text = hint
+            element.insert(0, label)
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)
+
+
+def _plain(name: str) -> str:
+    return name.rsplit("}", 1)[-1]
+
+
+def _coloured(value: str) -> str:
+    for colour, of_page in _PAGE_COLOURS.items():
+        value = value.replace(colour, of_page)
+    return value
+
+
+def _without_font(style: str) -> str:
+    """Keep size, colour and alignment; the family is the page's."""
+    parts = dict(part.split(":", 1) for part in style.split(";") if ":" in part)
+    values = {name.strip(): value.strip() for name, value in parts.items()}
+    # As its versions have it: `font-size`, or all in `font`.
+    size = values.get("font-size") or next(word for word in values["font"].split() if word.endswith("px"))
+    kept = {"font-size": size} | {name: value for name, value in values.items() if not name.startswith("font")}
+    return "; ".join(f"{name}: {value}" for name, value in kept.items())

@@ -1,0 +1,58 @@
+"""The mask head as ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+import torch
+
+from maskx_pipeline.engine.files import atomic_path
+from maskx_pipeline.errors import MachineError
+from maskx_pipeline.export_model.baked import BakedMaskHead
+
+FEATURES, LABELS, MASKS = "roi_features", "labels", "mask_probs"
+"""Names of the inputs and of the output."""
+
+
+def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int) -> None:
+    """Write float32 [N, C, S, S] and int64 [N] to float32 [N, 2S, 2S], for any number N of RoIs, as one file.
+
+    Raises:
+        MachineError: The packages that write ONNX are missing.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MachineError(
+            f"Writing ONNX needs the package {error.name}, which is not installed.",
+            'pip install "maskx-pipeline[onnx]", or pip install onnx onnxscript',
+        ) from error
+    example = (torch.zeros(2, channels, roi_size, roi_size), torch.ones(2, dtype=torch.long))
+    rois = torch.export.Dim("rois")
+    with atomic_path(path) as temporary, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about PyTorch's own internals
+        torch.onnx.export(
+            head.eval(),
+            example,
+            temporary,
+            input_names=[FEATURES, LABELS],
+            output_names=[MASKS],
+            dynamo=True,
+            dynamic_shapes=({0: rois}, {0: rois}),
+            external_data=False,
+            verbose=False,
+        )
+
+
+def loading_code(path: Path) -> str:
+    """Python that runs the file with onnxruntime."""
+    return f"""import onnxruntime
+
+session = onnxruntime.InferenceSession({str(path)!r})
+inputs = {{{FEATURES!r}: roi_features, {LABELS!r}: labels}}  # float32 [N, C, S, S] and int64 [N]
+mask_probs = session.run(None, inputs)[0]  # float32 [N, 2S, 2S]
+"""

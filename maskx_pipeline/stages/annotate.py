@@ -1,0 +1,142 @@
+"""From boxes to masks: filling an annotation file, and measuring how well that works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.data.mask_gaps import find_mask_gaps, labels_by_name
+from maskx_pipeline.e2e.load import LoadedJointModel
+from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.evaluation.annotate import Annotated, annotate
+from maskx_pipeline.evaluation.annotate_iou import AnnotationQuality, measure_annotation
+from maskx_pipeline.evaluation.annotate_journal import (
+    Journal,
+    finished_counts,
+    journal_path,
+    report_path,
+    write_report,
+)
+from maskx_pipeline.stages.models import load_model, newest_run, whole_model
+from maskx_pipeline.transfer.load import LoadedMaskModel
+
+logger = logging.getLogger("maskx")
+
+
+def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, overwrite: bool = False) -> Annotated:
+    """Fill the missing masks of an annotation file, and write it to ``config.out`` with each other byte as it was.
+
+    A filled annotation gets segmentation, area, mask_confidence (0..1, the IoU with the true mask that the model
+    expects) and mask_source. Interrupted, it goes on where it stopped; images that cannot be read are tried again by
+    the next call.
+
+    Args:
+        config: The settings.
+        data: Where the images are, if ``dataset`` is train- or val-annotations.
+        dataset: The annotation file, in COCO format.
+        overwrite: Replace an earlier result.
+
+    Raises:
+        DataError: ``config.out`` is the data set itself or holds something else, or no image can be read.
+    """
+    if not config.min_confidence <= 1:
+        raise ConfigError(f"--min-confidence {config.min_confidence:g} is above 1.", "give a number from 0 to 1")
+    _refuse_inputs(config.out, data, dataset)
+    made = _prepare(config, data, dataset)
+    origin = {
+        "annotation file": made.data.digest,
+        "model": made.loaded.sha256,
+        "detector": made.loaded.sha256 if isinstance(made.loaded, LoadedJointModel) else made.loaded.detector_sha256,
+        "mask-format": config.mask_format,
+        "min-confidence": f"{config.min_confidence:g}",
+    }
+    counts = None if overwrite else finished_counts(config.out, origin)
+    if counts is not None and not counts["unreadable"]:
+        logger.info("%s is finished and unchanged.", config.out)
+        return Annotated.from_json(counts)
+    journal = Journal(journal_path(config.out), origin, overwrite=overwrite)
+    log_problems(made.data)
+    gaps = find_mask_gaps(made.data, labels=made.labels)
+    if gaps.had_bom:
+        logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
+    annotated = annotate(
+        whole_model(made.loaded, device=config.device),
+        made.data,
+        gaps,
+        out=config.out,
+        journal=journal,
+        labels=made.labels,
+        seen=made.loaded.seen,
+        mask_format=config.mask_format,
+        min_confidence=config.min_confidence,
+        source=f"maskx:{made.folder.resolve().name}#{made.loaded.sha256[:12]}",
+    )
+    write_report(config.out, origin, annotated.to_json())
+    if not annotated.unreadable:
+        journal_path(config.out).unlink()
+    return annotated
+
+
+def evaluate_annotation(config: AnnotateConfig, data: DataConfig, dataset: Path) -> AnnotationQuality:
+    """Hide the masks that an annotation file has, predict them from their boxes, and compare. Nothing is written."""
+    made = _prepare(config, data, dataset)
+    return measure_annotation(
+        whole_model(made.loaded, device=config.device),
+        made.data,
+        labels=made.labels,
+        seen=made.loaded.seen,
+        mask_format=config.mask_format,
+        model=str(made.folder),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    folder: Path
+    loaded: LoadedMaskModel | LoadedJointModel
+    data: CocoData
+    labels: Mapping[int, int]
+
+
+def _prepare(config: AnnotateConfig, data: DataConfig, dataset: Path) -> _Prepared:
+    folder = config.model or newest_run(config.runs)
+    loaded = load_model(folder, config.checkpoint)
+    # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
+    read = read_coco(dataset, _images_of(config, data, dataset), check_files=False)
+    if not read.image_dir.is_dir():
+        raise DataError(f"the image folder {read.image_dir} does not exist.", "give it with --images")
+    labels = labels_by_name(read.categories, loaded.categories)
+    unknown = [category.name for category in read.categories if category.label not in labels]
+    if len(unknown) == len(read.categories):
+        raise DataError(
+            f"{dataset} has no category of the model {folder}, which knows "
+            f"{', '.join(f'`{category.name}`' for category in loaded.categories[:5])} and so on.",
+            "give another --model, or the categories the names that the model knows them by",
+        )
+    if unknown:
+        logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
+    return _Prepared(folder, loaded, read, labels)
+
+
+def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:
+    if config.images is not None:
+        return config.images
+    for path, images in ((data.train_annotations, data.train_images), (data.val_annotations, data.val_images)):
+        if path.resolve() == dataset.resolve():
+            return images
+    raise ConfigError(
+        f"{dataset} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
+        "give the folder with --images",
+    )
+
+
+def _refuse_inputs(out: Path, data: DataConfig, dataset: Path) -> None:
+    """No input may be overwritten, not even with --overwrite."""
+    written = {path.resolve() for path in (out, report_path(out), journal_path(out))}
+    for path in (dataset, data.train_annotations, data.val_annotations):
+        if path.resolve() in written:
+            raise ConfigError(f"{path} would be overwritten by --out {out}.", "give another file with --out")

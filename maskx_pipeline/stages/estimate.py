@@ -1,0 +1,170 @@
+"""How long each stage will take on this machine, and how much disk: measured on a few images and steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torchvision.models.detection import FasterRCNN
+
+from maskx_pipeline.cache.plan import ExportPlan, count_export, format_bytes, measure_seconds_per_image
+from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
+from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
+from maskx_pipeline.data.check_report import align
+from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.detection.class_weights import class_weights
+from maskx_pipeline.detection.features import FrozenDetector
+from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.errors import RunError
+from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
+from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
+
+_FILES = 4  # best.safetensors, last.safetensors, and a state that holds weights and momentum
+_FOREGROUND = 0.25  # of the RoIs that the detector samples, at most; these get a mask in joint training
+
+_ASSUMED = (
+    "One process on one device; the machine as busy as now.",
+    "Time grows with the number of images, RoIs and steps; images are read as fast as they are needed.",
+    "A new detector costs what an untrained one of its settings does; an image has all detections that it may have.",
+    "Box and mask AP are computed in the time of the forward passes. Disk is an upper bound, without predictions.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """Expected seconds of one stage, and the most bytes of its result; None where it writes next to nothing."""
+
+    stage: str
+    seconds: float
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What `estimate_stages` expects.
+
+    ``measured`` says what was timed here, ``assumed`` what was not.
+    """
+
+    stages: tuple[StageEstimate, ...]
+    measured: tuple[str, ...]
+    assumed: tuple[str, ...] = _ASSUMED
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """A table of the stages, then what was measured and what assumed."""
+        rows = [["stage", "time", "disk"]]
+        for stage in self.stages:
+            disk = "-" if stage.bytes is None else format_bytes(stage.bytes)
+            rows.append([stage.stage, format_seconds(stage.seconds), disk])
+        lines = align(rows, left=[True, False, False])
+        return "\n".join([*lines, *(f"measured: {m}" for m in self.measured), *(f"assumed: {a}" for a in self.assumed)])
+
+
+def estimate_stages(
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    detect: DetectConfig,
+    export: ExportConfig,
+    transfer: TransferConfig,
+    joint: E2EConfig,
+) -> Estimate:
+    """Time a few images and steps, and count the rest; takes minutes on a CPU, writes and downloads nothing.
+
+    Args:
+        data: The data set; sound, as `check_data` finds.
+        masks: Another data set for stage 2, if its paths are given.
+        detect: The settings of each stage.
+        export: Where its detector exists, that one is timed in place of an untrained one.
+        transfer: As above.
+        joint: As above.
+
+    Raises:
+        DataError: No image has a box, or the split has no masks.
+        MachineError: No such device.
+    """
+    train, val = read_data(data, log=False)
+    mask_train, mask_val = read_mask_data(data, masks, categories=train.categories, log=False)
+    seen = resolve_category_set(transfer.split, train.categories, masked=masked_labels(mask_train), seen=None)
+    device = resolve_device(detect.device)
+    model = untrained_detector(detect, train.num_classes)
+    step = seconds_of_detector_step(detect, model, train, device=device)
+    weights, parameters = class_weights(model), sum(parameter.numel() for parameter in model.parameters())
+    frozen, detections, which = _frozen(export, detect, model)
+    forward = measure_seconds_per_image(export, frozen, mask_train)
+    plan = count_export(
+        export, mask_train, mask_val, detections_per_image=detections, channels=frozen.channels,
+        seconds_per_image=forward,
+    )  # fmt: skip
+    heads = head_costs(
+        transfer, weights=weights, categories=train.categories, channels=frozen.channels, roi_size=export.roi_size,
+        device=resolve_device(transfer.device),
+    )  # fmt: skip
+    return Estimate(
+        stages=(
+            StageEstimate(
+                "detect train",
+                detect.iterations * detect.images_per_batch * step
+                + _times(detect.iterations, detect.eval_every) * len(val.images) * forward,
+                _FILES * 4 * parameters,
+            ),
+            StageEstimate("export-embeddings", plan.seconds or 0.0, plan.bytes),
+            _fit(transfer, _rois(export, mask_train, seen), plan, heads),
+            StageEstimate("evaluate", plan.detection_rois * heads.mask, None),
+            StageEstimate(
+                "e2e (in place of fit-transfer)",
+                joint.iterations * joint.images_per_batch * (step + detect.rois_per_image * _FOREGROUND * heads.step)
+                + _times(joint.iterations, joint.eval_every) * len(val.images) * (forward + detections * heads.mask),
+                _FILES * 4 * (parameters + heads.parameters),
+            ),
+        ),
+        measured=(
+            f"{format_seconds(step)} for an image in a training step of the detector, on {device}.",
+            f"{format_seconds(forward)} for an image through {which}, on {frozen.device}.",
+            f"{format_seconds(heads.step)} for an RoI in a step of fit-transfer, {format_seconds(heads.mask)} for a "
+            f"mask at test, on {heads.device}.",
+        ),
+    )
+
+
+def format_seconds(seconds: float) -> str:
+    """``3.2 h``, in the unit in which it is easy to read."""
+    for unit, factor in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= 2 * factor:
+            return f"{seconds / factor:.1f} {unit}"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2g} ms"
+
+
+def _frozen(export: ExportConfig, detect: DetectConfig, untrained: FasterRCNN) -> tuple[FrozenDetector, int, str]:
+    """The detector to export, where there is one already."""
+    device = resolve_device(export.device)
+    dtype = amp_dtype(export.amp, device)
+    try:
+        loaded = load_detector(export.detector, checkpoint=export.checkpoint)
+    except RunError:
+        model, settings, which = untrained, detect, "an untrained detector"
+    else:
+        model, settings, which = loaded.model, loaded.config, f"the detector of {export.detector}"
+    return FrozenDetector(model, device=device, amp_dtype=dtype), settings.detections_per_image, which
+
+
+def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) -> StageEstimate:
+    measurements = _times(config.epochs, config.eval_every)
+    seconds = config.epochs * rois * heads.step + measurements * plan.detection_rois * heads.mask
+    return StageEstimate("fit-transfer", seconds, _FILES * 4 * heads.parameters)
+
+
+def _rois(export: ExportConfig, train: CocoData, seen: frozenset[int]) -> int:
+    """The most RoIs of the seen categories in the cache."""
+    objects = sum(count for label, count in count_masks(train).items() if label in seen)
+    return objects * (1 + export.rois_per_object) * (2 if export.flip else 1)
+
+
+def _times(length: float, every: float) -> float:
+    """How often is measured; at least at the end."""
+    return max(1.0, length / every) if every > 0 else 1.0

@@ -1,0 +1,303 @@
+"""`maskx annotate`: masks for the boxes of an annotation file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from maskx_pipeline.commands import run
+
+sys.path.insert(0, str(Path(__file__).parent))
+from annotate_world import HEIGHT, WIDTH, write_dataset, write_model, write_photo
+
+SQUARE = [[8, 8, 30, 8, 30, 30, 8, 30]]
+MIXED: list[dict[str, Any]] = [
+    {},
+    {"segmentation": SQUARE, "note": "true"},
+    {"category_id": 2, "segmentation": [], "attributes": {"occluded": False}},
+    {"iscrowd": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": [100, 50, HEIGHT * WIDTH - 150]}},
+    {"category_id": 4},
+    {"bbox": [3, 3, 0, 9]},
+    {"image_id": 2, "category_id": 3, "segmentation": None, "bbox": [50, 10, 46, 54]},
+    {"image_id": 2, "category_id": 1},
+]
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def annotate(project: Path, *arguments: str, code: int = 0) -> Done:
+    """Run it in this process, in the project folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        returned = run(["annotate", *arguments])
+    assert returned == code, f"-> {returned}\n{out.getvalue()}\n{err.getvalue()}"
+    return Done(out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the model."""
+    return write_model(tmp_path_factory.mktemp("model") / "runs" / "e2e" / "tiny")
+
+
+@pytest.fixture
+def project(tmp_path: Path, model: Path) -> Path:
+    """A project whose validation data lack masks."""
+    write_dataset(tmp_path, {"a.png": "RGB", "b.png": "RGB"}, MIXED)
+    (tmp_path / "maskx.toml").write_text(
+        "[data]\nval-annotations = 'boxes.json'\nval-images = 'images'\n"
+        f"[annotate]\nruns = '{model.parents[1]}'\ndevice = 'cpu'\n"
+    )
+    return tmp_path
+
+
+def entries(path: Path) -> dict[int, dict[str, Any]]:
+    """The annotations by id."""
+    return {entry["id"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["annotations"]}
+
+
+@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
+def test_only_boxes_without_mask_are_filled_and_no_other_byte_changes(project: Path, mask_format: str) -> None:
+    """Taking out again what was put in gives the file that was read; each reason to leave one is counted."""
+    counts = json.loads(annotate(project, "boxes.json", "--json", "--mask-format", mask_format).stdout)
+    before, after = entries(project / "boxes.json"), entries(project / "annotated.json")
+    filled = [number for number, entry in after.items() if "mask_source" in entry]
+    assert set(filled) <= {1, 3, 7, 8}
+    assert {1, 7} <= set(filled)
+    assert counts["filled"] + counts["empty"] == 4
+    assert (counts["masked"], counts["crowd"], counts["unknown"]) == (1, 1, {"new": 1})
+    assert counts["problems"] == {"zero-area box": 1}
+    text, original = (project / name for name in ("annotated.json", "boxes.json"))
+    for number, entry in after.items():
+        assert list(entry)[: len(before[number])] == list(before[number])
+        if number in filled:
+            assert entry["mask_source"].startswith("maskx:tiny#")
+            assert 0 < entry["mask_confidence"] <= 1
+            assert entry["area"] != 1200
+        else:
+            assert entry == before[number]
+    stripped = text.read_text(encoding="utf-8")
+    for number in filled:
+        new, old = (json.dumps(part[number], ensure_ascii=False) for part in (after, before))
+        assert stripped.count(new) == 1
+        stripped = stripped.replace(new, old)
+    assert stripped == original.read_text(encoding="utf-8")
+
+
+def test_the_mask_lies_in_its_box_and_is_of_its_own_category(project: Path) -> None:
+    """Categories are matched by name, though ids differ; the model is surest of the first and finds no last."""
+    annotate(project, "boxes.json")
+    after = entries(project / "annotated.json")
+    coco = COCO(str(project / "annotated.json"))
+    for number in (1, 7):
+        x, y, width, height = after[number]["bbox"]
+        mask = coco.annToMask(coco.anns[number])
+        inside = mask[y : y + height, x : x + width].sum()
+        assert inside == mask.sum() == after[number]["area"]
+        assert inside > 0.9 * width * height
+    assert after[1]["mask_confidence"] > after[3]["mask_confidence"]
+    assert "mask_source" not in after[8]
+
+
+def test_finished_it_returns_at_once_and_another_model_or_input_is_named(
+    project: Path, model: Path, tmp_path: Path
+) -> None:
+    """Nothing is done twice, nothing replaced without --overwrite; the inputs never."""
+    first = annotate(project, "boxes.json", "--json")
+    when = (project / "annotated.json").stat().st_mtime_ns
+    again = annotate(project, "boxes.json", "--json")
+    assert "unchanged" in again.stderr
+    assert again.stdout == first.stdout
+    other = write_model(tmp_path / "other", seed=5)
+    assert "model: " in annotate(project, "boxes.json", "--model", str(other), code=1).stderr
+    assert "mask-format: polygons -> rle" in annotate(project, "boxes.json", "--mask-format", "rle", code=1).stderr
+    assert (project / "annotated.json").stat().st_mtime_ns == when
+    annotate(project, "boxes.json", "--mask-format", "rle", "--overwrite")
+    assert isinstance(entries(project / "annotated.json")[1]["segmentation"], dict)
+    raw = (project / "boxes.json").read_bytes()
+    assert "overwritten" in annotate(project, "boxes.json", "--out", "boxes.json", "--overwrite", code=1).stderr
+    assert (project / "boxes.json").read_bytes() == raw
+
+
+def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No image is done twice, and until the end there is no result."""
+    annotate(project, "boxes.json", "--out", "whole.json")
+    module = importlib.import_module("maskx_pipeline.evaluation.annotate")
+    fill, done = module.fill_masks, []
+
+    def fill_then_stop(maskx: Any, data: Any, annotations: Any, *rest: Any, **options: Any) -> Any:
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(annotations[0].image_id)
+        return fill(maskx, data, annotations, *rest, **options)
+
+    monkeypatch.setattr(module, "fill_masks", fill_then_stop)
+    annotate(project, "boxes.json", code=130)
+    assert not (project / "annotated.json").exists()
+    assert (project / "annotated.json.partial").exists()
+    error = annotate(project, "boxes.json", "--min-confidence", "0.5", code=1).stderr
+    assert "min-confidence: 0 -> 0.5" in error
+    monkeypatch.setattr(module, "fill_masks", fill)
+    assert "1 of 2 images were done before" in annotate(project, "boxes.json").stderr
+    assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()
+    assert not (project / "annotated.json.partial").exists()
+
+
+def test_uncertain_masks_are_left_out(project: Path) -> None:
+    """--min-confidence is the IoU with the true mask that the model expects; percent are refused."""
+    annotate(project, "boxes.json")
+    sure = {n: e["mask_confidence"] for n, e in entries(project / "annotated.json").items() if "mask_source" in e}
+    least = sorted(sure.values())[1]
+    options = ("boxes.json", "--min-confidence", f"{least}", "--out", "sure.json", "--json")
+    counts = json.loads(annotate(project, *options).stdout)
+    kept = {n for n, entry in entries(project / "sure.json").items() if "mask_source" in entry}
+    assert kept == {number for number, confidence in sure.items() if confidence >= least}
+    assert counts["uncertain"] == len(sure) - len(kept) > 0
+    assert "above 1" in annotate(project, "boxes.json", "--min-confidence", "50", code=1).stderr
+
+
+def test_unusable_images_are_named_and_tried_again_by_the_next_call(project: Path) -> None:
+    """A corrupt file, a missing one and one of another size: the rest is written, and the exit code tells."""
+    (project / "images" / "corrupt.jpg").write_bytes(b"no image")
+    write_photo(project / "images" / "small.png", size=(30, 30))
+    files = {"a.png": "RGB", "corrupt.jpg": "missing", "gone.png": "missing", "small.png": "missing"}
+    write_dataset(project, files, [{"image_id": number} for number in (1, 2, 3, 4)])
+    done = annotate(project, "boxes.json", code=1)
+    for name in ("corrupt.jpg", "gone.png", "small.png"):
+        assert name in done.stderr
+    assert "30x30" in done.stderr
+    assert "3 images cannot be used" in done.stderr
+    assert [n for n, entry in entries(project / "annotated.json").items() if "mask_source" in entry] == [1]
+    for name in ("corrupt.jpg", "gone.png", "small.png"):
+        write_photo(project / "images" / name)
+    assert "1 of 4 images were done before" in annotate(project, "boxes.json").stderr
+    assert all("mask_source" in entry for entry in entries(project / "annotated.json").values())
+
+
+def test_photos_of_every_kind_are_filled(project: Path) -> None:
+    """Greyscale, 16-bit, CMYK, palette, transparent, and turned by EXIF."""
+    files = {"l.png": "L", "i.png": "I;16", "c.jpg": "CMYK", "p.png": "P", "t.png": "RGBA", "e.jpg": "exif"}
+    write_dataset(project, files, [{"image_id": number} for number in range(1, len(files) + 1)])
+    counts = json.loads(annotate(project, "boxes.json", "--json").stdout)
+    assert counts["filled"] == len(files)
+
+
+def test_a_byte_order_mark_and_floats_as_ids_are_taken(project: Path) -> None:
+    """The mark is left out, since pycocotools refuses it; 1.0 stays 1.0."""
+    path = project / "boxes.json"
+    text = (
+        path.read_text(encoding="utf-8").replace('"id": 1,', '"id": 1.0,').replace('"image_id": 1,', '"image_id": 1.0,')
+    )
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert "byte order mark" in annotate(project, "boxes.json").stderr
+    written = (project / "annotated.json").read_text(encoding="utf-8")
+    assert written.startswith('{"info": {"year": 2.5}')
+    assert '"id": 1.0, "image_id": 1.0,' in written
+    assert "mask_source" in COCO(str(project / "annotated.json")).anns[1]
+
+
+def test_what_is_missing_is_said(project: Path, tmp_path: Path) -> None:
+    """The image folder of another file, categories that the model does not know, a folder that is not there."""
+    path = write_dataset(tmp_path / "images" / "..", {}, MIXED, name="other.json")
+    assert "--images" in annotate(project, str(path), code=1).stderr
+    assert "does not exist" in annotate(project, str(path), "--images", "nowhere", code=1).stderr
+    content = json.loads((project / "boxes.json").read_text(encoding="utf-8"))
+    content["categories"] = [{"id": number, "name": f"no {number}"} for number in (1, 2, 3, 4)]
+    path.write_text(json.dumps(content))
+    error = annotate(project, str(path), "--images", "images", code=1).stderr
+    assert "no category of the model" in error
+    assert "猫" in error
+
+
+def test_evaluating_hides_the_masks_that_exist_and_writes_nothing(project: Path) -> None:
+    """IoU per category and for seen and unseen ones, against the file's own masks."""
+    whole = [[4, 5, 44, 5, 44, 35, 4, 35]]
+    left_half = [[4, 5, 24, 5, 24, 35, 4, 35]]
+    boxes = [
+        {"segmentation": whole},
+        {"segmentation": left_half, "image_id": 2},
+        {"category_id": 2, "segmentation": whole},
+    ]
+    write_dataset(project, {"a.png": "RGB", "b.png": "RGB"}, [*boxes, {}, *MIXED[3:6]])
+    before = sorted(project.iterdir())
+    report = json.loads(annotate(project, "boxes.json", "--evaluate", "--json").stdout)
+    by_name = {row["name"]: row for row in report["categories"]}
+    assert set(by_name) == {'dog/"cat"', "猫"}
+    assert by_name['dog/"cat"'] == {"name": 'dog/"cat"', "seen": True, "masks": 2, "mask_iou": pytest.approx(75, abs=4)}
+    assert report["sets"]["seen"]["masks"] == 2
+    assert report["sets"]["unseen"]["mask_iou"] == by_name["猫"]["mask_iou"]
+    ious = [row["mask_iou"] for row in by_name.values()]
+    assert report["sets"]["all"]["mask_iou_of_categories"] == pytest.approx(np.mean(ious))
+    assert report["min_confidence"][0]["all"]["kept"] == 100
+    text = annotate(project, "boxes.json", "--evaluate").stdout
+    assert 'dog/"cat"' in text
+    assert "unseen" in text
+    assert sorted(project.iterdir()) == before
+    write_dataset(project, {"a.png": "RGB"}, [{}])
+    assert "nothing to measure" in annotate(project, "boxes.json", "--evaluate", code=1).stderr
+
+
+@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
+def test_other_libraries_read_the_result(project: Path, mask_format: str) -> None:
+    """pycocotools, Datumaro and supervision see as many pixels as the annotation says, under the right name."""
+    boxes = [entry for number, entry in enumerate(MIXED) if number != 5]  # supervision refuses boxes without area
+    write_dataset(project, {"a.png": "RGB", "b.png": "RGB"}, boxes)
+    annotate(project, "boxes.json", "--mask-format", mask_format)
+    path = project / "annotated.json"
+    after = entries(path)
+    coco = COCO(str(path))
+    assert coco.annToMask(coco.anns[1]).sum() == after[1]["area"]
+    for library, read in (("datumaro", read_by_datumaro), ("supervision", read_by_supervision)):
+        pytest.importorskip(library, reason=f"{library} is not installed")
+        areas = read(path, project / "images")
+        for image_id, number in ((1, 1), (2, 6)):
+            nearest = min(areas['dog/"cat"', image_id], key=lambda area: abs(area - after[number]["area"]))
+            # OpenCV, which supervision draws with, also counts the pixels that the line itself runs through.
+            assert nearest == pytest.approx(after[number]["area"], rel=0.1), library
+
+
+def read_by_datumaro(path: Path, images: Path) -> dict[tuple[str, int], list[float]]:
+    """(category, image id) -> pixels of each mask, as Datumaro reads them from COCO's own folders."""
+    import datumaro
+
+    root = path.parent / "coco"
+    shutil.copytree(images, root / "images" / "val")
+    (root / "annotations").mkdir()
+    shutil.copy(path, root / "annotations" / "instances_val.json")
+    dataset = datumaro.Dataset.import_from(str(root), format="coco_instances")
+    labels = dataset.categories()[datumaro.AnnotationType.label]
+    areas: dict[tuple[str, int], list[float]] = {}
+    for item in dataset:
+        for shape in item.annotations:
+            if shape.type in (datumaro.AnnotationType.polygon, datumaro.AnnotationType.mask):
+                key = labels[shape.label].name, int(item.attributes["id"])
+                areas.setdefault(key, []).append(float(shape.get_area()))
+    return areas
+
+
+def read_by_supervision(path: Path, images: Path) -> dict[tuple[str, int], list[float]]:
+    """The same, as supervision reads them."""
+    import supervision
+
+    dataset = supervision.DetectionDataset.from_coco(str(images), str(path), force_masks=True)
+    areas: dict[tuple[str, int], list[float]] = {}
+    for image_path, _, found in dataset:
+        for mask, label in zip(found.mask, found.class_id, strict=True):
+            key = dataset.classes[label], {"a.png": 1, "b.png": 2}[Path(image_path).name]
+            areas.setdefault(key, []).append(float(mask.sum()))
+    return areas

@@ -1,0 +1,102 @@
+"""A project whose detector is a torchvision model with random weights, through the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+from joint_world import seen_file, write_data
+from torchvision.models.detection import FasterRCNN
+from torchvision_models import SIZE, calibrate, tiny_faster_rcnn
+
+from maskx_pipeline.commands import run
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.engine.checkpoint import load_weights, save_weights
+from maskx_pipeline.project import write_project
+
+T = "cls+box-conditioned"
+"""The run with T."""
+
+NAMES = ("cow", "zebra", "cat", "dog")
+"""What the detector knows; the data set has no zebra."""
+
+
+@dataclass(frozen=True)
+class ImportedProject:
+    """The folder of the project, and the torchvision model that its detector was."""
+
+    folder: Path
+    original: FasterRCNN
+
+    @property
+    def photo(self) -> Path:
+        return self.folder / "data" / "0.png"
+
+
+def maskx(project: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+    """Run a command in the project folder; its stdout and stderr. A training is not measured, which takes longest."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(project),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch("maskx_pipeline.stages.training.quick_metrics", return_value={"seen_mask_ap": 0.0}),
+        mock.patch("maskx_pipeline.stages.training.joint_metrics", return_value={"seen_mask_ap": 0.0}),
+    ):
+        returned = run(arguments)
+    assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{out.getvalue()}\n{err.getvalue()}"
+    return out.getvalue(), err.getvalue()
+
+
+def make_project(folder: Path) -> ImportedProject:
+    """Import, export embeddings, and fit: with T, class-agnostic, class-specific, and with the MLP branch."""
+    data = write_data(folder / "data")
+    seen_file(folder)
+    tables = {
+        "data": data.to_mapping(),
+        "detect-import": {"weights": "own.pth", "names": "names.txt", "min-size": SIZE, "max-size": 2 * SIZE},
+        "evaluate": {"from": "cache"},
+        "export-embeddings": {"rois-per-object": 1, "workers": 0, "amp": "off"},
+        "e2e": {
+            "init": "runs/detector", "iterations": 1, "images-per-batch": 2, "eval-every": 0, "workers": 0,
+            "lr": 0.0001, "amp": "off", "device": "cpu", "split": "@seen.txt",
+        },
+        "fit-transfer": {
+            "head-width": 8, "head-depth": 2, "components": 2, "epochs": 1.0, "rois-per-batch": 4,
+            "amp": "off", "device": "cpu", "split": "@seen.txt",
+        },
+    }  # fmt: skip
+    write_project(folder, tables)
+    original = tiny_faster_rcnn(len(NAMES) + 1)
+    calibrate(original, [read_image(folder / "data" / f"{number}.png") / 255 for number in (0, 1)])
+    torch.save(original.state_dict(), folder / "own.pth")
+    (folder / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    maskx(folder, "detect", "import")
+    maskx(folder, "export-embeddings")
+    for name, *options in (
+        (T, "--embedding", "cls+box"),
+        ("agnostic", "--embedding", "none"),
+        ("oracle", "--embedding", "none", "--class-specific"),
+        ("mlp", "--embedding", "cls", "--mask-branch", "fcn+mlp"),
+    ):
+        maskx(folder, "fit-transfer", "--name", name, *options)
+        _have_masks(folder / "runs/transfer" / name / "best.safetensors")
+    return ImportedProject(folder, original)
+
+
+def _have_masks(path: Path) -> None:
+    """Give a mask model that was hardly trained kernels and biases with which masks are neither empty nor full."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = load_weights(path)
+    for name, value in tensors.items():
+        if name.startswith("predictor.") and not name.endswith("class_embeddings"):
+            value.copy_(torch.randn(value.shape, generator=generator))
+            if value.numel() > 3:
+                value -= value.mean()
+            else:
+                value *= 0.1
+    save_weights(path, tensors, {})
