@@ -6,11 +6,22 @@ if [ -z "${MASKX:-}" ]; then
   MASKX=maskx
   [ ! -x "$checkout/.venv/bin/maskx" ] || MASKX=$checkout/.venv/bin/maskx
 fi
-maskx() { command "$MASKX" "$@"; }
+maskx() {
+  case $1 in
+    detect | export-embeddings | e2e)
+      if [ "${GPUS:-1}" -gt 1 ]; then # each process prints the result
+        "$(dirname "$(type -P "$MASKX")")/torchrun" --standalone --nproc-per-node "$GPUS" -m maskx_pipeline "$@" | tail -n 1
+        return
+      fi
+      ;;
+  esac
+  command "$MASKX" "$@"
+}
 say() { printf '\n== %s\n' "$*" >&2; }
 
 cd "${1:-.}"
 unset MASKX_PROJECT # the project is the folder, whatever the environment says
+[ -f maskx.toml ] || ! declare -F make_project >/dev/null || make_project
 if [ ! -f maskx.toml ]; then
   echo "$PWD has no maskx.toml: give a project folder, made with \`maskx init\`." >&2
   exit 1
@@ -50,7 +61,11 @@ joint() { # joint SPLIT OPTION...: the same by joint training
   runs+=("$folder")
 }
 
-table() { # table TITLE: print the models noted so far
+joint_from() { # set INIT: the paper starts joint training from ImageNet weights, which shapes has none of
+  if [ "$on_shapes" = yes ]; then INIT=${INIT:-runs/detector}; else INIT=${INIT:-backbone}; fi
+}
+
+table() { # table TITLE [OPTION...]: print the models noted so far
   say "$1"
-  maskx compare "${runs[@]}"
+  maskx compare "${runs[@]}" "${@:2}"
 }

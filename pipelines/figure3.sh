@@ -11,4 +11,5 @@ for trial in ${TRIALS:-1 2 3 4 5}; do
     stage_wise "random-$size-$trial" --embedding cls+box --form "$FORM"
   done
 done
-table "Figure 3: random splits"
+say "Figure 3: random splits, in $PWD/figure3.svg"
+maskx plot-splits "${runs[@]}" --out figure3.svg --overwrite

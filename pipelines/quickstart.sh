@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every stage on generated data, on a CPU: install, data, detector, RoI cache, three mask models, a table, overlays.
+# Every stage on generated data, on a CPU: install, data, detector, RoI cache, three mask models, table, overlays, report.
 #   ./pipelines/quickstart.sh [PROJECT_FOLDER]     (default: quickstart/ in the checkout)
 # Interrupted, it continues where it stopped; finished stages are not run again.
 set -euo pipefail
@@ -58,7 +58,10 @@ maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/condi
 say "Overlays of the conditioned model: green has masks in training, red has none"
 maskx predict data/shapes/val --model runs/transfer/conditioned --overwrite --limit 16
 
+say "Report: tables, plots, masks beside the ground truth, commands and settings, in one page"
+maskx report runs/transfer/agnostic runs/transfer/published runs/transfer/conditioned --overwrite
+
 say "Mask AP on categories with masks (seen) and without (unseen), after $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
 maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/conditioned
 echo
-echo "Table: $project/comparison.md    Overlays: $project/predictions"
+echo "Report: $project/report.html    Table: $project/comparison.md    Overlays: $project/predictions"

@@ -2,8 +2,7 @@
 # Table 1d, stage-wise (sw) against joint training (e2e), and whether the mask loss may change the class weights.
 #   [INIT=backbone|RUN] ./pipelines/table1d.sh [PROJECT_FOLDER]        (see pipelines/README.md)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-# The paper starts from ImageNet weights; on shapes there are none, and the schedule is short.
-if [ "$on_shapes" = yes ]; then INIT=${INIT:-runs/detector}; else INIT=${INIT:-backbone}; fi
+joint_from
 detector_and_cache
 for split in "${splits[@]}"; do
   stage_wise "$split" --embedding none
