@@ -19,7 +19,7 @@ from shapes_study_table import print_study
 
 # Beside those of `maskx init --shapes`: sizes with which the whole study takes two hours on two cores.
 EPOCHS = ("--epochs", "3")
-JOINT = ("--iterations", "150", "--steps", "100,135", "--init", "runs/detector")
+JOINT = ("--iterations", "80", "--steps", "55,72")
 # The std of torchvision's box predictor, uniform within 1 / sqrt(inputs), for the 256 inputs of the shapes project.
 TORCHVISION_STD = str(round((1 / 3 / 256) ** 0.5, 4))
 GRABCUT_DATA = {"MASKX_DATA_TRAIN_ANNOTATIONS": "data/grabcut.json"}
@@ -65,7 +65,9 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
                 yield name, [({}, (row.command, *seen, "--out", f"runs/transfer/{name}"))]
                 continue
             options = (*row.options.split(), *split, "--name", name, "--out", "runs/transfer", "--seed", str(seed))
-            of_command = JOINT if row.command == "e2e" else EPOCHS
+            of_command = (
+                EPOCHS if row.command == "fit-transfer" else (*JOINT, "--init", f"runs/transfer/{row.init}@{half}")
+            )
             if row.stage1:
                 of_command += ("--cache", f"runs/cache-{row.stage1}.h5")
             if row.stage1 == "torchvision-scale":
@@ -73,7 +75,7 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
             yield (
                 name,
                 [
-                    ({}, (row.command, *options, *of_command)),
+                    ({}, (row.command, *of_command, *options)),  # the last one given counts
                     ({}, ("evaluate", "--model", f"runs/transfer/{name}", "--split", "all")),
                 ],
             )

@@ -1,0 +1,165 @@
+"""Run and print the experiment on real images with a detector that maskx has never seen; see other_detector.sh.
+
+A run is what `maskx fit-transfer` with these settings makes, but for the AP that the command measures at the end,
+which would take half of the time. All runs are made in one process, so that PyTorch is loaded once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import runpy
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskx_pipeline.cache.reader import RoICache
+    from maskx_pipeline.data.records import CocoData
+
+Options = Mapping[str, str | float | bool]
+HALVES = ("voc", "nonvoc")
+SIZES: Options = {"head-width": 32, "head-depth": 2, "rois-per-batch": 16, "lr": 0.05, "epochs": 4.0, "eval-every": 0.0}
+RESULT = "at-ground-truth.json"
+SCRIPT = Path(__file__).parents[1] / "docs" / "how-to" / "other_detector.py"
+Figures = Mapping[str, Mapping[str, float]]  # mask_iou or ap -> half -> percent
+
+
+def rows(glove: Path) -> Iterator[tuple[str, str, Options]]:
+    """What each method is called, the folder of its runs, and its settings."""
+    yield "class-agnostic (baseline)", "agnostic", {"embedding": "none"}
+    for form in ("published", "conditioned"):
+        for embedding in ("randn", "glove", "cls"):
+            files = {"embedding-file": str(glove)} if embedding == "glove" else {}
+            yield f"{embedding}, {form}", f"{embedding}-{form}", {"embedding": embedding, "form": form, **files}
+    yield "fully supervised (oracle)", "oracle", {"embedding": "none", "class-specific": True}
+
+
+def make_cache(shared: Path) -> None:
+    """The project folder, which is the working directory, and the one RoI cache of all runs."""
+    from maskx_pipeline.commands import run
+
+    coco = shared / "coco-mini"
+    if not Path("maskx.toml").exists():
+        words = ["init"]
+        for part in ("train", "val"):
+            words += [f"--{part}-images", str(coco / f"{part}2017")]
+            words += [f"--{part}-annotations", str(coco / "annotations" / f"instances_{part}2017.json")]
+        if run(words):
+            sys.exit("no project")
+    if not Path("runs/cache.h5").exists():
+        sys.argv = [str(SCRIPT), str(shared / "yolox-nano" / "yolox_nano.onnx")]
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def fit_all(seeds: Sequence[int], methods: Sequence[tuple[str, str, Options]]) -> None:
+    """Fit and measure each method in both directions, as far as that is not done; the oracle is one model for both."""
+    from maskx_pipeline.cache.reader import RoICache
+    from maskx_pipeline.config import DataConfig
+    from maskx_pipeline.data.category_sets import resolve_category_set
+    from maskx_pipeline.data.coco import read_coco
+    from maskx_pipeline.engine.files import write_json
+    from maskx_pipeline.project import read_project
+
+    data = read_project(Path()).load(DataConfig)
+    with RoICache(Path("runs/cache.h5")) as cache:
+        val = read_coco(data.val_annotations, data.val_images, categories=cache.categories)
+        sets = {half: resolve_category_set(half, val.categories, masked=(), seen=None) for half in (*HALVES, "all")}
+        for seed in seeds:
+            for _, name, options in methods:
+                for half in ("all",) if name == "oracle" else HALVES:
+                    folder = Path(f"runs/seed-{seed}/{name}@{half}")
+                    if not (folder / RESULT).exists():
+                        fit(folder, {**SIZES, **options, "seed": seed, "split": half}, cache, sets[half])
+                        write_json(folder / RESULT, measure(folder, cache, val, sets))
+                        print(folder, (folder / RESULT).read_text("utf-8"), file=sys.stderr)
+
+
+def fit(folder: Path, options: Options, cache: RoICache, seen: frozenset[int]) -> None:
+    """As `maskx fit-transfer`; interrupted, it continues."""
+    from maskx_pipeline.config import TransferConfig
+    from maskx_pipeline.engine.runlog import open_run
+    from maskx_pipeline.transfer.fit import fit_transfer
+
+    config = TransferConfig.from_mapping(options, source="other_detector.py")
+    inputs = {"cache": cache.digest, "seen categories": ",".join(map(str, sorted(seen)))}
+    run = open_run(
+        folder, stage="fit-transfer", identity=config.identity(), config=config.to_mapping(), inputs=inputs, command=""
+    )
+    if run.state != "finished":
+        fit_transfer(config, cache, seen=seen, run=run)
+
+
+def measure(folder: Path, cache: RoICache, val: CocoData, sets: Mapping[str, frozenset[int]]) -> Figures:
+    """Mask IoU and mask AP at the ground-truth boxes of val, in percent, on each half of the categories."""
+    import torch
+
+    from maskx_pipeline.evaluation.coco_ap import precision_table
+    from maskx_pipeline.evaluation.predictions import predictions_from_cache
+    from maskx_pipeline.transfer.load import load_mask_model
+    from maskx_pipeline.transfer.mask_iou import mask_iou
+
+    model, cpu = load_mask_model(folder).model, torch.device("cpu")
+    results = predictions_from_cache(cache, model, val, device=cpu, amp_dtype=None, group="ground_truth")
+    ap = precision_table(val, results, labels=sets["all"], iou_type="segm")
+    iou = {half: 100 * mask_iou(model, cache, labels=sets[half], device=cpu, amp_dtype=None) for half in HALVES}
+    return {"mask_iou": iou, "ap": {half: ap.summary(sets[half]).ap for half in HALVES}}
+
+
+def print_tables(methods: Sequence[tuple[str, str]], seeds: Sequence[int]) -> None:
+    """Print what is there, in Markdown."""
+    for metric, title in (("mask_iou", "Mask IoU"), ("ap", "Mask AP")):
+        print(f"\n{title} at the ground-truth boxes of val, in percent, mean ± standard deviation over seeds.\n")
+        print(
+            "| method | voc -> nonvoc: unseen | minus baseline | seen | nonvoc -> voc: unseen | minus baseline | seen |"
+        )
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for method, name in methods:
+            cells = []
+            for trained, other in (HALVES, HALVES[::-1]):
+                found = {seed: f[metric] for seed in seeds if (f := _figures(seed, name, trained))}
+                base = {seed: f[metric] for seed in seeds if (f := _figures(seed, "agnostic", trained))}
+                both = [] if name == "agnostic" else [seed for seed in found if seed in base]
+                cells.append(_mean([found[seed][other] for seed in found], len(seeds)))
+                cells.append(_mean([found[seed][other] - base[seed][other] for seed in both], len(seeds), sign="+"))
+                cells.append(_mean([found[seed][trained] for seed in found], len(seeds)))
+            print(f"| {method} | {' | '.join(cells)} |")
+
+
+def _figures(seed: int, name: str, half: str) -> Figures | None:
+    half = "all" if name == "oracle" else half
+    path = Path(f"runs/seed-{seed}/{name}@{half}/{RESULT}")
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def _mean(values: Sequence[float], expected: int, sign: str = "") -> str:
+    """With the number of seeds behind it where some are missing."""
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.1f}{spread}" + ("" if len(values) == expected else f" ({len(values)})")
+
+
+def main() -> None:
+    """Read the command line, run what is not done yet, print the tables."""
+    parser = argparse.ArgumentParser(description="YOLOX-nano through the RoI cache, on real images.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shared", type=Path, required=True, help="Folder with coco-mini, yolox-nano and glove.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only-print", action="store_true", help="Print from the runs that are there.")
+    options = parser.parse_args()
+    shared = options.shared.resolve()
+    methods = list(rows(shared / "glove" / "fixed_embedding_mat_coco_glove.npy"))
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(options.folder):
+        if not options.only_print:
+            make_cache(shared)
+            fit_all(options.seeds, methods)
+        print_tables([(method, name) for method, name, _ in methods], options.seeds)
+
+
+if __name__ == "__main__":
+    main()
