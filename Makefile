@@ -1,9 +1,9 @@
-# make setup | test | test-slow | check | docs
+# make setup | test | test-slow | check | docs | site
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow check docs format clean
+.PHONY: setup test test-slow check docs site format clean
 
 setup: $(VENV)/.installed-dev
 
@@ -25,9 +25,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs: setup
 	$(BIN)/python docs/generate_reference.py
+
+site: setup
+	$(BIN)/mkdocs serve
 
 format: setup
 	$(BIN)/ruff check --fix .
