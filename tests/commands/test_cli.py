@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -73,13 +72,15 @@ def test_help_imports_no_torch(arguments):
 
 
 def test_help_takes_under_300_ms():
-    """The best of five, so that a busy machine does not decide."""
+    """Of the processor, the best of five: how long it takes by the clock is decided by what else runs."""
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = os.times()
         assert _run("--help").returncode == 0
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.3
+        after = os.times()
+        used = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+        seconds.append(used)
+    assert 0 < min(seconds) < 0.3
 
 
 def test_known_errors_exit_with_1_and_say_what_to_do(tmp_path):
