@@ -75,7 +75,8 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
             yield (
                 name,
                 [
-                    ({}, (row.command, *of_command, *options)),  # the last one given counts
+                    # The last of an option counts.
+                    (GRABCUT_DATA if row.stage1 == "grabcut" else {}, (row.command, *of_command, *options)),
                     ({}, ("evaluate", "--model", f"runs/transfer/{name}", "--split", "all")),
                 ],
             )

@@ -69,7 +69,7 @@ ROWS = (
         _BASE,
         "Mask R-CNN trained with GrabCut",
         "grabcut-trained",
-        "--embedding none --class-specific",
+        "--embedding none --class-specific --epochs 9",
         halves=_ALL,
         stage1="grabcut",
     ),
