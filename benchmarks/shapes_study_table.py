@@ -19,9 +19,9 @@ def print_study(projects: Sequence[Path], rows: Sequence[Row], *, halves: tuple[
     print(f"A -> B: the masks of {first}.txt are trained on; B -> A: those of {second}.txt.")
     names = [row.method for row in rows]
     for table in TABLES:
-        own = [row.method for row in rows if row.table == table]
+        own = [row.method for row in rows if row.table == table and any(row.method in seed for seed in seeds)]
         methods = [name for name in ALSO.get(table, ()) if name in names and own] + own
-        if not methods:
+        if not own:
             continue
         print(f"\n### {table}\n")
         print("| method | A -> B: unseen (B) | seen (A) | B -> A: unseen (A) | seen (B) |")
@@ -33,6 +33,9 @@ def print_study(projects: Sequence[Path], rows: Sequence[Row], *, halves: tuple[
                 for kind in (0, 1)
             ]
             print(f"| {method} | {' | '.join(cells)} |")
+    missing = [row.method for row in rows if not any(row.method in seed for seed in seeds)]
+    if missing:
+        print(f"\nNot run yet: {'; '.join(missing)}.")
     claims = [claim for claim in CLAIMS if claim.better in names and claim.worse in names]
     if claims:
         print("\n### What must hold\n")
