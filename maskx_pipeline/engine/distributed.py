@@ -62,6 +62,15 @@ def barrier() -> None:
         dist.barrier()
 
 
+def any_process(asked: bool) -> bool:
+    """Whether any process says so; all must call it, and all get the same answer."""
+    if world_size() == 1:
+        return asked
+    said = torch.tensor(int(asked))
+    dist.all_reduce(said, op=dist.ReduceOp.MAX)  # on the CPU, by gloo, so that no GPU is waited for
+    return bool(said)
+
+
 def on_main(function: Callable[[], _T]) -> _T:
     """Call ``function`` in the main process only, and give every process its result or its exception."""
     start()

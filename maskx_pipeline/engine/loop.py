@@ -94,7 +94,8 @@ def run_loop(
 
     Writes to the run folder: ``state.pt`` every ``checkpoint_every`` steps, ``best.safetensors`` whenever the best
     metric improves, ``last.safetensors`` at the end, and metrics.jsonl. A run that was interrupted continues at its
-    last state. The first Ctrl-C (or SIGTERM) finishes the step and saves the state.
+    last state. The first Ctrl-C (or SIGTERM) finishes the step and saves the state; where there are several processes,
+    it is enough that one of them gets it, and all stop after the same step.
 
     Args:
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
@@ -126,6 +127,8 @@ def run_loop(
     state = TrainingState(module, optimizer, scaler, run, trainable_only=trainable_only)
     state.restore()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    _note_precision(run, amp_dtype)
+    stopped = False
     module.train()
     with progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
         while state.step < iterations:
@@ -139,6 +142,7 @@ def run_loop(
                 total = torch.stack([value.float() for value in losses.values()]).sum()
             except Exception:
                 if interrupt.asked:  # Ctrl-C also reached a process that reads images, and that failed here
+                    stopped = True
                     break
                 raise
             optimizer.zero_grad(set_to_none=True)
@@ -157,12 +161,26 @@ def run_loop(
                 state.evaluate(evaluate, best_metric, bar)
             if at_end or state.step % checkpoint_every == 0:
                 state.save()
-            if interrupt.asked:
+            if stopped := distributed.any_process(interrupt.asked):
                 break
-        if interrupt.asked and state.step < iterations:
+        if stopped and state.step < iterations:
             state.save()
             logger.info("Interrupted at step %d of %d; the state is saved.", state.step, iterations)
             raise KeyboardInterrupt
     state.write_weights(LAST_FILE, {})
     distributed.barrier()
     return state.metrics
+
+
+def _note_precision(run: Run, amp_dtype: torch.dtype | None) -> None:
+    """Record what ``amp = auto`` came to, and say so where a run goes on in another precision than it began in."""
+    precision = str(amp_dtype or torch.float32).removeprefix("torch.")
+    before = run.record.setdefault("precision", precision)
+    if before != precision:
+        logger.warning(
+            "%s began in %s and goes on in %s: this is another machine or device. Give --amp to choose, or --overwrite "
+            "to begin again.",
+            run.folder,
+            before,
+            precision,
+        )

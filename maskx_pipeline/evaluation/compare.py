@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from maskx_pipeline.evaluation.compared_run import (
     read_compared_run,
 )
 from maskx_pipeline.evaluation.directions import SIDES, DirectionTable, both_directions, column_names
+
+logger = logging.getLogger("maskx")
 
 _WORDS = ("run", "embedding", "form", "trained on")
 
@@ -41,6 +44,7 @@ class Comparison:
                 "embedding": row.embedding,
                 "form": row.form,
                 "split": row.split,
+                "evaluated": row.evaluated,
                 "unseen mask": row.unseen,
                 "seen mask": row.seen,
             }
@@ -63,13 +67,23 @@ class Comparison:
 
 
 def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
-    """Read what ``maskx evaluate`` recorded in the folders of stage-2 and joint runs.
+    """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and joint runs.
+
+    Where that was with the best weights of some and the last of others, a warning says of which.
 
     Raises:
         RunError: A folder is no such run, or was not evaluated.
     """
     figures = ALL_FIGURES if all_figures else FIGURES
-    return Comparison(tuple(read_compared_run(folder, figures) for folder in folders), all_figures)
+    runs = tuple(read_compared_run(folder, figures) for folder in folders)
+    last = [row.run for row in runs if row.evaluated.endswith("-last")]
+    if last and len(last) < len(runs):
+        logger.warning(
+            "Not all with the same checkpoint: the newest evaluation of %s is of its last weights, that of the others of "
+            "their best ones. Evaluate again with --checkpoint to compare like with like.",
+            ", ".join(last),
+        )
+    return Comparison(runs, all_figures)
 
 
 def _both_directions_text(table: DirectionTable, style: str, figures: Sequence[str]) -> str:

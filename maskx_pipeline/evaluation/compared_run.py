@@ -27,6 +27,7 @@ class ComparedRun:
         masks: How many training objects of each of these have a mask; empty where the run did not record it.
         known: Ids of all categories.
         per_category: The figures of each category that was evaluated, by its id.
+        evaluated: Where the detections come from and which weights were taken, as in ``cache-best``.
     """
 
     run: str
@@ -41,6 +42,7 @@ class ComparedRun:
     masks: dict[int, int] = field(default_factory=dict)
     known: frozenset[int] = frozenset()
     per_category: dict[int, dict[str, float | None]] = field(default_factory=dict)
+    evaluated: str = ""
 
     def cells(self, figures: Sequence[str]) -> list[str]:
         """The row of the table."""
@@ -94,6 +96,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> Compare
         masks={int(id_): count for id_, count in record.get("masks", {}).items()},
         known=_category_ids(record),
         per_category=per_category,
+        evaluated=path.parent.name,
     )
 
 

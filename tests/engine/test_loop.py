@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +62,36 @@ def test_interrupted_training_saves_its_step_and_resumes(uninterrupted: Path, tm
     train(folder)
     _assert_same_files(folder, uninterrupted)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_of_one_process_stops_all_after_the_same_step(uninterrupted: Path, tmp_path: Path) -> None:
+    """Under torchrun Ctrl-C may reach one process a step before another, or only one; none is left waiting."""
+    folder = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(_PROGRAM), str(folder), "33", str(int(signal.SIGINT)), "1"]
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(command, env={**common, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert all("KeyboardInterrupt" in error for error in errors), errors
+    assert json.loads((folder / "run.json").read_text())["step"] == 34
+    train(folder)
+    _assert_same_files(folder, uninterrupted)
+
+
+def test_going_on_in_another_precision_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """``amp = auto`` is bf16 on one machine and float32 on the next, and the settings are the same on both."""
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, kill_at=33, number=signal.SIGINT)
+    assert json.loads((folder / "run.json").read_text())["precision"] == "float32"
+    with caplog.at_level(logging.WARNING, logger="maskx"):
+        train(folder, amp_dtype=torch.bfloat16)
+    assert "began in float32 and goes on in bfloat16" in caplog.text
 
 
 def test_the_best_weights_are_those_of_the_best_metric(uninterrupted: Path) -> None:

@@ -1,4 +1,4 @@
-"""A tiny training run, as a program that a test can kill: python tiny_training.py FOLDER [KILL_AT [SIGNAL]]."""
+"""A tiny training run, as a program that a test can kill: python tiny_training.py FOLDER [KILL_AT [SIGNAL [RANK]]]."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run, open_run
 
@@ -22,13 +23,21 @@ def tiny_module() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
 
 
-def train(folder: Path, *, kill_at: int = -1, number: int = signal.SIGKILL, lr: float = 0.05) -> Run:
-    """Train in ``folder``; send this process a signal before step ``kill_at``."""
+def train(
+    folder: Path,
+    *,
+    kill_at: int = -1,
+    number: int = signal.SIGKILL,
+    rank: int = 0,
+    lr: float = 0.05,
+    amp_dtype: torch.dtype | None = None,
+) -> Run:
+    """Train in ``folder``; the process ``rank`` sends itself a signal before step ``kill_at``."""
     run = open_run(folder, stage="detect", identity={}, config={}, inputs={})
     module = tiny_module()
 
     def loss_at(step: int) -> dict[str, Tensor]:
-        if step == kill_at:
+        if step == kill_at and distributed.rank() == rank:
             os.kill(os.getpid(), number)
         x = torch.randn(16, 6)
         return {"fit": (module(x)[:, 0] - x.sum(1)).square().mean(), "small": module(x).square().mean() * 0.01}
@@ -46,7 +55,7 @@ def train(folder: Path, *, kill_at: int = -1, number: int = signal.SIGKILL, lr: 
         run=run,
         seed=3,
         clip_grad_norm=10.0,
-        amp_dtype=None,
+        amp_dtype=amp_dtype,
         device=torch.device("cpu"),
         checkpoint_every=7,
         evaluate=evaluate,
@@ -60,4 +69,4 @@ def train(folder: Path, *, kill_at: int = -1, number: int = signal.SIGKILL, lr: 
 
 if __name__ == "__main__":
     arguments = [int(argument) for argument in sys.argv[2:]]
-    train(Path(sys.argv[1]), **dict(zip(("kill_at", "number"), arguments, strict=False)))
+    train(Path(sys.argv[1]), **dict(zip(("kill_at", "number", "rank"), arguments, strict=False)))

@@ -95,6 +95,17 @@ def test_the_newest_evaluation_counts(tmp_path: Path) -> None:
     assert compare_runs([folder]).runs[0].unseen["AP"] == 2.0
 
 
+def test_best_weights_beside_last_ones_are_said(study: list[Path], caplog: pytest.LogCaptureFixture) -> None:
+    """The newest evaluation counts, which may be of other weights than that of the next run."""
+    compare_runs(study)
+    assert not caplog.records
+    folder = study[1] / "evaluation"
+    (folder / "cache-best").rename(folder / "cache-last")
+    comparison = compare_runs(study)
+    assert "the newest evaluation of t is of its last weights" in caplog.text
+    assert [row["evaluated"] for row in comparison.to_json()["runs"]] == ["cache-best", "cache-last"]
+
+
 def test_what_was_not_evaluated_is_refused_with_the_command(tmp_path: Path) -> None:
     """Also a broken record, and a folder that is no run."""
     folder = a_run(tmp_path / "t")
