@@ -79,8 +79,8 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
     last = [row.run for row in runs if row.evaluated.endswith("-last")]
     if last and len(last) < len(runs):
         logger.warning(
-            "Not all with the same checkpoint: the newest evaluation of %s is of its last weights, that of the others of "
-            "their best ones. Evaluate again with --checkpoint to compare like with like.",
+            "Not all with the same checkpoint: the newest evaluation of %s is of its last weights, that of the others "
+            "of their best ones. Evaluate again with --checkpoint to compare like with like.",
             ", ".join(last),
         )
     return Comparison(runs, all_figures)

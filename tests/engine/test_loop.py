@@ -200,6 +200,25 @@ def test_optimizer_groups_follow_detectron() -> None:
     ]
 
 
+def test_the_fused_step_is_that_of_plain_sgd_whatever_the_memory_layout() -> None:
+    """Weights in channels-last order, as the mask head keeps them, move as they would without fusing."""
+    ends = []
+    for fused in (True, False):
+        seed_step(0, -1)
+        module = nn.Sequential(nn.Conv2d(6, 8, 3), nn.Flatten(), nn.Linear(8 * 9, 3)).to(
+            memory_format=torch.channels_last
+        )
+        optimizer = build_optimizer(module, lr=0.1, momentum=0.9, weight_decay=0.01, bias_lr_factor=2.0)
+        optimizer.param_groups[0]["fused"] = optimizer.param_groups[1]["fused"] = fused
+        for _ in range(4):
+            optimizer.zero_grad(set_to_none=True)
+            module(torch.randn(5, 6, 5, 5).to(memory_format=torch.channels_last)).square().mean().backward()
+            optimizer.step()
+        ends.append([parameter.detach().clone() for parameter in module.parameters()])
+    for fused_end, plain_end in zip(*ends, strict=True):
+        torch.testing.assert_close(fused_end, plain_end, rtol=1e-5, atol=1e-7)
+
+
 def test_the_learning_rate_warms_up_and_drops() -> None:
     """Linear from the warm-up factor to 1, then a factor at each drop."""
 
