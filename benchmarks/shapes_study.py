@@ -82,13 +82,18 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
             )
 
 
-def run_task(task: Task) -> tuple[str, float, bool]:
-    """Run the commands of a task one after the other; what they print goes to its log."""
+def run_task(task: Task) -> tuple[str, float, float, bool]:
+    """Run the commands of a task one after the other; what they print goes to its log.
+
+    Returns:
+        Its name, its wall seconds, its seconds of CPU with those of processes it started, and whether all went well.
+    """
     from maskx_pipeline.commands import run
 
     project, name, commands = task
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), sum(os.times()[:4])
     os.chdir(project)
+    good = True
     Path("logs").mkdir(exist_ok=True)
     with Path("logs", f"{name}.txt").open("w", buffering=1, encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
@@ -104,8 +109,9 @@ def run_task(task: Task) -> tuple[str, float, bool]:
                     del os.environ[key]
             sys.stdout.flush()
             if code:
-                return f"{project.name}/{name}", time.monotonic() - began, False
-    return f"{project.name}/{name}", time.monotonic() - began, True
+                good = False
+                break
+    return f"{project.name}/{name}", time.monotonic() - began, sum(os.times()[:4]) - cpu_began, good
 
 
 def run_all(tasks: Sequence[Task], jobs: int) -> None:
@@ -114,10 +120,12 @@ def run_all(tasks: Sequence[Task], jobs: int) -> None:
     Raises:
         SystemExit: Some failed, after the others are done.
     """
-    failed = []
+    failed, in_all = [], 0.0
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for number, (name, seconds, good) in enumerate(pool.imap_unordered(run_task, tasks), start=1):
-            print(f"[{number}/{len(tasks)}] {name}: {'' if good else 'FAILED, '}{seconds:.0f} s", file=sys.stderr)
+        for number, (name, seconds, cpu, good) in enumerate(pool.imap_unordered(run_task, tasks), start=1):
+            in_all += cpu
+            times = f"{seconds:.0f} s, {cpu:.0f} s of CPU ({in_all / 3600:.2f} h so far)"
+            print(f"[{number}/{len(tasks)}] {name}: {'' if good else 'FAILED, '}{times}", file=sys.stderr)
             failed += [] if good else [name]
     if failed:
         sys.exit(f"failed, see the logs of: {', '.join(failed)}")

@@ -127,6 +127,14 @@ ROWS = (
         _conditioned("cls+box"),
         stage1="torchvision-scale",
     ),
+    Row(
+        _1D,
+        "cls+box, conditioned, e2e, stop-gradient",
+        "e2e-conditioned",
+        "--stop-gradient",
+        command="e2e",
+        init="clsbox-conditioned",
+    ),
 )
 TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE)
 
@@ -134,7 +142,7 @@ TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE)
 ALSO = {
     _1B: (AGNOSTIC, PUBLISHED, CONDITIONED),
     _1C: (AGNOSTIC, PUBLISHED, CONDITIONED),
-    _1D: (AGNOSTIC, PUBLISHED),
+    _1D: (AGNOSTIC, PUBLISHED, CONDITIONED),
     _BASE: (AGNOSTIC, PUBLISHED, CONDITIONED),
     _MORE: (PUBLISHED, CONDITIONED),
 }
