@@ -14,7 +14,8 @@ from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import Annotation, Category, CocoData, ImageRecord
-from maskx_pipeline.detection import train as training
+from maskx_pipeline.detection import image_training
+from maskx_pipeline.detection.train import train_detector
 from maskx_pipeline.engine.runlog import open_run
 
 CATEGORIES = (Category(3, "cat", 1), Category(7, "dog", 2), Category(11, "cow", 3))
@@ -85,13 +86,13 @@ def train(folder: Path, **changes: Any) -> Path:
     run = open_run(
         config.out, stage="detect", identity=config.identity(), config=config.to_mapping(), inputs={"train": "x"}
     )
-    training.train_detector(config, tiny_data(folder / "images"), run=run, evaluate=measure)
+    train_detector(config, tiny_data(folder / "images"), run=run, evaluate=measure)
     return config.out
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        read_batches = training.batches
+        read_batches = image_training.batches
 
         def batches_that_kill(*args: Any, start: int, **kwargs: Any) -> Any:
             for step, batch in enumerate(read_batches(*args, start=start, **kwargs), start=start):
@@ -99,5 +100,5 @@ if __name__ == "__main__":
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield batch
 
-        training.batches = batches_that_kill  # type: ignore[assignment]
+        image_training.batches = batches_that_kill  # type: ignore[assignment]
     train(Path(sys.argv[1]))

@@ -13,7 +13,7 @@ from torchvision.models import resnet18
 
 from maskx_pipeline import stages
 from maskx_pipeline.config import DataConfig, E2EConfig, EvaluateConfig, ExportConfig, PredictConfig, TransferConfig
-from maskx_pipeline.e2e import train as training
+from maskx_pipeline.detection import image_training as training
 from maskx_pipeline.e2e.load import load_joint_model
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError

@@ -1,0 +1,104 @@
+"""What training on images has in common, of the detector alone and of the joint model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from maskx_pipeline.config import DetectConfig, E2EConfig
+from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.data.dataset import DetectionDataset, Target, batches
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop
+from maskx_pipeline.engine.runlog import Run
+
+BEFORE_TRAINING = -1
+"""The step whose seed the untrained model is built with."""
+
+
+def train_on_images(
+    config: DetectConfig | E2EConfig,
+    train: CocoData,
+    *,
+    module: nn.Module,
+    losses_of: Callable[[nn.Module, list[Tensor], list[Target]], dict[str, Tensor]],
+    run: Run,
+    evaluate: Callable[[], dict[str, float]] | None,
+    best_metric: str,
+    desc: str,
+) -> None:
+    """Train a model on batches of images, or continue to, and finish the run.
+
+    Args:
+        config: The schedule, and how batches are made.
+        train: The training data.
+        module: What is trained; it is on the device of ``config``.
+        losses_of: Calls the module, which may be wrapped for several processes, with images FloatTensor[3, H, W] in
+            0..1 and their targets, and returns named losses.
+        run: The open run.
+        evaluate: Measures the module.
+        best_metric: The metric that decides which weights are the best.
+        desc: What the progress bar says.
+
+    Raises:
+        ConfigError: The images of a batch cannot be shared out among the processes.
+        DataError: No image has a box, or an image cannot be read.
+        RunError: The loss is not finite.
+    """
+    device = resolve_device(config.device)
+    dataset = DetectionDataset(train, flip_probability=config.flip, seed=config.seed)
+    wrapped = distributed.wrap(module, device)
+    source: Iterator[tuple[list[Tensor], list[dict[str, Any]]]] | None = None
+
+    def loss_at(step: int) -> dict[str, Tensor]:
+        nonlocal source
+        if source is None:
+            source = batches(
+                dataset,
+                images_per_batch=config.images_per_batch,
+                start=step,
+                iterations=config.iterations,
+                seed=config.seed,
+                workers=config.workers,
+                rank=distributed.rank(),
+                world_size=distributed.world_size(),
+                device=device,
+            )
+        return losses_of(wrapped, *next(source))
+
+    def lr_at(step: int) -> float:
+        return config.lr * lr_factor(
+            step,
+            warmup_iterations=config.warmup_iterations,
+            warmup_factor=config.warmup_factor,
+            drops=config.steps,
+            gamma=config.gamma,
+        )
+
+    metrics = run_loop(
+        module=module,
+        optimizer=build_optimizer(
+            module,
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            bias_lr_factor=config.bias_lr_factor,
+        ),
+        lr_at=lr_at,
+        loss_at=loss_at,
+        iterations=config.iterations,
+        run=run,
+        seed=config.seed,
+        clip_grad_norm=config.clip_grad_norm,
+        amp_dtype=amp_dtype(config.amp, device),
+        device=device,
+        checkpoint_every=config.checkpoint_every,
+        evaluate=None if evaluate is None else lambda _: evaluate(),
+        evaluate_every=config.eval_every,
+        best_metric=best_metric,
+        desc=desc,
+    )
+    run.finish(**metrics)
