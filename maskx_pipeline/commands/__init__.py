@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import sys
@@ -13,23 +14,19 @@ import click
 from maskx_pipeline import __version__
 from maskx_pipeline.errors import MaskXError
 
-_COMMANDS = {
-    "init": "maskx_pipeline.commands.init",
-    "doctor": "maskx_pipeline.commands.doctor",
-    "convert": "maskx_pipeline.commands.convert",
-    "detect": "maskx_pipeline.commands.detect",
-    "export-embeddings": "maskx_pipeline.commands.export_embeddings",
-    "fit-transfer": "maskx_pipeline.commands.fit_transfer",
-    "e2e": "maskx_pipeline.commands.e2e",
-    "evaluate": "maskx_pipeline.commands.evaluate",
-    "evaluate-grabcut": "maskx_pipeline.commands.evaluate_grabcut",
-    "compare": "maskx_pipeline.commands.compare",
-    "report": "maskx_pipeline.commands.report",
-    "plot-splits": "maskx_pipeline.commands.plot_splits",
-    "predict": "maskx_pipeline.commands.predict",
-    "export-model": "maskx_pipeline.commands.export_model",
-    "contact-sheet": "maskx_pipeline.commands.contact_sheet",
-    "annotate": "maskx_pipeline.commands.annotate",
+_SECTIONS = {
+    "The pipeline": (
+        "init",
+        "doctor",
+        "detect",
+        "export-embeddings",
+        "fit-transfer",
+        "e2e",
+        "evaluate",
+        "predict",
+    ),
+    "Compare and show": ("compare", "report", "plot-splits", "contact-sheet", "evaluate-grabcut"),
+    "In and out": ("annotate", "convert", "export-model"),
 }
 
 
@@ -37,14 +34,30 @@ class _LazyGroup(click.Group):
     """A group in the order of the pipeline, whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [name for names in _SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(module).command
+        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command is an error that names the nearest right one."""
+        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if near and not ctx.resilient_parsing and args[0] not in self.list_commands(ctx):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{near[0]}'?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each section under its title."""
+        for title, names in _SECTIONS.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in found if command])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,9 +65,8 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Instance segmentation when every category has boxes but only some have masks.
 
-    The stages in their order: init, doctor, detect train, export-embeddings, fit-transfer, evaluate, predict; e2e
-    trains jointly. Each reads maskx.toml of the project folder; flags win over environment variables
-    (MASKX_TABLE_OPTION), those over maskx.toml.
+    Each command reads maskx.toml of the project folder. Flags win over environment variables (MASKX_TABLE_OPTION), and
+    those over maskx.toml.
     """
     _log_to_stderr()
 

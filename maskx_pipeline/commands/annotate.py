@@ -13,7 +13,7 @@ from maskx_pipeline.errors import DataError
 from maskx_pipeline.project import Project
 
 
-@click.command(name="annotate")
+@click.command(name="annotate", short_help="Fill the missing masks of a COCO-format data set.")
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @project_option
 @config_options(AnnotateConfig)

@@ -9,7 +9,7 @@ import click
 from maskx_pipeline.commands.options import print_json
 
 
-@click.command(name="compare")
+@click.command(name="compare", short_help="The AP of evaluated runs as one table.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--format",

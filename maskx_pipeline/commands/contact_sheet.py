@@ -12,7 +12,7 @@ from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="contact-sheet")
+@click.command(name="contact-sheet", short_help="Models side by side in a picture (Figures 4, 5).")
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--model",

@@ -12,7 +12,7 @@ from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
-@click.group(name="convert")
+@click.group(name="convert", short_help="Visual Genome, or masks by GrabCut, in COCO format.")
 def command() -> None:
     """Write COCO-format annotations of another data set, or with other masks."""
 

@@ -11,7 +11,7 @@ from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, Impor
 from maskx_pipeline.project import Project
 
 
-@click.group(name="detect")
+@click.group(name="detect", short_help="Stage 1: Faster R-CNN on the boxes of all categories.")
 def command() -> None:
     """Stage 1: Faster R-CNN on the boxes of all categories."""
 

@@ -12,7 +12,7 @@ from maskx_pipeline.errors import CheckFailedError
 from maskx_pipeline.project import read_project
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", short_help="Check the data: boxes and masks of each category.")
 @click.option(
     "--project",
     "folder",

@@ -14,7 +14,7 @@ from maskx_pipeline.project import Project
 _NOT_OFFERED = tuple(item.name for item in dataclasses.fields(TransferConfig) if item.name not in mask_options())
 
 
-@click.command(name="e2e")
+@click.command(name="e2e", short_help="Train detector, T and mask head jointly.")
 @project_option
 @config_options(E2EConfig)
 @config_options(TransferConfig, leave_out=_NOT_OFFERED)

@@ -18,7 +18,7 @@ from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="evaluate")
+@click.command(name="evaluate", short_help="AP on a category set, and on seen and unseen ones.")
 @project_option
 @config_options(EvaluateConfig)
 @click.option("--per-category", is_flag=True, help="Print the AP of each category too.")

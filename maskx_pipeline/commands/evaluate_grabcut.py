@@ -18,7 +18,7 @@ from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConf
 from maskx_pipeline.project import Project
 
 
-@click.command(name="evaluate-grabcut")
+@click.command(name="evaluate-grabcut", short_help="Baseline: the detections with masks by GrabCut.")
 @project_option
 @config_options(EvaluateGrabCutConfig)
 @config_options(GrabCutConfig, leave_out=("out",))

@@ -11,7 +11,7 @@ from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="export-embeddings")
+@click.command(name="export-embeddings", short_help="Class weights and RoI features to the RoI cache.")
 @project_option
 @config_options(ExportConfig)
 @click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing.")

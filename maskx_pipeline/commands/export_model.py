@@ -11,7 +11,7 @@ from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="export-model")
+@click.command(name="export-model", short_help="A torchvision Mask R-CNN, or an ONNX mask head.")
 @project_option
 @config_options(ExportModelConfig)
 @json_option

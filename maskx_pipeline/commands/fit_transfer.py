@@ -11,7 +11,7 @@ from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="fit-transfer")
+@click.command(name="fit-transfer", short_help="Stage 2: T and the mask head, from the RoI cache.")
 @project_option
 @config_options(TransferConfig)
 @overwrite_option

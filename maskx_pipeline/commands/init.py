@@ -15,7 +15,7 @@ _MASKS = [item.name for item in dataclasses.fields(MasksConfig)]
 _OF_MASKS = " of another data set, whose masks stage 2 learns from"
 
 
-@click.command(name="init")
+@click.command(name="init", short_help="Make a project folder for a data set, or for `shapes`.")
 @click.option(
     "--project",
     "folder",

@@ -9,7 +9,7 @@ import click
 from maskx_pipeline.commands.options import json_option, overwrite_option, print_json
 
 
-@click.command(name="plot-splits")
+@click.command(name="plot-splits", short_help="What T gains on many splits, as a plot (Figure 3).")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write: .svg, .pdf or .png."

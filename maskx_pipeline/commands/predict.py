@@ -12,7 +12,7 @@ from maskx_pipeline.config import PredictConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="predict")
+@click.command(name="predict", short_help="Segment images: overlays and COCO results.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @project_option
 @config_options(PredictConfig)

@@ -12,7 +12,7 @@ from maskx_pipeline.config import DataConfig, MasksConfig, ReportConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="report")
+@click.command(name="report", short_help="One HTML page about evaluated runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @project_option
 @config_options(ReportConfig)

@@ -48,6 +48,15 @@ def test_every_command_and_option_has_help():
                 assert item.help, f"{name} {item.name}"
 
 
+def test_the_overview_fits_a_line_a_command():
+    """`maskx --help` names every command, each with a summary that is not cut off, on 80 columns."""
+    lines = _run("--help", COLUMNS="80").stdout.splitlines()
+    for name in cli.list_commands(click.Context(cli)):
+        line = next(line for line in lines if line.split()[:1] == [name])
+        assert line.endswith(".")
+        assert not line.endswith("...")
+
+
 def test_every_command_is_in_the_reference():
     """docs/reference/cli.md names each command (its text is checked by `make check`)."""
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
@@ -98,6 +107,13 @@ def test_wrong_usage_exits_with_2(arguments, tmp_path):
     done = _run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_mistyped_command_names_the_nearest_one(tmp_path):
+    """As an unknown key of maskx.toml does."""
+    found = _run("evaluat", cwd=tmp_path)
+    assert found.returncode == 2
+    assert "Did you mean 'evaluate'?" in found.stderr
 
 
 def test_environment_is_read_and_a_flag_wins_over_it(tmp_path):
