@@ -13,7 +13,15 @@ from typing import Any, TypeVar, cast
 
 from maskx_pipeline.config import STAGE_CONFIGS
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.settings import StageConfig, environment_name, field_name, option_name, plain, unknown_key
+from maskx_pipeline.settings import (
+    StageConfig,
+    environment_name,
+    field_name,
+    is_text,
+    option_name,
+    plain,
+    unknown_key,
+)
 
 PROJECT_FILE = "maskx.toml"
 
@@ -46,7 +54,9 @@ class Project:
         anchored = {f.name: self._anchored(getattr(base, f.name), f.metadata["may_name_file"]) for f in fields}
         offered = {field_name(key): value for key, value in (overrides or {}).items()}
         given = {f.name: value for f in fields if (value := offered.get(f.name)) is not None}
-        given |= {f.name: value for f in fields if f.name not in offered and (value := _from_environment(cls, f))}
+        given |= {
+            f.name: value for f in fields if f.name not in offered and (value := _from_environment(cls, f)) is not None
+        }
         changed = cls.from_mapping(given, source="command line or environment")
         return base.replace(**anchored).replace(**{name: getattr(changed, name) for name in given})
 
@@ -60,8 +70,8 @@ class Project:
 
 def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> Any:
     name = environment_name(cls.table, field.name)
-    text = os.environ.get(name, "")
-    if not text or isinstance(field.default, str | Path | None):
+    text = os.environ.get(name) or None
+    if text is None or is_text(cls, field.name):
         return text
     try:
         return tomllib.loads(f"value = [{text}]" if isinstance(field.default, tuple) else f"value = {text}")["value"]

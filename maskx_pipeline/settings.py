@@ -119,6 +119,11 @@ def environment_name(table: str, name: str) -> str:
     return f"MASKX_{table}_{option_name(name)}".upper().replace("-", "_")
 
 
+def is_text(cls: type[StageConfig], name: str) -> bool:
+    """Whether the values of a setting are words or paths, which stand in an environment variable without quotes."""
+    return not {str, Path}.isdisjoint(_members(typing.get_type_hints(cls)[name]))
+
+
 def digest_of(value: Any) -> str:
     """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

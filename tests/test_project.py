@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, TransferConfig
+from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import read_project, write_project
 
@@ -72,6 +72,18 @@ def test_settings_without_an_option_are_read_from_the_environment(tmp_path, monk
     monkeypatch.setenv("MASKX_DETECT_LR", "fast")
     with pytest.raises(ConfigError, match="MASKX_DETECT_LR"):
         project.load(DetectConfig)
+
+
+def test_zero_and_false_in_the_environment_count(tmp_path, monkeypatch):
+    """As do numbers of settings that have no default of their own."""
+    write_project(tmp_path, {"export-embeddings": {"rois-per-object": 2, "flip": True}})
+    monkeypatch.setenv("MASKX_EXPORT_EMBEDDINGS_ROIS_PER_OBJECT", "0")
+    monkeypatch.setenv("MASKX_EXPORT_EMBEDDINGS_FLIP", "false")
+    monkeypatch.setenv("MASKX_FIT_TRANSFER_LAYERS", "3")
+    monkeypatch.setenv("MASKX_FIT_TRANSFER_ACTIVATION", "relu")
+    project = read_project(tmp_path)
+    assert (project.load(ExportConfig).rois_per_object, project.load(ExportConfig).flip) == (0, False)
+    assert (project.load(TransferConfig).layers, project.load(TransferConfig).activation) == (3, "relu")
 
 
 def test_files_named_in_words_belong_to_the_project_too(tmp_path):
