@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     maskx(folder, "fit-transfer", "--embedding", "cls+box")
     maskx(folder, "fit-transfer", "--embedding", "none")
     return folder
+
+
+@pytest.mark.parametrize(
+    "command", [("detect", "train"), ("fit-transfer",), ("e2e", "--iterations", "1", "--images-per-batch", "2")]
+)
+def test_what_trains_writes_for_tensorboard_where_it_is_asked_to(project, tmp_path, command):
+    """Into its run folder; whether it does is no setting of the result."""
+    pytest.importorskip("tensorboard")
+    shutil.copytree(project, tmp_path / "project")
+    run_folder = tmp_path / "project" / maskx(tmp_path / "project", *command, "--tensorboard").stdout.strip()
+    assert list(run_folder.glob("events.out.tfevents.*"))
+    assert "unchanged" in maskx(tmp_path / "project", *command).stderr
 
 
 def test_finished_stages_return_at_once_and_change_nothing(project):

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
-from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, WORKERS_HELP
+from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, TENSORBOARD_HELP, WORKERS_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -76,6 +76,7 @@ class DetectConfig(StageConfig):
     amp: str = option("auto", AMP_HELP, choices=AMP)
     eval_every: int = option(5000, "Iterations between measurements of box AP; 0: at the end.", minimum=0)
     checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
+    tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
     workers: int = option(4, WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)

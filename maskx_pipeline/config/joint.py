@@ -13,6 +13,7 @@ from maskx_pipeline.config.shared import (
     DEVICE_HELP,
     SEED_HELP,
     SPLIT_HELP,
+    TENSORBOARD_HELP,
     WORKERS_HELP,
 )
 from maskx_pipeline.config.transfer import TransferConfig
@@ -54,6 +55,7 @@ class E2EConfig(StageConfig):
     amp: str = option("auto", AMP_HELP, choices=AMP)
     eval_every: int = option(5000, "Iterations between measurements of box and mask AP; 0: at the end.", minimum=0)
     checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
+    tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
     workers: int = option(4, WORKERS_HELP, identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)

@@ -10,5 +10,8 @@ ALLOW_MASK_WEIGHTS_HELP = (
     "that AP on unseen categories means nothing."
 )
 DEVICE_HELP = "Device: auto, cpu, cuda or cuda:N."
+TENSORBOARD_HELP = (
+    "Also write losses, learning rate and metrics for TensorBoard, into the run folder; needs the extra tensorboard."
+)
 WORKERS_HELP = "Processes that read images."
 AMP_HELP = "Mixed precision; auto takes bf16 where the CPU or GPU supports it."

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.config.shared import ALLOW_MASK_WEIGHTS_HELP, AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, SPLIT_HELP
+from maskx_pipeline.config.shared import (
+    ALLOW_MASK_WEIGHTS_HELP,
+    AMP,
+    AMP_HELP,
+    DEVICE_HELP,
+    SEED_HELP,
+    SPLIT_HELP,
+    TENSORBOARD_HELP,
+)
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -109,6 +117,7 @@ class TransferConfig(StageConfig):
     amp: str = option("auto", AMP_HELP, choices=AMP)
     eval_every: float = option(1.0, "Epochs between measurements on the cached val group; 0: at the end.", minimum=0)
     checkpoint_every: int = option(500, "Steps between resumable checkpoints.", identity=False, minimum=1)
+    tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from maskx_pipeline import __version__
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.files import atomic_path, is_temporary, json_value, write_json
+from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
 from maskx_pipeline.errors import RunError
 
 logger = logging.getLogger("maskx")
@@ -37,10 +38,12 @@ class Run:
         folder: The run folder; it exists and holds run.json.
         state: Whether the stage starts, continues, or has nothing left to do.
         record: The content of run.json.
+        tensorboard: Also write what goes into metrics.jsonl for TensorBoard.
     """
 
-    def __init__(self, folder: Path, *, state: RunState, record: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *, state: RunState, record: dict[str, Any], tensorboard: bool = False) -> None:
         self.folder = folder
+        self._events = EventFile(folder) if tensorboard and distributed.is_main() else None
         self.state: RunState = state
         self.record = record
         self._opened = time.monotonic()
@@ -49,8 +52,11 @@ class Run:
     def log(self, step: int, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
         if distributed.is_main():
+            line = json_value({"step": step, **values})
             with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(json_value({"step": step, **values})) + "\n")
+                stream.write(json.dumps(line) + "\n")
+            if self._events is not None:
+                self._events.add(line)
 
     def rewind(self, step: int) -> None:
         """Drop the lines of metrics.jsonl that are of a later step, and a last line that was cut off."""
@@ -60,6 +66,19 @@ class Run:
         with path.open(encoding="utf-8") as stream, atomic_path(path) as temporary:
             kept = [line for line in stream if _step_of(line) <= step]
             temporary.write_text("".join(kept), encoding="utf-8")
+        if self._events is not None:
+            self._events.begin(map(json.loads, kept))
+
+    def write_missing_events(self) -> None:
+        """For a finished run that was asked for TensorBoard's file only now, or not at its last start."""
+        path = self.folder / METRICS_FILE
+        if self._events is None or not path.exists():
+            return
+        written = path.stat().st_mtime_ns
+        if all(events.stat().st_mtime_ns < written for events in self.folder.glob(PATTERN)):
+            with path.open(encoding="utf-8") as stream:
+                self._events.begin(map(json.loads, stream))
+            self._events.close()
 
     def update(self, **values: Any) -> None:
         """Put values into run.json."""
@@ -74,6 +93,8 @@ class Run:
         self.state = "finished"
         if distributed.is_main():
             (self.folder / STATE_FILE).unlink(missing_ok=True)
+        if self._events is not None:
+            self._events.close()
 
 
 def open_run(
@@ -85,6 +106,7 @@ def open_run(
     inputs: Mapping[str, str],
     command: str = "",
     overwrite: bool = False,
+    tensorboard: bool = False,
 ) -> Run:
     """Open or create the run folder of a stage.
 
@@ -96,15 +118,23 @@ def open_run(
         inputs: What the stage reads, by name: digests or other short texts that change when the input does.
         command: The command line, for the record.
         overwrite: Remove what an earlier run left here.
+        tensorboard: Also write what goes into metrics.jsonl for TensorBoard.
 
     Returns:
         The run; its ``state`` is "new", "resume" (interrupted, same settings and inputs) or "finished".
 
     Raises:
         RunError: The folder holds a run of other settings or inputs, of another stage, or something that is no run.
+        MachineError: TensorBoard is asked for and not installed.
     """
+    if tensorboard:
+        check_installed()
     wanted = _plain({"identity": identity, "inputs": inputs})
-    return distributed.on_main(lambda: _open(folder, stage, wanted, _plain(config), command, overwrite))
+    state, record = distributed.on_main(lambda: _open(folder, stage, wanted, _plain(config), command, overwrite))
+    run = Run(folder, state=state, record=record, tensorboard=tensorboard)
+    if state == "finished":
+        run.write_missing_events()
+    return run
 
 
 def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
@@ -161,7 +191,7 @@ _COMMANDS = {"detect": "detect train"}
 
 def _open(
     folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, Any], command: str, overwrite: bool
-) -> Run:
+) -> tuple[RunState, dict[str, Any]]:
     present = [path for path in folder.iterdir() if not is_temporary(path)] if folder.is_dir() else []
     if present and not (folder / RUN_FILE).is_file():
         raise RunError(
@@ -181,7 +211,7 @@ def _open(
                 f"{folder} holds a run that differs:\n" + "\n".join(f"  {line}" for line in differences),
                 "give --overwrite to replace it, or another folder with --out or --name",
             )
-        return Run(folder, state="finished" if record["status"] == "finished" else "resume", record=record)
+        return "finished" if record["status"] == "finished" else "resume", record
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "schema": SCHEMA,
@@ -202,7 +232,7 @@ def _open(
         "results": {},
     }
     write_json(folder / RUN_FILE, record)
-    return Run(folder, state="new", record=record)
+    return "new", record
 
 
 def _holds_nothing(record: dict[str, Any], present: list[Path]) -> bool:

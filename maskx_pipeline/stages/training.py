@@ -61,6 +61,7 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
         },
         command=command,
         overwrite=overwrite,
+        tensorboard=config.tensorboard,
     )
     if run.state == "finished":
         logger.info("%s is finished and unchanged.", config.out)
@@ -138,6 +139,7 @@ def fit_transfer(
             },
             command=command,
             overwrite=overwrite,
+            tensorboard=config.tensorboard,
         )
         _warn_of_another_detector(config, cache)
         _record_masks(run, train, seen)
@@ -227,6 +229,7 @@ def train_e2e(
         },
         command=command,
         overwrite=overwrite,
+        tensorboard=config.tensorboard,
     )
     _record_masks(run, train, seen)
     if run.state == "finished":

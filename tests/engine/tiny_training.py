@@ -31,9 +31,10 @@ def train(
     rank: int = 0,
     lr: float = 0.05,
     amp_dtype: torch.dtype | None = None,
+    tensorboard: bool = False,
 ) -> Run:
     """Train in ``folder``; the process ``rank`` sends itself a signal before step ``kill_at``."""
-    run = open_run(folder, stage="detect", identity={}, config={}, inputs={})
+    run = open_run(folder, stage="detect", identity={}, config={}, inputs={}, tensorboard=tensorboard)
     module = tiny_module()
 
     def loss_at(step: int) -> dict[str, Tensor]:
