@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskx_pipeline.data.records import Problem
+from maskx_pipeline.data.records import NO_BOXES, Problem
 
 _COLUMNS = {
     "id": "id", "name": "category", "train_boxes": "train boxes", "train_masks": "masks",
@@ -15,6 +15,7 @@ _COLUMNS = {
     "verdict": "verdict",
 }  # fmt: skip
 _LEFT = ("name", "verdict")
+_NAMED = 10  # of the images without boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class DatasetReport:
         return asdict(self)
 
     def to_text(self) -> str:
-        """A table of the categories, then a line for each problem and note."""
+        """A table of the categories, then a line for each problem and note; images without boxes share one."""
         rows = [[str(getattr(row, name)) for name in _COLUMNS] for row in self.categories]
         left = [name in _LEFT for name in _COLUMNS]
         return "\n".join([*align([list(_COLUMNS.values()), *rows], left=left), "", *self._summary()])
@@ -75,7 +76,12 @@ class DatasetReport:
             + ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
         ]
         for split, problems in (("train", self.train_problems), ("val", self.val_problems)):
-            lines += [f"{split}: {p.kind}: {p.message} -> {p.action}" for p in problems]
+            lines += [f"{split}: {p.kind}: {p.message} -> {p.action}" for p in problems if p.kind != NO_BOXES]
+            empty = [p for p in problems if p.kind == NO_BOXES]
+            if empty:
+                named = ", ".join(str(p.image_id) for p in empty[:_NAMED])
+                more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+                lines.append(f"{split}: {NO_BOXES}: {named}{more} -> {empty[0].action}")
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
 

@@ -17,7 +17,15 @@ from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
 from maskx_pipeline.data.category_map import CategoryMap
 from maskx_pipeline.data.masks import segmentation_fault
-from maskx_pipeline.data.records import Annotation, AnnotationTable, Category, CocoData, ImageRecord, Problem
+from maskx_pipeline.data.records import (
+    NO_BOXES,
+    Annotation,
+    AnnotationTable,
+    Category,
+    CocoData,
+    ImageRecord,
+    Problem,
+)
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.settings import digest_of
 
@@ -67,8 +75,11 @@ def read_coco(
 
 
 def log_problems(data: CocoData) -> None:
-    """Warn about the problems of a data set: a line for each kind, with what was done about it."""
-    for (kind, action), count in count_problems(data.problems).items():
+    """Warn about the problems of a data set: a line for each kind, with what was done about it.
+
+    Images without boxes lose nothing and are left to the report of `maskx doctor`.
+    """
+    for (kind, action), count in count_problems(p for p in data.problems if p.kind != NO_BOXES).items():
         first = next(problem for problem in data.problems if (problem.kind, problem.action) == (kind, action))
         _LOG.warning("%s: %d x %s: %s; the first: %s", data.path, count, kind, action, first.message)
 
@@ -293,7 +304,7 @@ class _Reader:
         for image, has_box in zip(self._images.values(), filled[1:].tolist(), strict=True):
             if not has_box:
                 message = f"image {image.id} ({image.file_name}) has no box"
-                self._report("image without boxes", message, image.id, action="kept, not trained on")
+                self._report(NO_BOXES, message, image.id, action="kept, not trained on")
 
     def _report(
         self, kind: str, message: str, image_id: int, annotation_id: int | None = None, action: str = "dropped"

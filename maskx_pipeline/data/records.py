@@ -45,6 +45,10 @@ class Problem:
     image_id: int | None
 
 
+NO_BOXES = "image without boxes"
+"""The kind of problem that is usual: COCO's train2017 has a thousand such images."""
+
+
 class CocoData:
     """A data set after reading: sound images and annotations, and what was wrong with the rest.
 

@@ -59,10 +59,18 @@ def test_every_problem_is_named_with_its_id(make_data):
         "train: duplicate annotation id: annotation id 11",
         "train: broken segmentation: annotation 15",
         "train: unknown image id: annotation 16",
-        "train: image without boxes: image 2",
+        "train: image without boxes: 2 -> kept",
     ):
         assert named in text
     assert report.fatal == ()
+
+
+def test_images_without_boxes_share_a_line(make_data):
+    """A data set may have a thousand; all are in the JSON."""
+    report = check_dataset(*_pair(make_data, [{}], [{}], images=14))
+    lines = [line for line in report.to_text().splitlines() if line.startswith("train:")]
+    assert lines == ["train: image without boxes: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 3 more -> kept, not trained on"]
+    assert len(report.to_json()["train_problems"]) == 13
 
 
 def test_an_image_that_training_would_stop_at_is_fatal(make_data):

@@ -152,8 +152,8 @@ def test_an_image_without_boxes_is_kept_and_named(make_data):
 
 
 def test_problems_are_logged_by_kind_with_what_was_done(make_data, caplog):
-    """One warning for each kind: how many, what was done, and the first of them."""
-    data = make_data([{}, {"bbox": [5, 5, 0, 0]}, {"bbox": [5, 5, 0, 0]}, {"bbox": [0, 0, 90, 5]}])
+    """One warning for each kind: how many, what was done, and the first of them; an image without boxes is none."""
+    data = make_data([{}, {"bbox": [5, 5, 0, 0]}, {"bbox": [5, 5, 0, 0]}, {"bbox": [0, 0, 90, 5]}], images=2)
     with caplog.at_level(logging.WARNING, logger="maskx"):
         log_problems(data)
     assert len(caplog.messages) == 2
