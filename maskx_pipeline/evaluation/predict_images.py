@@ -80,6 +80,11 @@ def predict_folder(
             bar.update(1)
     if not read and unreadable is not None:
         raise unreadable
+    if not results:
+        logger.warning(
+            "No object has a score of %g or more, so the overlays show none; --score-threshold lowers that.",
+            score_threshold,
+        )
     write_results(out / RESULTS_FILE, results)
     return out / RESULTS_FILE
 

@@ -57,6 +57,17 @@ def test_a_folder_gives_overlays_and_coco_results(world: World, tmp_path: Path) 
     assert len(fewer) == len(results) - 2
 
 
+def test_where_nothing_is_found_that_is_said(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A poor detector reaches no score of 0.5; overlays without anything would puzzle."""
+    photo(tmp_path / "in" / "a.png")
+    with caplog.at_level(logging.WARNING, logger="maskx"):
+        assert predict(world, [tmp_path / "in"], tmp_path / "out", threshold=1.1) == []
+        assert "--score-threshold" in caplog.text
+        caplog.clear()
+        assert predict(world, [tmp_path / "in"], tmp_path / "all", threshold=0.0)
+        assert not caplog.text
+
+
 def test_a_limit_takes_the_first_images(world: World, tmp_path: Path) -> None:
     """For a look at some of a large folder."""
     photo(tmp_path / "in" / "a.png")
