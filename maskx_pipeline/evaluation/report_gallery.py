@@ -46,11 +46,15 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class GalleryItem:
-    """One image: its panels side by side; ``labels`` are the categories that are in it or were found in it."""
+    """One image: its panels side by side.
+
+    ``labels`` are the categories that are in it or were found in it; ``detections`` says how many are drawn.
+    """
 
     image: ImageRecord
     chosen_for: int
     labels: tuple[int, ...]
+    detections: int
     panels: tuple[Panel, ...]
     width: int
     height: int
@@ -94,6 +98,12 @@ def draw_gallery(
                 logger.warning("%s It is left out of the report.", error.message)
                 continue
             bar.update(1)
+    if items and not any(item.detections for item in items):
+        logger.warning(
+            "No detection in the gallery has a score of %g or more, so it shows the true masks alone; "
+            "--score-threshold lowers that.",
+            score_threshold,
+        )
     return items
 
 
@@ -148,7 +158,8 @@ def _item(
     drawn["ground truth"] = _true_objects(val, image)
     labels = {entry[2] for entries in drawn.values() for entry in entries}
     panels = tuple(Panel(title, _draw(picture, image, entries, seen)) for title, entries in drawn.items())
-    return GalleryItem(image, label, tuple(sorted(labels)), panels, picture.width, picture.height)
+    detections = sum(map(len, found.values()))
+    return GalleryItem(image, label, tuple(sorted(labels)), detections, panels, picture.width, picture.height)
 
 
 def _draw(picture: Image.Image, image: ImageRecord, drawn: Sequence[_Drawn], seen: frozenset[int]) -> str:

@@ -19,6 +19,7 @@ MOST_BARS = 80
 _WIDTH = 5.6  # inches of 72 CSS pixels: about that of a phone, so that its text can be read there
 _INCHES_PER_ROW = 0.3
 _LONGEST_NAME = 28
+_LEAST_AP = 1.0  # where an axis of AP may end: a hundredth of a point, drawn large, would pass for something
 
 
 def plot_sets(runs: Sequence[ReportedRun]) -> str:
@@ -38,6 +39,7 @@ def plot_sets(runs: Sequence[ReportedRun]) -> str:
         _rows(axes, [run.name for run in runs])
         axes.set_xlabel("Mask AP")
         axes.margins(x=0.12)
+        axes.set_xlim(right=max(axes.get_xlim()[1], _LEAST_AP))
         return hints
 
     height = 0.8 + 0.55 * len(runs)
@@ -58,7 +60,7 @@ def plot_ap(runs: Sequence[ReportedRun]) -> str | None:
         (run, number, [run.measured("unseen_mask_ap"), run.measured("seen_mask_ap")], ["-", "--"])
         for number, run in enumerate(runs)
     ]
-    return _curves(lines, title="Mask AP by training step", label="Mask AP", name="a")
+    return _curves(lines, title="Mask AP by training step", label="Mask AP", name="a", least=_LEAST_AP)
 
 
 def plot_gains(rows: Sequence[CategoryGain], *, run: str, baseline: str, name: str) -> str | None:
@@ -84,6 +86,7 @@ def plot_gains(rows: Sequence[CategoryGain], *, run: str, baseline: str, name: s
             label.set_color(SEEN if row.seen else UNSEEN)
         axes.set_xlabel("Mask AP")
         axes.margins(x=0.12)
+        axes.set_xlim(right=max(axes.get_xlim()[1], _LEAST_AP))
         return hints
 
     title = f"Mask AP by category: {run} beside {baseline}, by falling gain"
@@ -93,7 +96,7 @@ def plot_gains(rows: Sequence[CategoryGain], *, run: str, baseline: str, name: s
 _Line = tuple[ReportedRun, int, list[list[tuple[float, float]]], list[str]]
 
 
-def _curves(lines: Sequence[_Line], *, title: str, label: str, name: str) -> str | None:
+def _curves(lines: Sequence[_Line], *, title: str, label: str, name: str, least: float = 0.0) -> str | None:
     if not any(points for _, _, series, _ in lines for points in series):
         return None
 
@@ -118,7 +121,7 @@ def _curves(lines: Sequence[_Line], *, title: str, label: str, name: str) -> str
         axes.set_xlabel("Training step")
         axes.set_ylabel(label)
         axes.grid(axis="y")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], least))
         axes.set_xlim(left=0)
         return hints
 

@@ -86,6 +86,15 @@ def test_detections_below_the_threshold_are_not_drawn(study: Study) -> None:
     assert item.labels == tuple(sorted({a.label for a in study.val.annotations_of(item.image.id)}))
 
 
+def test_a_gallery_without_any_detection_says_so(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a poor detector none may reach 0.5; pictures without masks would puzzle."""
+    with caplog.at_level(logging.WARNING, logger="maskx"):
+        assert sum(item.detections for item in drawn(study)) > 0
+        assert not caplog.text
+        assert sum(item.detections for item in drawn(study, score_threshold=1.1)) == 0
+    assert "--score-threshold" in caplog.text
+
+
 def test_the_gallery_is_limited_and_the_same_each_time(study: Study) -> None:
     """The most important category comes first."""
     one, again = drawn(study, count=1), drawn(study, count=1)

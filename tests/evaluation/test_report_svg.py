@@ -92,6 +92,15 @@ def test_of_many_categories_the_best_and_the_worst_are_drawn() -> None:
     assert drawn == [f"c{n}" for n in [*range(MOST_BARS // 2), *range(3 * MOST_BARS - MOST_BARS // 2, 3 * MOST_BARS)]]
 
 
+def test_an_ap_of_next_to_nothing_is_drawn_as_such() -> None:
+    """An axis of AP goes up to one point at least, also where all bars end far below."""
+    row = CategoryGain(index=0, name="cat", seen=True, ap=0.002, baseline_ap=0.001)
+    drawn = plot_gains([row], run="t", baseline="b", name="x")
+    assert drawn is not None
+    assert ">1.0<" in drawn
+    assert ">0.001" not in drawn
+
+
 def test_without_a_measured_gain_there_is_no_plot() -> None:
     """A plot without bars says nothing."""
     assert plot_gains([CategoryGain(0, "a", True, None, 3.0)], run="t", baseline="a", name="g") is None
