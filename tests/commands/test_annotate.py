@@ -6,8 +6,9 @@ import contextlib
 import importlib
 import io
 import json
-import shutil
+import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from maskx_pipeline.commands import run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from annotate_world import HEIGHT, WIDTH, write_dataset, write_model, write_photo
+from read_by_other_libraries import read_by_supervision
 
 SQUARE = [[8, 8, 30, 8, 30, 30, 8, 30]]
 MIXED: list[dict[str, Any]] = [
@@ -253,51 +255,54 @@ def test_evaluating_hides_the_masks_that_exist_and_writes_nothing(project: Path)
 
 
 @pytest.mark.parametrize("mask_format", ["polygons", "rle"])
-def test_other_libraries_read_the_result(project: Path, mask_format: str) -> None:
-    """pycocotools, Datumaro and supervision see as many pixels as the annotation says, under the right name."""
-    boxes = [entry for number, entry in enumerate(MIXED) if number != 5]  # supervision refuses boxes without area
+def test_pycocotools_and_supervision_read_the_result(project: Path, mask_format: str) -> None:
+    """They see as many pixels as the annotation says, under the right name."""
+    pytest.importorskip("supervision", reason="comes with the extra dev")
+    path = annotated_mixture(project, mask_format)
+    entry = entries(path)[1]
+    coco = COCO(str(path))
+    assert coco.annToMask(coco.anns[1]).sum() == entry["area"]
+    assert_areas_agree(path, read_by_supervision(path, project / "images"))
+
+
+@pytest.fixture(scope="session")
+def datumaro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with Datumaro, which wants older versions of OpenCV and Pillow than others do."""
+    folder = tmp_path_factory.mktemp("datumaro")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "datumaro>=1.10"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"datumaro cannot be installed here: {done.stderr[-500:]}")
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
+def test_datumaro_reads_the_result(project: Path, datumaro: Path, mask_format: str) -> None:
+    """As the others; CVAT imports COCO files by a Datumaro of its own."""
+    path = annotated_mixture(project, mask_format)
+    program = Path(__file__).parent / "read_by_other_libraries.py"
+    printed = subprocess.run(
+        [datumaro, program, "datumaro", path, project / "images"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    assert_areas_agree(path, {(name, image): areas for name, image, areas in json.loads(printed.splitlines()[-1])})
+
+
+def annotated_mixture(project: Path, mask_format: str) -> Path:
+    """Annotate, and give the file; supervision refuses boxes without area, so there is none."""
+    boxes = [entry for number, entry in enumerate(MIXED) if number != 5]
     write_dataset(project, {"a.png": "RGB", "b.png": "RGB"}, boxes)
     annotate(project, "boxes.json", "--mask-format", mask_format)
-    path = project / "annotated.json"
+    return project / "annotated.json"
+
+
+def assert_areas_agree(path: Path, areas: dict[tuple[str, str], list[float]]) -> None:
+    """Of the two masks that were filled, one in each image."""
     after = entries(path)
-    coco = COCO(str(path))
-    assert coco.annToMask(coco.anns[1]).sum() == after[1]["area"]
-    for library, read in (("datumaro", read_by_datumaro), ("supervision", read_by_supervision)):
-        pytest.importorskip(library, reason=f"{library} is not installed")
-        areas = read(path, project / "images")
-        for image_id, number in ((1, 1), (2, 6)):
-            nearest = min(areas['dog/"cat"', image_id], key=lambda area: abs(area - after[number]["area"]))
-            # OpenCV, which supervision draws with, also counts the pixels that the line itself runs through.
-            assert nearest == pytest.approx(after[number]["area"], rel=0.1), library
-
-
-def read_by_datumaro(path: Path, images: Path) -> dict[tuple[str, int], list[float]]:
-    """(category, image id) -> pixels of each mask, as Datumaro reads them from COCO's own folders."""
-    import datumaro
-
-    root = path.parent / "coco"
-    shutil.copytree(images, root / "images" / "val")
-    (root / "annotations").mkdir()
-    shutil.copy(path, root / "annotations" / "instances_val.json")
-    dataset = datumaro.Dataset.import_from(str(root), format="coco_instances")
-    labels = dataset.categories()[datumaro.AnnotationType.label]
-    areas: dict[tuple[str, int], list[float]] = {}
-    for item in dataset:
-        for shape in item.annotations:
-            if shape.type in (datumaro.AnnotationType.polygon, datumaro.AnnotationType.mask):
-                key = labels[shape.label].name, int(item.attributes["id"])
-                areas.setdefault(key, []).append(float(shape.get_area()))
-    return areas
-
-
-def read_by_supervision(path: Path, images: Path) -> dict[tuple[str, int], list[float]]:
-    """The same, as supervision reads them."""
-    import supervision
-
-    dataset = supervision.DetectionDataset.from_coco(str(images), str(path), force_masks=True)
-    areas: dict[tuple[str, int], list[float]] = {}
-    for image_path, _, found in dataset:
-        for mask, label in zip(found.mask, found.class_id, strict=True):
-            key = dataset.classes[label], {"a.png": 1, "b.png": 2}[Path(image_path).name]
-            areas.setdefault(key, []).append(float(mask.sum()))
-    return areas
+    for image, number in (("a.png", 1), ("b.png", 6)):
+        nearest = min(areas['dog/"cat"', image], key=lambda area: abs(area - after[number]["area"]))
+        # OpenCV, which supervision draws with, also counts the pixels that the line itself runs through.
+        assert nearest == pytest.approx(after[number]["area"], rel=0.1)
