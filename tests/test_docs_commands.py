@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 import pytest
+from docs_pages import ROOT, SHELL, blocks_of, prose_of
 
 from maskx_pipeline.commands import cli
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "pipelines").glob("*.md")])
-SHELL = ("", "bash", "sh", "shell", "console")
 CHECKED = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
 NAMED = "[<{]|\\.\\.\\.|\\[OPTIONS"  # of a usage line, where words stand for others
 
@@ -32,16 +30,11 @@ class Line(NamedTuple):
 
 def lines_of(page: str, text: str) -> Iterator[Line]:
     """The commands in the blocks of a page, and those between backticks."""
-    prose = []
-    for number, part in enumerate(re.split(r"^```", text, flags=re.MULTILINE)):
-        if number % 2 == 0:
-            prose.append(part)
-            continue
-        language, _, block = part.partition("\n")
-        if language.strip() in SHELL:
-            for line in block.replace("\\\n", " ").splitlines():
+    for block in blocks_of(page, text):
+        if block.language in SHELL:
+            for line in block.text.replace("\\\n", " ").splitlines():
                 yield from (Line(page, words, True) for words in _calls(line))
-    for span in re.findall(r"`([^`]*)`", "".join(prose)):
+    for span in re.findall(r"`([^`]*)`", prose_of(text)):
         if not re.search(NAMED, span):
             yield from (Line(page, words, False) for words in _calls(" ".join(span.split())))
 
