@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -12,6 +13,7 @@ import pytest
 from docs_pages import ROOT, SHELL, blocks_of, prose_of
 
 from maskx_pipeline.commands import cli
+from maskx_pipeline.project import read_project
 
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "pipelines").glob("*.md")])
 CHECKED = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
@@ -147,3 +149,17 @@ def test_a_wrong_command_would_be_found(text: str, fault: str) -> None:
 def test_what_is_no_command_is_left_alone(text: str) -> None:
     """Other languages, options that a sentence names, and the name of the program."""
     assert [fault for line in lines_of("page", text) if (fault := fault_of(line))] == []
+
+
+def test_settings_in_the_documentation_are_read(tmp_path: Path) -> None:
+    """Each block of TOML is a maskx.toml without unknown tables, keys or kinds of values."""
+    blocks = [
+        block
+        for path in PAGES
+        for block in blocks_of(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        if block.language == "toml"
+    ]
+    assert blocks
+    for block in blocks:
+        (tmp_path / "maskx.toml").write_text(block.text, encoding="utf-8")
+        read_project(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from maskx_pipeline.errors import RunError
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
 from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
 
+logger = logging.getLogger("maskx")
+
+_PAPERS_PASSES = 12  # 90,000 iterations of 16 images, of COCO's 118,287
 _FILES = 4  # best.safetensors, last.safetensors, and a state that holds weights and momentum
 _FOREGROUND = 0.25  # of the RoIs that the detector samples, at most; these get a mask in joint training
 
@@ -44,11 +48,12 @@ class StageEstimate:
 class Estimate:
     """What `estimate_stages` expects.
 
-    ``measured`` says what was timed here, ``assumed`` what was not.
+    ``measured`` says what was timed here, ``assumed`` what was not, ``notes`` what to know besides.
     """
 
     stages: tuple[StageEstimate, ...]
     measured: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     assumed: tuple[str, ...] = _ASSUMED
 
     def to_json(self) -> dict[str, Any]:
@@ -56,13 +61,15 @@ class Estimate:
         return asdict(self)
 
     def to_text(self) -> str:
-        """A table of the stages, then what was measured and what assumed."""
+        """A table of the stages, then what was measured, what assumed, and the notes."""
         rows = [["stage", "time", "disk"]]
         for stage in self.stages:
             disk = "-" if stage.bytes is None else format_bytes(stage.bytes)
             rows.append([stage.stage, format_seconds(stage.seconds), disk])
         lines = align(rows, left=[True, False, False])
-        return "\n".join([*lines, *(f"measured: {m}" for m in self.measured), *(f"assumed: {a}" for a in self.assumed)])
+        for word, sentences in (("measured", self.measured), ("assumed", self.assumed), ("note", self.notes)):
+            lines += [f"{word}: {sentence}" for sentence in sentences]
+        return "\n".join(lines)
 
 
 def estimate_stages(
@@ -92,6 +99,7 @@ def estimate_stages(
     mask_train, mask_val = read_mask_data(data, masks, categories=train.categories, log=False)
     seen = resolve_category_set(transfer.split, train.categories, masked=masked_labels(mask_train), seen=None)
     device = resolve_device(detect.device)
+    logger.info("Timing a few images and steps of the detector and the mask model, on %s.", device)
     model = untrained_detector(detect, train.num_classes)
     step = seconds_of_detector_step(detect, model, train, device=device)
     weights, parameters = class_weights(model), sum(parameter.numel() for parameter in model.parameters())
@@ -129,6 +137,7 @@ def estimate_stages(
             f"{format_seconds(heads.step)} for an RoI in a step of fit-transfer, {format_seconds(heads.mask)} for a "
             f"mask at test, on {heads.device}.",
         ),
+        notes=_notes(detect, train),
     )
 
 
@@ -138,6 +147,19 @@ def format_seconds(seconds: float) -> str:
         if seconds >= 2 * factor:
             return f"{seconds / factor:.1f} {unit}"
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2g} ms"
+
+
+def _notes(detect: DetectConfig, train: CocoData) -> tuple[str, ...]:
+    """The paper's schedule, which is the default, is that of a data set as large as COCO."""
+    annotations = train.annotations()
+    images = len(set(annotations.image_ids[~annotations.iscrowd].tolist()))
+    passes = detect.iterations * detect.images_per_batch / images
+    if passes < 2 * _PAPERS_PASSES:
+        return ()
+    return (
+        f"`detect train` looks at each of {images} images {passes:.0f} times, in the paper {_PAPERS_PASSES} times at "
+        "each of COCO's; `iterations` and `steps` in [detect] shorten it.",
+    )
 
 
 def _frozen(export: ExportConfig, detect: DetectConfig, untrained: FasterRCNN) -> tuple[FrozenDetector, int, str]:

@@ -94,6 +94,20 @@ def test_times_grow_with_what_is_asked_for(shapes, capsys, monkeypatch):
     assert report["estimate"]["stages"][2]["bytes"] == 160
 
 
+def test_a_schedule_that_is_long_for_the_data_is_noted(shapes, capsys, monkeypatch):
+    """The default is the paper's, for COCO: on a few hundred images it is thousands of passes."""
+    for name in ("seconds_of_detector_step", "measure_seconds_per_image"):
+        monkeypatch.setattr(f"maskx_pipeline.stages.estimate.{name}", lambda *a, **k: 1.0)
+    head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device="cpu")
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
+    images = len(json.loads((shapes / "data" / "shapes" / "train.json").read_text())["images"])
+    monkeypatch.setenv("MASKX_DETECT_IMAGES_PER_BATCH", "1")
+    for passes, noted in ((12, False), (100, True)):
+        monkeypatch.setenv("MASKX_DETECT_ITERATIONS", str(passes * images))
+        assert _doctor(shapes, "--estimate") == 0
+        assert (f"note: `detect train` looks at each of {images} images 100 times" in capsys.readouterr().out) == noted
+
+
 def test_env_needs_no_project(tmp_path, capsys):
     """For a question to others, or before anything is begun."""
     assert _doctor(tmp_path, "--env") == 0
