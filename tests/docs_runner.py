@@ -36,7 +36,7 @@ INSTEAD = (
     Instead("README.md", "./pipelines/quickstart.sh", "", QUICKSTART),
     Instead("docs/quickstart.md", "./pipelines/quickstart.sh", "", QUICKSTART),
     Instead("docs/explanation/study.md", "benchmarks/shapes_study.sh", "", "hours"),
-    Instead("docs/how-to/annotate.md", "label-studio-converter", "", "wants label-studio-sdk"),
+    Instead("docs/how-to/annotate.md", "label-studio-converter", "", "wants label-studio-sdk; a test of its own"),
     Instead("docs/how-to/your-dataset.md", "maskx detect import", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import   ", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import --weights fasterrcnn", "", DOWNLOAD),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from maskx_pipeline.commands import run
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.e2e.joint_model import JointModel
@@ -24,6 +27,36 @@ DETECT = DetectConfig(
     anchor_sizes=(8, 16, 32, 64, 128), canonical_box_size=32, rpn_pre_nms=20, rpn_post_nms=10, detections_per_image=5,
 )  # fmt: skip
 TRANSFER = TransferConfig(embedding="none", class_specific=True, head_width=8, head_depth=1)
+SQUARE = [[8, 8, 30, 8, 30, 30, 8, 30]]
+MIXED: list[dict[str, Any]] = [
+    {},
+    {"segmentation": SQUARE, "note": "true"},
+    {"category_id": 2, "segmentation": [], "attributes": {"occluded": False}},
+    {"iscrowd": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": [100, 50, HEIGHT * WIDTH - 150]}},
+    {"category_id": 4},
+    {"bbox": [3, 3, 0, 9]},
+    {"image_id": 2, "category_id": 3, "segmentation": None, "bbox": [50, 10, 46, 54]},
+    {"image_id": 2, "category_id": 1},
+]
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def annotate(project: Path, *arguments: str, code: int = 0) -> Done:
+    """Run it in this process, in the project folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        returned = run(["annotate", *arguments])
+    assert returned == code, f"-> {returned}\n{out.getvalue()}\n{err.getvalue()}"
+    return Done(out.getvalue(), err.getvalue())
+
+
+def entries(path: Path) -> dict[int, dict[str, Any]]:
+    """The annotations by id."""
+    return {entry["id"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["annotations"]}
 
 
 def write_model(folder: Path, *, seed: int = 0) -> Path:

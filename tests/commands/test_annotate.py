@@ -2,73 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import json
-import subprocess
-import sys
-import venv
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from annotate_world import MIXED, annotate, entries, write_dataset, write_model, write_photo
 from pycocotools.coco import COCO
-
-from maskx_pipeline.commands import run
-
-sys.path.insert(0, str(Path(__file__).parent))
-from annotate_world import HEIGHT, WIDTH, write_dataset, write_model, write_photo
-from read_by_other_libraries import read_by_supervision
-
-SQUARE = [[8, 8, 30, 8, 30, 30, 8, 30]]
-MIXED: list[dict[str, Any]] = [
-    {},
-    {"segmentation": SQUARE, "note": "true"},
-    {"category_id": 2, "segmentation": [], "attributes": {"occluded": False}},
-    {"iscrowd": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": [100, 50, HEIGHT * WIDTH - 150]}},
-    {"category_id": 4},
-    {"bbox": [3, 3, 0, 9]},
-    {"image_id": 2, "category_id": 3, "segmentation": None, "bbox": [50, 10, 46, 54]},
-    {"image_id": 2, "category_id": 1},
-]
-
-
-class Done(NamedTuple):
-    stdout: str
-    stderr: str
-
-
-def annotate(project: Path, *arguments: str, code: int = 0) -> Done:
-    """Run it in this process, in the project folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(["annotate", *arguments])
-    assert returned == code, f"-> {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of the model."""
-    return write_model(tmp_path_factory.mktemp("model") / "runs" / "e2e" / "tiny")
-
-
-@pytest.fixture
-def project(tmp_path: Path, model: Path) -> Path:
-    """A project whose validation data lack masks."""
-    write_dataset(tmp_path, {"a.png": "RGB", "b.png": "RGB"}, MIXED)
-    (tmp_path / "maskx.toml").write_text(
-        "[data]\nval-annotations = 'boxes.json'\nval-images = 'images'\n"
-        f"[annotate]\nruns = '{model.parents[1]}'\ndevice = 'cpu'\n"
-    )
-    return tmp_path
-
-
-def entries(path: Path) -> dict[int, dict[str, Any]]:
-    """The annotations by id."""
-    return {entry["id"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["annotations"]}
 
 
 @pytest.mark.parametrize("mask_format", ["polygons", "rle"])
@@ -252,57 +194,3 @@ def test_evaluating_hides_the_masks_that_exist_and_writes_nothing(project: Path)
     assert sorted(project.iterdir()) == before
     write_dataset(project, {"a.png": "RGB"}, [{}])
     assert "nothing to measure" in annotate(project, "boxes.json", "--evaluate", code=1).stderr
-
-
-@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
-def test_pycocotools_and_supervision_read_the_result(project: Path, mask_format: str) -> None:
-    """They see as many pixels as the annotation says, under the right name."""
-    pytest.importorskip("supervision", reason="comes with the extra dev")
-    path = annotated_mixture(project, mask_format)
-    entry = entries(path)[1]
-    coco = COCO(str(path))
-    assert coco.annToMask(coco.anns[1]).sum() == entry["area"]
-    assert_areas_agree(path, read_by_supervision(path, project / "images"))
-
-
-@pytest.fixture(scope="session")
-def datumaro(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with Datumaro, which wants older versions of OpenCV and Pillow than others do."""
-    folder = tmp_path_factory.mktemp("datumaro")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "datumaro>=1.10"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"datumaro cannot be installed here: {done.stderr[-500:]}")
-    return python
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
-def test_datumaro_reads_the_result(project: Path, datumaro: Path, mask_format: str) -> None:
-    """As the others; CVAT imports COCO files by a Datumaro of its own."""
-    path = annotated_mixture(project, mask_format)
-    program = Path(__file__).parent / "read_by_other_libraries.py"
-    printed = subprocess.run(
-        [datumaro, program, "datumaro", path, project / "images"], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    assert_areas_agree(path, {(name, image): areas for name, image, areas in json.loads(printed.splitlines()[-1])})
-
-
-def annotated_mixture(project: Path, mask_format: str) -> Path:
-    """Annotate, and give the file; supervision refuses boxes without area, so there is none."""
-    boxes = [entry for number, entry in enumerate(MIXED) if number != 5]
-    write_dataset(project, {"a.png": "RGB", "b.png": "RGB"}, boxes)
-    annotate(project, "boxes.json", "--mask-format", mask_format)
-    return project / "annotated.json"
-
-
-def assert_areas_agree(path: Path, areas: dict[tuple[str, str], list[float]]) -> None:
-    """Of the two masks that were filled, one in each image."""
-    after = entries(path)
-    for image, number in (("a.png", 1), ("b.png", 6)):
-        nearest = min(areas['dog/"cat"', image], key=lambda area: abs(area - after[number]["area"]))
-        # OpenCV, which supervision draws with, also counts the pixels that the line itself runs through.
-        assert nearest == pytest.approx(after[number]["area"], rel=0.1)
