@@ -1,9 +1,11 @@
-"""Random access to RoI features: one read per row, past HDF5's selections, from one file or from joined ones."""
+"""Random access to RoI features: rows are read from where HDF5 says they lie, in one file or in joined ones."""
 
 from __future__ import annotations
 
-import bisect
+import functools
+import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +25,34 @@ class _Segment:
     start: int
     source_start: int
     dataset: Any
-    direct: bool
+
+    @functools.cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where each row of ``dataset`` begins in its file; found at the first read, in a second per million rows."""
+        return _row_offsets(self.dataset)
+
+    def read(self, rows: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[np.float16]) -> None:
+        """Read rows of the whole into ``out[places]``; neighbours in the file and in ``out`` by one call."""
+        rows = rows - self.start + self.source_start
+        if self.offsets is None:
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                out[place] = self.dataset[row]
+            return
+        buffer: Any = out  # memoryview refuses one that is not contiguous
+        raw, row_bytes = memoryview(buffer).cast("B"), out[0].nbytes
+        descriptor = self.dataset.file.id.get_vfd_handle()
+        offsets = self.offsets[rows]
+        ends = np.flatnonzero((np.diff(offsets) != row_bytes) | (np.diff(places) != 1)) + 1
+        for first, last in itertools.pairwise([0, *ends.tolist(), len(rows)]):
+            start = int(places[first]) * row_bytes
+            _read_at(descriptor, int(offsets[first]), raw[start : start + (last - first) * row_bytes])
 
 
 class FeatureRows:
     """The rows of one features dataset, which may be virtual, that is, joined from datasets of other files.
 
-    Reads are safe from threads and in forked processes: h5py holds a lock around each call and around fork, and HDF5
-    reads at explicit positions of the file.
+    Reads are safe from threads and in forked processes: the rows of maskx's own layout are read at explicit positions
+    of the file, and around calls of HDF5, and around fork, h5py holds a lock.
 
     Args:
         dataset: float16 [N, C, S, S].
@@ -41,7 +63,7 @@ class FeatureRows:
     def __init__(self, dataset: Any, *, open_source: Callable[[Path], Any], path: Path) -> None:
         self.shape: tuple[int, ...] = dataset.shape
         self._path, self._open_source = path, open_source
-        segments = self._virtual_segments(dataset) if dataset.is_virtual else [_segment(0, 0, dataset)]
+        segments = self._virtual_segments(dataset) if dataset.is_virtual else [_Segment(0, 0, dataset)]
         self._segments = sorted(segments, key=lambda segment: segment.start)
         self._starts = [segment.start for segment in self._segments]
 
@@ -62,17 +84,18 @@ class FeatureRows:
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.shape[0]):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {self.shape[0]}")
         rows = np.empty((len(wanted), *self.shape[1:]), dtype="<f2") if out is None else out
-        raw = rows.view(np.uint8).reshape(len(wanted), 2 * math.prod(self.shape[1:]))
-        try:
-            for number, index in enumerate(wanted.tolist()):
-                segment = self._segments[bisect.bisect_right(self._starts, index) - 1]
-                row = index - segment.start + segment.source_start
-                if segment.direct:
-                    segment.dataset.id.read_direct_chunk((row, 0, 0, 0), out=raw[number])
-                else:
-                    rows[number] = segment.dataset[row]
-        except OSError as error:
-            raise CacheError(f"{self._path}: the features of a row cannot be read: {error}.") from error
+        if not rows.size:
+            return rows
+        numbers = np.searchsorted(self._starts, wanted, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            segment, places = self._segments[number], np.flatnonzero(numbers == number)
+            try:
+                segment.read(wanted[places], places, rows)
+            except (OSError, RuntimeError) as error:  # h5py raises the latter for a broken chunk index
+                raise CacheError(
+                    f"{segment.dataset.file.filename}: the features of a row cannot be read: {error}.",
+                    "check the disk, copy the file again, or run `maskx export-embeddings --overwrite`",
+                ) from error
         return rows
 
     def _virtual_segments(self, dataset: Any) -> list[_Segment]:
@@ -87,10 +110,10 @@ class FeatureRows:
             opened = self._open_source(source)[mapping.dset_name]
             block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
             if block is not None and source_block is not None:
-                segments.append(_segment(block[0], source_block[0], opened))
+                segments.append(_Segment(block[0], source_block[0], opened))
                 covered += block[1]
         if covered != self.shape[0]:  # joined in some other way than runs of rows: HDF5 finds the rows
-            return [_Segment(0, 0, dataset, direct=False)]
+            return [_Segment(0, 0, dataset)]
         return segments
 
 
@@ -105,12 +128,34 @@ def _block(space: Any, shape: tuple[int, ...] | None = None) -> tuple[int, int] 
     return (int(first[0]), int(rows)) if whole else None
 
 
-def _segment(start: int, source_start: int, dataset: Any) -> _Segment:
-    """Direct reads need what the writer of maskx makes: each row one chunk, not compressed, and all of them present."""
-    direct = (
-        dataset.chunks == (1, *dataset.shape[1:])
-        and dataset.dtype == np.dtype("<f2")
-        and dataset.id.get_create_plist().get_nfilters() == 0
-        and dataset.id.get_storage_size() == dataset.size * 2
-    )
-    return _Segment(start, source_start, dataset, direct)
+def _row_offsets(dataset: Any) -> NDArray[np.int64] | None:
+    """Where each row begins in the file; None, and HDF5 reads, for another layout than the writer of maskx makes.
+
+    That is each row one chunk, not compressed, and all of them present, in a file without a user block, at which
+    versions of HDF5 differ in what they call an offset.
+    """
+    file = dataset.file
+    plain = dataset.dtype == np.dtype("<f2") and dataset.id.get_create_plist().get_nfilters() == 0
+    known = file.driver == "sec2" and not file.userblock_size and hasattr(dataset.id, "chunk_iter")
+    if dataset.chunks != (1, *dataset.shape[1:]) or not plain or not known:
+        return None
+    offsets = np.full(len(dataset), -1, dtype=np.int64)
+
+    def note(chunk: Any) -> None:
+        offsets[chunk.chunk_offset[0]] = chunk.byte_offset
+
+    dataset.id.chunk_iter(note)
+    return offsets if (offsets >= 0).all() else None
+
+
+def _read_at(descriptor: int, offset: int, out: memoryview) -> None:
+    """Fill ``out``.
+
+    Raises:
+        OSError: The file ends before.
+    """
+    while out:
+        count = os.preadv(descriptor, [out], offset)
+        if count == 0:
+            raise OSError(f"the file ends at byte {os.fstat(descriptor).st_size}, a row lies at {offset}")
+        out, offset = out[count:], offset + count

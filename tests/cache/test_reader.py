@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,88 @@ def test_other_layouts_of_the_features_are_read_too(cache_path: Path, layout: di
         file.create_dataset("train/features", data=everything, **layout)
     with RoICache(cache_path) as cache:
         np.testing.assert_array_equal(cache.read_features("train", [3, 1]), everything[[3, 1]])
+
+
+@pytest.mark.parametrize("file_layout", [{}, {"libver": "latest"}, {"userblock_size": 512}])
+@pytest.mark.parametrize("missing", [False, True])
+def test_rows_read_past_hdf5_are_those_that_hdf5_shows(
+    cache_path: Path, file_layout: dict[str, Any], missing: bool
+) -> None:
+    """Whatever chunk index the writer chose; a row never written, or behind a user block, is left to HDF5."""
+    other = cache_path.with_name("other.h5")
+    with h5py.File(cache_path) as file, h5py.File(other, "w", **file_layout) as copy:
+        for name in file:
+            file.copy(name, copy)
+        copy.attrs.update(file.attrs)
+        everything = file["train/features"][...]
+        del copy["train/features"]
+        rows = copy.create_dataset("train/features", everything.shape, "<f2", chunks=(1, *everything.shape[1:]))
+        for row in np.random.default_rng(0).permutation(len(everything))[int(missing) :]:
+            rows[row] = everything[row]  # so that the order in the file is another one
+        everything = rows[...]
+    with RoICache(other) as cache:
+        np.testing.assert_array_equal(cache.read_features("train", range(len(everything))), everything)
+        np.testing.assert_array_equal(cache.read_features("train", [3, 1, 2]), everything[[3, 1, 2]])
+
+
+def test_rows_that_are_neighbours_are_one_read(cache_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the file and in the order asked for; and what the system reads in pieces is put together."""
+    sizes: list[int] = []
+
+    def in_pieces(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        sizes.append(len(buffers[0]))
+        return os.pread(descriptor, 70, offset) and _fill(buffers[0], os.pread(descriptor, 70, offset))
+
+    with RoICache(cache_path) as cache:
+        everything = cache.read_features("train", range(len(cache.train)))
+        monkeypatch.setattr("maskx_pipeline.cache.feature_rows.os.preadv", in_pieces)
+        np.testing.assert_array_equal(cache.read_features("train", [0, 1, 5, 4]), everything[[0, 1, 5, 4]])
+    row = everything[0].nbytes
+    assert sizes == [2 * row, 2 * row - 70, 2 * row - 140, row, row - 70, row, row - 70]
+
+
+def _fill(buffer: memoryview, data: bytes) -> int:
+    count = min(len(buffer), len(data))
+    buffer[:count] = data[:count]
+    return count
+
+
+def test_a_file_cut_while_it_is_open_is_an_error_and_not_zeros(cache_path: Path) -> None:
+    """Rows before the cut are still read; neither zeros nor what the buffer held before stand for the others."""
+    with RoICache(cache_path) as cache:
+        count = len(cache.detections)
+        first = cache.read_features("detections", [0])
+        with h5py.File(cache_path) as file:
+            last = max(file["val/detections/features"].id.get_chunk_info(row).byte_offset for row in range(count))
+        os.truncate(cache_path, last + 10)
+        np.testing.assert_array_equal(cache.read_features("detections", [0]), first)
+        with pytest.raises(CacheError, match=f"ends at byte {last + 10}") as caught:
+            cache.read_features("detections", range(count))
+    assert str(cache_path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_file_whose_index_of_rows_was_cut_off_is_an_error(cache_path: Path) -> None:
+    """The index is read with the first row."""
+    with RoICache(cache_path) as cache:
+        os.truncate(cache_path, 100)
+        with pytest.raises(CacheError, match="cannot be read"):
+            cache.read_features("train", [0])
+
+
+def test_a_closed_cache_reads_nothing(cache_path: Path) -> None:
+    """Least of all from a file that was opened since and got the same descriptor."""
+    cache = RoICache(cache_path)
+    cache.read_features("train", [0])
+    cache.close()
+    with cache_path.open("rb"), pytest.raises(ValueError, match=r"[Nn]ot a"):
+        cache.read_features("train", [0])
+
+
+def test_a_buffer_that_is_not_contiguous_is_refused(cache_path: Path) -> None:
+    """Rows would go into a copy of it."""
+    with RoICache(cache_path) as cache, pytest.raises(TypeError):
+        cache.read_features("train", [0, 1], out=np.empty((2, 3, 4, 8), "<f2")[..., ::2])
 
 
 def test_a_missing_cache_says_what_to_run(tmp_path: Path) -> None:
