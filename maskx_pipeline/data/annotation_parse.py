@@ -81,9 +81,9 @@ def parse_annotations(raw: bytes, *, source: bytes | FileBytes) -> AnnotationCol
 
 
 def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> AnnotationColumns:
-    sizes = {image.id: (image.height, image.width) for image in reversed(content.images)}  # the first of two
+    images = _rows(*([getattr(image, key) for image in content.images] for key in ("id", "width", "height")))
+    sizes = _ImageSizes(images)
     polygons = _PolygonDecoders()
-    decoders = {image_id: polygons[max(size)] for image_id, size in sizes.items() if max(size) > 0}
     decode = msgspec.json.Decoder(_Annotation).decode
     numbers, boxes, areas, flags = [_rows([], [], [])], [np.empty((4, 0))], [np.empty(0)], [np.empty(0, np.uint8)]
     for begin in range(0, len(content.annotations), _CHUNK):
@@ -92,14 +92,18 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
         sides = chain.from_iterable([a.bbox if len(a.bbox) == 4 else _NO_BOX for a in chunk])
         boxes.append(np.fromiter(sides, np.float64, 4 * len(chunk)).reshape(-1, 4).T)
         areas.append(np.array([math.nan if a.area is None else a.area for a in chunk]))
-        masks = [_mask_flags(a.segmentation, decoders.get(a.image_id), sizes.get(a.image_id)) for a in chunk]
+        rows = sizes.rows(numbers[-1][1])
+        masks = [
+            _mask_flags(a.segmentation, polygons[reach], sizes.by_row, row)
+            for a, row, reach in zip(chunk, rows.tolist(), sizes.reaches[rows].tolist(), strict=True)
+        ]
         flags.append(np.array(masks, np.uint8) | np.array([CROWD if a.iscrowd else 0 for a in chunk], np.uint8))
     starts, lengths = _places(content.annotations, raw)
     return AnnotationColumns(
         digest=hashlib.sha256(raw).hexdigest(),
         categories=[(category.id, category.name) for category in content.categories],
         file_names=[image.file_name for image in content.images],
-        images=_rows(*([getattr(image, key) for image in content.images] for key in ("id", "width", "height"))),
+        images=images,
         numbers=np.concatenate(numbers, axis=1),
         boxes_xywh=np.concatenate(boxes, axis=1),
         areas=np.concatenate(areas),
@@ -108,8 +112,35 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
     )
 
 
-def _mask_flags(text: msgspec.Raw, decode: _Decode | None, size: tuple[int, int] | None) -> int:
-    """`mask_flags` of a mask in an image of (height, width); sound polygons are known by their decoding alone."""
+class _ImageSizes:
+    """Sizes by image id, looked up for a chunk of annotations at once.
+
+    A dictionary of all images is too large for the processor's caches; asked for each annotation, it takes longer than
+    decoding the annotation's polygons.
+
+    Args:
+        images: int64[3, N], id, width, height; of two with the same id the first counts.
+
+    Attributes:
+        by_row: (height, width), and None at the end for an unknown image.
+        reaches: int64, the longer side, and 0 at the end.
+    """
+
+    def __init__(self, images: NDArray[np.int64]) -> None:
+        ids, first = np.unique(images[0], return_index=True)
+        self._ids, self._padded = ids, np.append(ids, 0)
+        widths, heights = images[1:, first]
+        self.by_row = [*zip(heights.tolist(), widths.tolist(), strict=True), None]
+        self.reaches = np.append(np.maximum(heights, widths), 0)
+
+    def rows(self, image_ids: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Where images are in the attributes, the end for an unknown one."""
+        rows = np.searchsorted(self._ids, image_ids)
+        return np.where(self._padded[rows] == image_ids, rows, len(self._ids))
+
+
+def _mask_flags(text: msgspec.Raw, decode: _Decode | None, sizes: Sequence[tuple[int, int] | None], row: int) -> int:
+    """`mask_flags` of a mask in an image of size ``sizes[row]``; sound polygons are known by their decoding alone."""
     if decode is not None:
         try:
             polygons = decode(text)
@@ -122,7 +153,7 @@ def _mask_flags(text: msgspec.Raw, decode: _Decode | None, size: tuple[int, int]
             else:
                 if polygons:
                     return MASKED
-    return mask_flags(msgspec.json.decode(text), size)
+    return mask_flags(msgspec.json.decode(text), sizes[row])
 
 
 def _places(texts: Sequence[msgspec.Raw], raw: bytes) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -152,13 +183,18 @@ def _rows(*rows: list[int]) -> NDArray[np.int64]:
     return np.stack([np.array(row, dtype=np.int64) for row in rows])
 
 
-class _PolygonDecoders(dict[int, _Decode]):
-    """By the longer side of the image: what decodes polygons and refuses others than `segmentation_fault` lets pass."""
+class _PolygonDecoders(dict[int, _Decode | None]):
+    """By the longer side of the image: what decodes polygons and refuses others than `segmentation_fault` lets pass.
 
-    def __missing__(self, reach: int) -> _Decode:
-        coordinate = Annotated[float, msgspec.Meta(ge=-reach, le=2 * reach)]
-        polygon = Annotated[list[coordinate], msgspec.Meta(min_length=SHORTEST_POLYGON)]
-        self[reach] = msgspec.json.Decoder(list[polygon]).decode
+    None where the image is unknown or has no size.
+    """
+
+    def __missing__(self, reach: int) -> _Decode | None:
+        self[reach] = None
+        if reach > 0:
+            coordinate = Annotated[float, msgspec.Meta(ge=-reach, le=2 * reach)]
+            polygon = Annotated[list[coordinate], msgspec.Meta(min_length=SHORTEST_POLYGON)]
+            self[reach] = msgspec.json.Decoder(list[polygon]).decode
         return self[reach]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from maskx_pipeline.data import annotation_file, annotation_index
-from maskx_pipeline.data.annotation_columns import AnnotationColumns, EntriesInText, Stamp
+from maskx_pipeline.data import annotation_file, annotation_index, annotation_parse
+from maskx_pipeline.data.annotation_columns import AnnotationColumns, EntriesInText, Stamp, columns_of_lists
 from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.errors import DataError
@@ -201,6 +203,33 @@ def test_masks_of_all_kinds_are_judged_alike_on_both_ways(
     fast = make_data([{"segmentation": segmentation}, {}])
     monkeypatch.setattr(annotation_file, "parse_annotations", lambda raw, source: None)
     assert _same(fast, read_coco(fast.path, fast.image_dir))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_masks_are_judged_by_the_size_of_their_own_image(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """Ids in any order, an id twice (the first counts), sizes of zero and below, images that are not in the file."""
+    rng = np.random.default_rng(seed)
+    ids = rng.choice([0, 1, 2, 3, 5, 8, -4, 2**40], size=7).tolist()
+    sizes = rng.choice([-3, 0, 1, 4, 10, 20], size=(7, 2)).tolist()
+    images = [{"id": i, "file_name": f"{i}.png", "width": w, "height": h} for i, (w, h) in zip(ids, sizes, strict=True)]
+    annotations = []
+    for number in range(60):
+        polygon = rng.choice([-21, -20, -5, -1, 0, 1, 8, 9, 20.5, 39, 41], size=rng.choice([0, 4, 6, 7, 8])).tolist()
+        rle = {"size": [4, 10], "counts": [10, 30]}
+        segmentation = rle if number % 7 == 0 else [polygon] * int(rng.integers(3))
+        annotations.append({
+            "id": number, "image_id": int(rng.choice([*ids, 0, 9, 2**41])), "category_id": 1, "bbox": [0, 0, 1, 1],
+            "iscrowd": int(rng.integers(2)), "segmentation": segmentation,
+        })  # fmt: skip
+    lists = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "one"}]}
+    raw = json.dumps(lists).encode()
+    monkeypatch.setattr(annotation_parse, "_CHUNK", 16)
+    fast = annotation_parse.parse_annotations(raw, source=raw)
+    assert fast is not None
+    slow = columns_of_lists(lists, hashlib.sha256(raw).hexdigest(), Path("a.json"))
+    assert fast.flags.tolist() == slow.flags.tolist()
+    assert len(set(fast.flags.tolist())) > 4
+    assert fast.digest == slow.digest
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
