@@ -11,6 +11,7 @@ against the bare convolutions at the rate of this machine's matrix product in th
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -124,11 +125,32 @@ def main() -> None:
                 for amp in ("auto", "off"):
                     rows += _against_torchvision(cache, rois=rois, amp=amp, options=options)
                 own, share = _against_memory_and_matrix(cache, rois=rois, repeats=options.repeats)
-                rows.append(own)
+                rows += [own, _disk_against_ram(cache, rois=rois, repeats=options.repeats)]
                 utilisation.append(share)
     print_table(["a step on", "ours, ms per RoI", "reference, ms per RoI", "as fast as the reference"], rows)
     print("\nBare convolutions of the head at the rate of a 2048 x 2048 x 2048 matrix product:\n")
     print_table(["a step on", "GFLOP", "matrix product, GFLOP/s", "step, GFLOP/s", "share of the rate"], utilisation)
+
+
+def _seen_rois(cache: RoICache, rois: int, device: torch.device, cache_in: str) -> SeenRoIs:
+    return SeenRoIs(cache, seen=range(1, 81), rois_per_batch=rois, seed=0, device=device, cache_in=cache_in)
+
+
+def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
+    """The same steps with --cache-in disk and --cache-in ram."""
+    stage2 = Stage2(cache, amp="auto")
+    with (
+        _seen_rois(cache, rois, stage2.device, "disk") as on_disk,
+        _seen_rois(cache, rois, stage2.device, "ram") as in_ram,
+    ):
+        disk_steps, ram_steps = itertools.count(), itertools.count()
+        measured = side_by_side(
+            lambda: stage2.step(*on_disk.batch(next(disk_steps))),
+            lambda: stage2.step(*in_ram.batch(next(ram_steps))),
+            repeats=3 * repeats,
+        )
+    name = str(stage2.dtype or torch.float32).removeprefix("torch.")
+    return [f"{rois} RoIs in {name}, --cache-in ram in place of disk", *measured.cells(each=rois)]
 
 
 def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argparse.Namespace) -> list[list[str]]:
@@ -137,7 +159,7 @@ def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argpa
     name = "float32" if stage2.dtype is None else "bf16"
     references = ["off"] if name == "float32" else ["off", "bf16"]
     rows = []
-    with SeenRoIs(cache, seen=range(1, 81), rois_per_batch=rois, seed=0, device=stage2.device) as seen_rois:
+    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
         steps = iter(range(10**6))
         for reference in references:
             other = torchvision_step(rois=rois, side=options.image_side, amp=reference, device=stage2.device)
@@ -152,7 +174,7 @@ def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argpa
 def _against_memory_and_matrix(cache: RoICache, *, rois: int, repeats: int) -> tuple[list[str], list[str]]:
     stage2 = Stage2(cache, amp="auto")
     dtype = stage2.dtype or torch.float32
-    with SeenRoIs(cache, seen=range(1, 81), rois_per_batch=rois, seed=0, device=stage2.device) as seen_rois:
+    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
         steps = iter(range(10**6))
         kept = tuple(column.clone() for column in seen_rois.batch(next(steps)))
         measured: Measured = side_by_side(

@@ -119,6 +119,13 @@ class TransferConfig(StageConfig):
     checkpoint_every: int = option(500, "Steps between resumable checkpoints.", identity=False, minimum=1)
     tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
     device: str = option("auto", DEVICE_HELP, identity=False)
+    cache_in: str = option(
+        "auto",
+        "Where the RoI features are read from at each step: disk; ram, read once into memory; gpu, read once into its "
+        "memory; auto: gpu where they fit into half of what is free there, else disk.",
+        choices=("auto", "disk", "ram", "gpu"),
+        identity=False,
+    )
     seed: int = option(0, SEED_HELP, minimum=0)
 
     def structure(self) -> TransferForm:

@@ -16,6 +16,7 @@ from maskx_pipeline.engine.device import amp_dtype
 
 _PACKAGES = ("maskx-pipeline", "torch", "torchvision", "numpy", "h5py", "pycocotools")
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,22 @@ def free_disk(folder: Path) -> tuple[Path, int]:
     """The folder, or the nearest one above it that exists, and the bytes that are free there."""
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     return existing, shutil.disk_usage(existing).free
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that can still be used, the system's file cache given up; None where the system does not say."""
+    try:
+        fields = dict(line.split(":") for line in _MEMINFO.read_text(encoding="utf-8").splitlines())
+        available = 1024 * int(fields["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return None
+    try:
+        limit = int(_CGROUP_LIMIT.read_text(encoding="utf-8"))
+        usage = _CGROUP_LIMIT.with_name("memory.stat").read_text(encoding="utf-8")
+        used = int(dict(line.split() for line in usage.splitlines())["anon"])
+    except (OSError, ValueError, KeyError):  # no such file, or the word `max`
+        return available
+    return min(available, limit - used)
 
 
 def _gpu(index: int) -> Gpu:

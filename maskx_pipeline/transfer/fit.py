@@ -49,12 +49,20 @@ def fit_transfer(
     Raises:
         CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the FCN head.
         ConfigError: The settings leave nothing to train.
+        MachineError: The features cannot be kept where `cache_in` says.
         RunError: The loss is not finite.
     """
     _check_sizes(cache)
     device = resolve_device(config.device)
     dtype = amp_dtype(config.amp, device)
-    with SeenRoIs(cache, seen=seen, rois_per_batch=config.rois_per_batch, seed=config.seed, device=device) as seen_rois:
+    with SeenRoIs(
+        cache,
+        seen=seen,
+        rois_per_batch=config.rois_per_batch,
+        seed=config.seed,
+        device=device,
+        cache_in=config.cache_in,
+    ) as seen_rois:
         iterations = _steps(config.epochs, len(seen_rois), config)
         if iterations < 1:
             raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -14,20 +15,21 @@ from torch import Tensor
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.transfer.feature_place import place_features
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
-# On a GPU, features up to this part of its free memory are read once and stay there.
-_RESIDENT_PART = 0.5
 _ROWS_PER_READ = 1024
+
+logger = logging.getLogger("maskx")
 
 
 class SeenRoIs:
     """Batches of training RoIs whose category is seen; no other row of the cache is ever read.
 
     The epochs' permutations, each a pure function of (seed, epoch), follow one another, and a step takes the next
-    ``rois_per_batch`` rows. Batches come from a thread that reads one step ahead, or from the GPU's memory where all
-    features fit.
+    ``rois_per_batch`` rows. Batches come from a thread that reads one step ahead, from disk or from memory, or from the
+    GPU's memory; they are the same.
 
     Args:
         cache: The RoI cache.
@@ -35,13 +37,22 @@ class SeenRoIs:
         rois_per_batch: Rows of a step.
         seed: Seed of the permutations.
         device: Where the batches go.
+        cache_in: Where the features are kept; see :func:`place_features`.
 
     Raises:
         CacheError: No category is seen, or the cache has no RoIs of one that is.
+        MachineError: They cannot be kept there.
     """
 
     def __init__(
-        self, cache: RoICache, *, seen: Collection[int], rois_per_batch: int, seed: int, device: torch.device
+        self,
+        cache: RoICache,
+        *,
+        seen: Collection[int],
+        rois_per_batch: int,
+        seed: int,
+        device: torch.device,
+        cache_in: str,
     ) -> None:
         self.rows = _rows_of(cache, seen)
         self._cache, self._seed, self._device = cache, seed, device
@@ -52,7 +63,11 @@ class SeenRoIs:
         # One batch is computed with while the next is read.
         shape = (rois_per_batch, cache.channels, cache.roi_size, cache.roi_size)
         self._buffers = [np.empty(shape, dtype="<f2") for _ in range(2)]
-        self._resident = self._read_all() if self._fits_on_gpu() else None
+        row_bytes = 2 * cache.channels * cache.roi_size**2 + cache.mask_size**2
+        place = place_features(cache_in, num_bytes=len(self.rows) * row_bytes, device=device)
+        logger.info("RoI features are taken from %s (%s).", place.name, place.reason)
+        self._in_ram = cache.read_features("train", self.rows) if place.name == "ram" else None
+        self._resident = self._read_all() if place.name == "gpu" else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,25 +112,23 @@ class SeenRoIs:
         return permutation
 
     def _read_step(self, step: int) -> Batch:
-        columns = self._read(self.rows[self.positions(step)], self._buffers[step % len(self._buffers)])
+        columns = self._read(self.positions(step), self._buffers[step % len(self._buffers)])
         if self._device.type != "cuda":
             return columns
         features, labels, targets = (column.pin_memory() for column in columns)
         return features, labels, targets
 
-    def _read(self, rows: NDArray[np.int64], buffer: NDArray[np.float16] | None = None) -> Batch:
+    def _read(self, positions: NDArray[np.int64], buffer: NDArray[np.float16] | None = None) -> Batch:
+        rows = self.rows[positions]
+        if self._in_ram is None:
+            features = self._cache.read_features("train", rows, out=buffer)
+        else:  # positions are in range; any other mode than raise copies without a buffer in between
+            features = np.take(self._in_ram, positions, axis=0, out=buffer, mode="clip")
         return (
-            torch.from_numpy(self._cache.read_features("train", rows, out=buffer)),
+            torch.from_numpy(features),
             torch.from_numpy(self._cache.train.labels[rows]),
             torch.from_numpy(self._cache.read_targets(rows, "train")),
         )
-
-    def _fits_on_gpu(self) -> bool:
-        if self._device.type != "cuda":
-            return False  # in CPU memory the system's file cache already keeps what fits
-        values = self._cache.channels * self._cache.roi_size**2 * 2 + self._cache.mask_size**2
-        free, _ = torch.cuda.mem_get_info(self._device)
-        return len(self.rows) * values < _RESIDENT_PART * free
 
     def _read_all(self) -> Batch:
         size, mask_size = self._cache.roi_size, self._cache.mask_size
@@ -126,9 +139,9 @@ class SeenRoIs:
             torch.empty((count, mask_size, mask_size), dtype=torch.uint8, device=device),
         )
         for start in range(0, count, _ROWS_PER_READ):
-            part = slice(start, start + _ROWS_PER_READ)
-            for column, values in zip(columns, self._read(self.rows[part]), strict=True):
-                column[part] = values.to(device)
+            part = np.arange(start, min(start + _ROWS_PER_READ, count))
+            for column, values in zip(columns, self._read(part), strict=True):
+                column[start : start + len(part)] = values.to(device)
         return columns
 
 

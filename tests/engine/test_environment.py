@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import torch
 
 from maskx_pipeline.engine import environment
-from maskx_pipeline.engine.environment import describe_environment, free_disk
+from maskx_pipeline.engine.environment import available_memory, describe_environment, free_disk
 
 GB = 10**9
 
@@ -72,3 +72,18 @@ def test_free_disk_is_that_of_the_nearest_folder(tmp_path):
     """A path below a folder that exists."""
     assert free_disk(tmp_path / "a" / "b")[0] == tmp_path
     assert free_disk(tmp_path)[1] > 0
+
+
+def test_available_memory_is_the_system_s_or_what_a_container_has_left(tmp_path, monkeypatch):
+    """What files take is counted as available, since it is given up; nothing is made up where the system is silent."""
+    meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
+    monkeypatch.setattr(environment, "_MEMINFO", meminfo)
+    monkeypatch.setattr(environment, "_CGROUP_LIMIT", limit)
+    assert available_memory() is None
+    meminfo.write_text("MemTotal:  9000 kB\nMemAvailable:  5000 kB\nHugePages_Total:  0\n")
+    assert available_memory() == 5_120_000
+    limit.write_text("max\n")
+    assert available_memory() == 5_120_000
+    limit.write_text("2000000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000\nfile 1400000\n")
+    assert available_memory() == 1_500_000

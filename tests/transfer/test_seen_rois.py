@@ -12,6 +12,8 @@ import torch
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.transfer import seen_rois
+from maskx_pipeline.transfer.feature_place import FeaturePlace
 from maskx_pipeline.transfer.seen_rois import SeenRoIs
 
 WriteCache = Callable[..., Path]
@@ -25,8 +27,9 @@ def cache(write_cache: WriteCache) -> Iterator[RoICache]:
         yield opened
 
 
-def _rois(cache: RoICache, *, seed: int = 0, rois_per_batch: int = 7) -> SeenRoIs:
-    return SeenRoIs(cache, seen={1, 3, 4}, rois_per_batch=rois_per_batch, seed=seed, device=CPU)
+def _rois(cache: RoICache, *, seed: int = 0, rois_per_batch: int = 7, cache_in: str = "auto") -> SeenRoIs:
+    seen = {1, 3, 4}
+    return SeenRoIs(cache, seen=seen, rois_per_batch=rois_per_batch, seed=seed, device=CPU, cache_in=cache_in)
 
 
 def test_only_rows_of_seen_categories_are_used(cache: RoICache) -> None:
@@ -77,25 +80,38 @@ def test_batches_hold_the_rows_of_the_cache(cache: RoICache, steps: tuple[int, .
             assert np.array_equal(targets.numpy(), cache.read_targets(rows))
 
 
-def test_rows_kept_on_the_device_give_the_same_batches(cache: RoICache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU keeps in its memory equals what is read from the file step by step."""
-    with _rois(cache) as streamed:
-        expected = [tuple(column.clone() for column in streamed.batch(step)) for step in range(4)]
-    monkeypatch.setattr(SeenRoIs, "_fits_on_gpu", lambda self: True)
-    monkeypatch.setattr("maskx_pipeline.transfer.seen_rois._ROWS_PER_READ", 5)
-    with _rois(cache) as resident:
-        for step, columns in enumerate(expected):
-            assert all(map(torch.equal, resident.batch(step), columns))
+@pytest.mark.parametrize("place", ["ram", "gpu"])
+@pytest.mark.parametrize("steps", [(0, 1, 2, 3, 4), (5, 6, 2, 2)])
+def test_batches_are_the_same_wherever_features_are_kept(
+    cache: RoICache, place: str, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read once into memory, or a GPU's, equals what is read from the file step by step, bit for bit."""
+    with _rois(cache, cache_in="disk") as streamed:
+        expected = [tuple(column.clone() for column in streamed.batch(step)) for step in steps]
+    if place == "gpu":  # the CPU stands for it
+        monkeypatch.setattr(seen_rois, "place_features", lambda *_, **__: FeaturePlace("gpu", ""))
+        monkeypatch.setattr(seen_rois, "_ROWS_PER_READ", 5)
+    with _rois(cache, cache_in=place) as kept:
+        monkeypatch.setattr(RoICache, "read_features", None)  # nothing is read any more
+        for step, columns in zip(steps, expected, strict=True):
+            assert all(map(torch.equal, kept.batch(step), columns))
+
+
+def test_the_log_says_where_features_are_taken_from_and_why(cache: RoICache, caplog: pytest.LogCaptureFixture) -> None:
+    """Above all where the program chose."""
+    with caplog.at_level("INFO", logger="maskx"), _rois(cache), _rois(cache, cache_in="ram"):
+        assert "taken from disk (0.00 GB; the device is no GPU)" in caplog.text
+        assert "taken from ram (0.00 GB, as asked)" in caplog.text
 
 
 def test_no_seen_category_is_an_error(cache: RoICache) -> None:
     """An empty seen set leaves nothing to learn from, and the error names the option."""
     with pytest.raises(CacheError, match=r"No category is seen.*\n.*--split"):
-        SeenRoIs(cache, seen=set(), rois_per_batch=7, seed=0, device=CPU)
+        SeenRoIs(cache, seen=set(), rois_per_batch=7, seed=0, device=CPU, cache_in="auto")
 
 
 def test_a_seen_category_without_rois_is_an_error_that_names_it(write_cache: WriteCache) -> None:
     """A category that is said to be seen but has no masks in the cache would be measured as seen, so it is refused."""
     path: Path = write_cache(labels=[1, 2])
     with RoICache(path) as cache, pytest.raises(CacheError, match=r"kind5.*\n.*--split masked"):
-        SeenRoIs(cache, seen={1, 5}, rois_per_batch=7, seed=0, device=CPU)
+        SeenRoIs(cache, seen={1, 5}, rois_per_batch=7, seed=0, device=CPU, cache_in="auto")

@@ -1,0 +1,62 @@
+"""Where stage 2 takes RoI features from: the cache on disk, this machine's memory, or the GPU's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from maskx_pipeline.engine.environment import available_memory
+from maskx_pipeline.errors import MachineError
+
+# Parts of what is free: the rest of a GPU is for the model and its activations, that of the memory for all other work.
+_GPU_PART = 0.5
+_RAM_PART = 0.9
+
+
+class FeaturePlace(NamedTuple):
+    """``disk``, ``ram`` or ``gpu``, and why."""
+
+    name: str
+    reason: str
+
+
+def place_features(cache_in: str, *, num_bytes: int, device: torch.device) -> FeaturePlace:
+    """Choose the place.
+
+    Args:
+        cache_in: ``disk``, ``ram`` or ``gpu``; or ``auto``: the GPU where the features fit, else the disk, whose file
+            cache keeps what fits into memory.
+        num_bytes: What the features and targets take.
+        device: The device that computes.
+
+    Raises:
+        MachineError: They do not fit where they were asked for, or there is no GPU.
+    """
+    size = f"{num_bytes / 1e9:.2f} GB"
+    if cache_in == "disk":
+        return FeaturePlace("disk", f"{size}, as asked")
+    if cache_in == "ram":
+        free = available_memory()
+        if free is not None and num_bytes > _RAM_PART * free:
+            raise MachineError(
+                f"The RoIs of the seen categories take {size}, more than {_RAM_PART:.0%} of the {free / 1e9:.2f} GB of "
+                "memory that are available.",
+                "give --cache-in disk: the system keeps in memory what fits; or free some memory",
+            )
+        return FeaturePlace("ram", f"{size}, as asked")
+    if device.type != "cuda":
+        if cache_in == "gpu":
+            raise MachineError(
+                f"--cache-in gpu needs a GPU, and the device is `{device}`.", "give --cache-in auto, ram or disk"
+            )
+        return FeaturePlace("disk", f"{size}; the device is no GPU")
+    free, _ = torch.cuda.mem_get_info(device)
+    part = f"half of the {free / 1e9:.2f} GB that are free on the GPU"
+    if num_bytes < _GPU_PART * free:
+        return FeaturePlace("gpu", f"{size} fit into {part}")
+    if cache_in == "gpu":
+        raise MachineError(
+            f"The RoIs of the seen categories take {size}, more than {part}.", "give --cache-in auto, ram or disk"
+        )
+    return FeaturePlace("disk", f"{size} do not fit into {part}")
