@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskx_pipeline.config import STAGE_CONFIGS, DetectConfig, EvaluateConfig, ExportConfig, TransferConfig
+from maskx_pipeline.config.joint import mask_options
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import field_name, option_name
 
@@ -65,3 +66,10 @@ def test_option_names_and_field_names_are_inverse():
     assert field_name("from") == "from_"
     assert field_name("rois-per-object") == "rois_per_object"
     assert EvaluateConfig.from_mapping({"from": "images"}, source="test").from_ == "images"
+
+
+def test_joint_training_takes_what_describes_the_mask_model_and_not_how_it_is_fitted():
+    """An option of `maskx e2e` that did nothing would be a trap."""
+    names = set(mask_options())
+    assert {"embedding", "form", "mask_branch", "head_width"} <= names
+    assert not names & {"cache", "cache_in", "detector", "epochs", "rois_per_batch", "lr_drops", "lr", "seed"}

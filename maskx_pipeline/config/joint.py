@@ -63,7 +63,7 @@ class E2EConfig(StageConfig):
 
 def mask_options() -> tuple[str, ...]:
     """The fields of :class:`TransferConfig` that describe the mask model; those of its fitting joint training has."""
-    of_fitting = {"cache", "detector", "epochs", "rois_per_batch", "lr_drops"}
+    of_fitting = {"cache", "cache_in", "detector", "epochs", "rois_per_batch", "lr_drops"}
     of_fitting |= {item.name for item in dataclasses.fields(cast(Any, E2EConfig))}
     names = (item.name for item in dataclasses.fields(cast(Any, TransferConfig)))
     return tuple(name for name in names if name not in of_fitting)
