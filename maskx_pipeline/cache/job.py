@@ -130,25 +130,27 @@ class ExportJob:
 
     def _write_val(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
         seen = self.frozen.extract(image)
-        boxes = seen.detections.boxes_xyxy.float().cpu().numpy()
+        found = seen.detections
+        boxes = found.boxes_xyxy.float().cpu().numpy()
+        objects = [annotation for annotation in self.val.annotations_of(record.id) if not annotation.iscrowd]
+        true_boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32).reshape(-1, 4)
+        features = self._pool(seen, record, np.concatenate([boxes, true_boxes]))
         writer.append_detections(
-            features=self._pool(seen, record, boxes),
+            features=features[: len(boxes)],
             boxes=boxes,
-            scores=seen.detections.scores.float().cpu().numpy(),
-            labels=seen.detections.labels.cpu().numpy(),
+            scores=found.scores.float().cpu().numpy(),
+            labels=found.labels.cpu().numpy(),
             image_ids=np.full(len(boxes), record.id, dtype=np.int64),
         )
-        objects = [annotation for annotation in self.val.annotations_of(record.id) if not annotation.iscrowd]
         if not objects:
             return
-        boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32)
         writer.append_ground_truth(
-            features=self._pool(seen, record, boxes),
-            boxes=boxes,
+            features=features[len(boxes) :],
+            boxes=true_boxes,
             labels=np.array([annotation.label for annotation in objects]),
             image_ids=np.full(len(objects), record.id, dtype=np.int64),
             annotation_ids=np.array([annotation.id for annotation in objects]),
-            targets=np.stack([self._target(a, box, record) for a, box in zip(objects, boxes, strict=True)]),
+            targets=np.stack([self._target(a, box, record) for a, box in zip(objects, true_boxes, strict=True)]),
             has_mask=np.array([annotation.has_mask for annotation in objects], dtype=np.uint8),
         )
 

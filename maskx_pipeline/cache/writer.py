@@ -41,6 +41,7 @@ class RoICacheWriter:
         self.path = path
         self._partial = partial_path(path)
         self._file: Any = None
+        self._datasets: dict[GroupName, dict[str, Any]] = {}
         self._open()
 
     @classmethod
@@ -217,6 +218,7 @@ class RoICacheWriter:
     def close(self) -> None:
         """Close the file; rows since the last commit will be written again by the resumed export."""
         if self._file:
+            self._datasets = {}
             self._file.close()
 
     def __enter__(self) -> Self:
@@ -232,9 +234,16 @@ class RoICacheWriter:
         self._file = h5py.File(self._partial, "r+", libver="earliest", locking="best-effort")
         rows = self._file[PROGRESS][1:] if PROGRESS in self._file else [0] * len(_GROUPS)
         self._rows = {group: int(count) for group, count in zip(_GROUPS, rows, strict=True)}
+        self._datasets = {}
+
+    def _datasets_of(self, group: GroupName) -> dict[str, Any]:
+        """The group's datasets, looked up once: by path in each call it would cost more than writing small rows."""
+        if group not in self._datasets:
+            self._datasets[group] = dict(self._file[GROUP_PATHS[group]].items())
+        return self._datasets[group]
 
     def _append(self, group: GroupName, values: Mapping[str, NDArray[Any]]) -> None:
-        datasets = self._file[GROUP_PATHS[group]]
+        datasets = self._datasets_of(group)
         start, count = self._rows[group], len(values["features"])
         room = len(datasets["features"]) - start
         if count > room or any(len(column) != count for column in values.values()):

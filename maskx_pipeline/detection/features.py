@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,10 +38,9 @@ class Detections:
 
 
 class FrozenImage:
-    """One image after the frozen detector; made by :meth:`FrozenDetector.extract`.
+    """One image after backbone and RPN of the frozen detector; made by :meth:`FrozenDetector.extract`.
 
     Attributes:
-        detections: What was found.
         proposals_xyxy (FloatTensor[P, 4]): the RPN's proposals, in pixels of the original image, best first.
         height, width: Of the original image, in pixels.
     """
@@ -48,18 +49,23 @@ class FrozenImage:
         self,
         *,
         features: dict[str, Tensor],
-        detections: Detections,
+        detect: Callable[[], Detections],
         proposals_xyxy: Tensor,
         original_size: tuple[int, int],
         resized_size: tuple[int, int],
         canonical_box_size: int,
     ) -> None:
-        self.detections = detections
         self.proposals_xyxy = proposals_xyxy
         self.height, self.width = original_size
         self._features = features
+        self._detect = detect
         self._resized_size = resized_size
         self._canonical_box_size = canonical_box_size
+
+    @cached_property
+    def detections(self) -> Detections:
+        """What was found. The box head runs when this is first asked for: of training images nobody does."""
+        return self._detect()
 
     @torch.no_grad()
     def pool(self, boxes_xyxy: Tensor, roi_size: int) -> Tensor:
@@ -103,7 +109,7 @@ class FrozenDetector:
 
     @torch.no_grad()
     def extract(self, image: Tensor) -> FrozenImage:
-        """Run the detector on one image.
+        """Run backbone and RPN on one image, and the box head once its detections are asked for.
 
         Args:
             image (FloatTensor[3, H, W]): RGB in 0..1.
@@ -116,17 +122,22 @@ class FrozenDetector:
             batch, _ = self.detector.transform([image.to(self.device)])
             features = self.detector.backbone(batch.tensors)
             proposals, _ = self.detector.rpn(batch, features)
-            found, _ = self.detector.roi_heads(features, proposals, batch.image_sizes)
         resized = batch.image_sizes[0]
 
         def to_original(boxes: Tensor) -> Tensor:
             clipped: Tensor = clip_boxes_to_image(scale_boxes(boxes, resized, original), original)
             return clipped
 
+        @torch.no_grad()
+        def detect() -> Detections:
+            with autocast(self.device, self.amp_dtype):
+                (found,), _ = self.detector.roi_heads(features, proposals, batch.image_sizes)
+            return Detections(to_original(found["boxes"]), found["scores"], found["labels"])
+
         pool = self.detector.roi_heads.box_roi_pool
         return FrozenImage(
             features={name: features[name].float() for name in pool.featmap_names},
-            detections=Detections(to_original(found[0]["boxes"]), found[0]["scores"], found[0]["labels"]),
+            detect=detect,
             proposals_xyxy=to_original(proposals[0]),
             original_size=original,
             resized_size=resized,

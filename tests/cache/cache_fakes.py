@@ -114,8 +114,8 @@ class FakeFrozen:
 
         def pool(boxes_xyxy: torch.Tensor, roi_size: int) -> torch.Tensor:
             boxes = boxes_xyxy.numpy()[:, None, :] * mean[None, :, None]
-            rows = np.resize(boxes, (len(boxes), CHANNELS, roi_size * roi_size)) if len(boxes) else np.zeros((0, 1))
-            return _tensor(rows.reshape(len(boxes), CHANNELS, roi_size, roi_size) / 10)
+            shape = (CHANNELS, roi_size, roi_size)
+            return _tensor(np.array([np.resize(box, shape) for box in boxes]).reshape(-1, *shape) / 10)
 
         return SimpleNamespace(detections=found, proposals_xyxy=_tensor(proposals), pool=pool)
 
