@@ -90,7 +90,9 @@ def measure_detector(backbone: str, repetitions: int) -> dict[str, Any]:
     step, _ = cost(f"{name}, training step, per image", train, per=1, repetitions=repetitions)
     detector.zero_grad()
     frozen = FrozenDetector(detector, device=torch.device("cpu"), amp_dtype=None)
-    forward, _ = cost(f"{name}, frozen, per image", lambda: frozen.extract(image), per=1, repetitions=repetitions)
+    forward, _ = cost(
+        f"{name}, frozen, per image", lambda: frozen.extract(image).detections, per=1, repetitions=repetitions
+    )
     return {
         "detector": step,
         "forward": forward,
