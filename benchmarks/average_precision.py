@@ -12,6 +12,7 @@ import copy
 import io
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="per image")
     parser.add_argument("--categories", type=int, default=80)
+    parser.add_argument("--of", nargs="+", choices=("bbox", "segm"), default=["bbox", "segm"], help="boxes, masks")
     parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     print_machine()
@@ -44,11 +46,19 @@ def main() -> None:
         detections=arguments.detections,
         categories=arguments.categories,
         repeats=arguments.repeats,
+        iou_types=arguments.of,
     )
     print_table(["AP of", "maskx, s", "pycocotools, s", "ratio", "differing numbers", "AP"], rows)
 
 
-def compare(*, images: int, detections: int, categories: int, repeats: int) -> list[list[str]]:
+def compare(
+    *,
+    images: int,
+    detections: int,
+    categories: int,
+    repeats: int,
+    iou_types: Sequence[IouType] = ("bbox", "segm"),
+) -> list[list[str]]:
     """Time boxes and masks; a row for each."""
     truth, results = make_data(images=images, detections=detections, categories=categories)
     rows = []
@@ -56,7 +66,6 @@ def compare(*, images: int, detections: int, categories: int, repeats: int) -> l
         file = Path(folder) / "val.json"
         file.write_text(json.dumps(truth))
         data = read_coco(file, Path(folder), check_files=False)
-        iou_types: tuple[IouType, ...] = ("bbox", "segm")
         for iou_type in iou_types:
             found: dict[str, NDArray[np.float64]] = {}
 

@@ -7,7 +7,7 @@ in memory: torchvision's own call in evaluation mode, box head and detections in
 out on training images, so it is also set against that. Then the evaluation of a mask model, detections to AP, from the
 cache against from images; both must give the same AP to the last digit.
 
-In turns, after a warm-up: models and files are open already, but for the export, which opens all it reads. Random
+In turns, after a warm-up: the detector, the annotations and, for evaluation, the cache are open already. Random
 weights and a score threshold of 0, so that every image has as many detections as are allowed.
 """
 
@@ -24,10 +24,11 @@ import torch
 from side_by_side import Measured, print_machine, print_table, side_by_side
 
 from maskx_pipeline import stages
+from maskx_pipeline.cache.export import export_embeddings
 from maskx_pipeline.cache.plan import train_images
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, DetectConfig, ExportConfig, ShapesConfig, TransferConfig
-from maskx_pipeline.data.coco import CocoData, ImageRecord, read_coco
+from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.shapes import generate_shapes
 from maskx_pipeline.detection.features import FrozenDetector
@@ -68,27 +69,23 @@ def make_project(folder: Path, *, images: int, side: int, detections: int) -> Da
     return config
 
 
-def open_images(data: DataConfig) -> list[tuple[CocoData, ImageRecord]]:
-    """The images that the export looks at: those of train with a mask, then val."""
-    train = read_coco(data.train_annotations, data.train_images)
-    val = read_coco(data.val_annotations, data.val_images)
-    return [(train, record) for record in train_images(train)] + [(val, record) for record in val.images]
-
-
 def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[str, Measured, int]]:
     """The export against the whole detector, and against the parts of the detector that it needs."""
     config = ExportConfig(detector=folder / "detector", out=folder / "cache.h5", workers=1)
     device = resolve_device("auto")
     dtype = amp_dtype("auto", device)
-    frozen = FrozenDetector(load_detector(folder / "detector").model, device=device, amp_dtype=dtype)
-    images = open_images(data)
+    loaded = load_detector(folder / "detector")
+    frozen = FrozenDetector(loaded.model, device=device, amp_dtype=dtype)
+    train = read_coco(data.train_annotations, data.train_images)
+    val = read_coco(data.val_annotations, data.val_images, categories=train.categories)
+    of_train, of_val = ([(of, r) for r in records] for of, records in ((train, train_images(train)), (val, val.images)))
     pixels = [
-        read_image(of.image_path(r.id), width=r.width, height=r.height).float().to(device) / 255 for of, r in images
+        read_image(of.image_path(r.id), width=r.width, height=r.height).float().to(device) / 255
+        for of, r in of_train + of_val
     ]
-    is_val = [of.path == data.val_annotations for of, _ in images]
 
     def export() -> None:
-        stages.export_embeddings(config, data, overwrite=True)
+        export_embeddings(config, loaded=loaded, train=train, val=val, overwrite=True)
 
     @torch.no_grad()
     def whole() -> None:
@@ -97,9 +94,9 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
                 frozen.detector([image])
 
     def needed() -> None:
-        for image, with_detections in zip(pixels, is_val, strict=True):
+        for number, image in enumerate(pixels):
             seen = frozen.extract(image)
-            if with_detections:
+            if number >= len(of_train):
                 seen.detections  # noqa: B018  (computed when asked for)
 
     return [

@@ -1,8 +1,9 @@
-"""How time grows with RoIs and with categories: the mask head's forward pass and a step of stage 2.
+"""How time grows: mask head and a step of stage 2 with RoIs and categories, the whole model with the size of images.
 
-    python benchmarks/growth.py [--threads N] [--plot growth.svg]
+    python benchmarks/growth.py [--threads N] [--plot docs/explanation/growth.svg]
 
-Linear is 4x for 4x the RoIs; flat is 1x for more categories.
+Linear is 4x for 4x the RoIs or 4x the pixels; flat is 1x for more categories. The whole model, ResNet-50-FPN with
+random weights, goes from an image to the masks of 100 detections.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 from full_size_cache import CHANNELS, MASK_SIZE, ROI_SIZE
+from inference import make_models
 from side_by_side import print_machine, print_table
 from torch import nn
 
@@ -24,7 +26,7 @@ from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
 
-ROIS, CATEGORIES = (16, 64, 256), (80, 800, 3000)
+ROIS, CATEGORIES, SIDES = (16, 64, 256), (80, 800, 3000), (400, 800, 1600)
 _WIDTH = 1024
 
 
@@ -81,35 +83,45 @@ def measure(categories: int, rois: int, *, repeats: int) -> tuple[float, float]:
     return median_seconds(forward, repeats), median_seconds(step, repeats)
 
 
-def plot(found: dict[tuple[int, int], tuple[float, float]], path: Path) -> None:
-    """Draw both, a line per number of categories."""
+def measure_image(side: int, *, repeats: int) -> float:
+    """Seconds of the whole model on an image whose short side is resized to ``side`` pixels, 4:3."""
+    device = resolve_device("auto")
+    in_float32, in_bf16, _ = make_models(side, device)
+    model = in_float32 if amp_dtype("auto", device) is None else in_bf16
+    image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
+    image = image.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    return median_seconds(lambda: model.predict(image), repeats)
+
+
+def plot(
+    found: dict[tuple[int, int], tuple[float, float]], images: dict[int, float], path: Path, *, title: str
+) -> None:
+    """Draw RoIs and categories for both, a line per number of categories, and image sizes; dotted is linear."""
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for place, title in enumerate(("mask head, forward", "training step")):
-        axes = figure.add_subplot(1, 2, place + 1, xscale="log", yscale="log", xlabel="RoIs", ylabel="seconds")
-        axes.set_title(title, fontsize=10)
-        for categories in CATEGORIES:
-            axes.plot(ROIS, [found[categories, rois][place] for rois in ROIS], "o-", label=f"{categories} categories")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth"})
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure.suptitle(title, fontsize=8)
+    logarithmic = {"xscale": "log", "yscale": "log", "ylabel": "seconds"}
+    for place, what in enumerate(("mask head, forward", "training step")):
+        axes = figure.add_subplot(1, 3, place + 1, xlabel="RoIs", title=what, **logarithmic)
+        for categories, marker in zip(CATEGORIES, "osx", strict=True):
+            seconds = [found[categories, rois][place] for rois in ROIS]
+            axes.plot(ROIS, seconds, f"{marker}-", label=f"{categories} categories", fillstyle="none")
+        first = found[CATEGORIES[0], ROIS[0]][place]
+        axes.plot(ROIS, [first * rois / ROIS[0] for rois in ROIS], "k:", label="linear")
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path)
+    axes = figure.add_subplot(1, 3, 3, xlabel="megapixels", title="whole model, image to masks", **logarithmic)
+    pixels = [side * side * 4 / 3 / 1e6 for side in images]
+    axes.plot(pixels, list(images.values()), "o-", fillstyle="none")
+    axes.plot(pixels, [images[SIDES[0]] * count / pixels[0] for count in pixels], "k:", label="linear")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def main() -> None:
-    """Measure all sizes, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--plot", type=Path, help="Also draw it: .svg, .pdf or .png.")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print_machine()
-    found = {
-        (categories, rois): measure(categories, rois, repeats=options.repeats)
-        for rois in ROIS
-        for categories in CATEGORIES
-    }
+def print_growth(found: dict[tuple[int, int], tuple[float, float]], images: dict[int, float]) -> None:
+    """Two tables."""
     rows = []
     for (categories, rois), times in found.items():
         cells = [f"{rois} RoIs, {categories} categories"]
@@ -124,8 +136,34 @@ def main() -> None:
         *(f"{what}, {how}" for what in ("forward", "step") for how in ("ms per RoI", "4x RoIs", "against 80")),
     ]
     print_table(header, rows)
+    print()
+    sizes = []
+    for side, seconds in images.items():
+        growth = "-" if side == SIDES[0] else f"{seconds / images[side // 2]:.2f}x"
+        sizes.append([f"{side} x {side * 4 // 3}", f"{1e3 * seconds:.0f}", growth])
+    print_table(["pixels of the resized image", "image to masks, ms", "4x pixels"], sizes)
+
+
+def main() -> None:
+    """Measure all sizes, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--plot", type=Path, help="Also draw it: .svg, .pdf or .png.")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print_machine()
+    found = {
+        (categories, rois): measure(categories, rois, repeats=options.repeats)
+        for rois in ROIS
+        for categories in CATEGORIES
+    }
+    images = {side: measure_image(side, repeats=options.repeats) for side in SIDES}
+    print_growth(found, images)
     if options.plot:
-        plot(found, options.plot)
+        title = f"{torch.get_num_threads()} thread(s), medians of {options.repeats}; dotted: linear"
+        plot(found, images, options.plot, title=title)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print the tables of pipelines/README.md: hours and disk of each recipe on COCO, expected from costs measured here.
+"""Print the tables of pipelines/README.md and docs/explanation/scale.md: hours and disk expected on COCO.
 
     python benchmarks/recipe_costs.py [--repetitions N]
 
@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from recipe_costs_model import RECIPES, VISUAL_GENOME, Measured, assumptions, cost_of, everything
+from recipe_costs_model import RECIPES, VISUAL_GENOME, Measured, assumptions, cost_of, everything, stage_hours
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -54,6 +54,8 @@ def main() -> None:
     deep = dataclasses.replace(measured, **measure_detector("resnet101", 1))
     print("\n" + assumptions(measured) + "\n")
     print_recipes(measured, deep)
+    print()
+    print_stages(measured, deep)
 
 
 def cost(name: str, call: Callable[[], object], *, per: int, repetitions: int) -> tuple[float, float]:
@@ -140,6 +142,19 @@ def train_head(
     optimizer.zero_grad()
     mask_loss(model(features, labels), targets).backward()
     optimizer.step()
+
+
+def print_stages(measured: Measured, deep: Measured) -> None:
+    """Hours of each stage for one model on COCO, and on Visual Genome, whose detector is ResNet-101 and never joint."""
+    columns = [(costs, gpus) for costs in (measured, deep) for gpus in (1, 8)]
+    hours = [stage_hours(costs, gpus=gpus) for costs, gpus in columns]
+    print("| hours | COCO, 1 GPU | COCO, 8 GPUs | Visual Genome, 1 GPU | Visual Genome, 8 GPUs |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for stage in hours[0]:
+        cells = [f"{each[stage]:.1f}" for each in hours]
+        if stage.startswith("e2e"):
+            cells[2:] = "--"
+        print(f"| {stage} | {' | '.join(cells)} |")
 
 
 def print_recipes(measured: Measured, deep: Measured) -> None:

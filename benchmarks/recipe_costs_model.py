@@ -191,6 +191,22 @@ def cost_of(recipe: Recipe, measured: Measured, *, gpus: int) -> Cost:
     return Cost({name: value / 3600 for name, value in seconds.items()}, _disk(recipe, measured, plan))
 
 
+def stage_hours(measured: Measured, *, gpus: int) -> dict[str, float]:
+    """Hours of each stage for one model that sees the masks of half of the objects."""
+    one = Models("one", runs=1, objects=0.5)
+    joint = Models("one, joint", runs=1, objects=0.5, joint=True)
+    plan = cache_plan()
+    forward = plan.images * measured.forward / (PEAK * DETECTOR_USE) / gpus
+    seconds = {
+        "detect train": _detector(measured, gpus),
+        "export-embeddings": max(forward, plan.bytes / DISK),
+        "fit-transfer, on one GPU": _fit(one, measured, plan, PEAK * HEAD_USE),
+        "evaluate, from the cache, on one GPU": _evaluation(one, measured, 2 * AP_SECONDS),
+        "e2e, in place of all": _joint(joint, measured, gpus),
+    }
+    return {stage: value / 3600 for stage, value in seconds.items()}
+
+
 def _detector(measured: Measured, gpus: int) -> float:
     config = DetectConfig()
     images = config.iterations * config.images_per_batch
