@@ -4,10 +4,11 @@
 
 `maskx e2e` with its default settings against torchvision's MaskRCNN with as many sampled RoIs and proposals. On both
 sides normalisation and the first two stages of the backbone are frozen, as at a start from ImageNet; the weights are
-random and stay as they are (learning rate 0), so that each step does the same. Both compute the losses of RPN, box head
-and mask head, their gradients, and a step of SGD. torchvision gets its masks as bitmaps of the image, made before the
-timing; ours are polygons, drawn in each step, as in training. torchvision has the masks of all categories; ours those
-of all, and, in rows of their own, those of every second category.
+random and stay as they are (learning rate 0), so that each step does the same. Both compute the losses of RPN, box
+head and mask head, their gradients, and a step of SGD. The RPN runs, but what it proposes is replaced: an untrained
+one finds hardly any object, and here both sides sample 128 RoIs of objects among their 512. torchvision gets its masks
+as bitmaps of the image, made before the timing; ours are polygons, drawn in each step, as in training. torchvision has
+the masks of all categories; ours those of all, and, in rows of their own, those of every second category.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from side_by_side import print_machine, print_table, side_by_side
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, ShapesConfig, TransferConfig
@@ -39,6 +41,7 @@ from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer
 
 Step = Callable[[], None]
+_NEAR = 50  # proposals about each object
 
 
 def make_data(folder: Path, *, images: int, size: int) -> CocoData:
@@ -66,6 +69,7 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     batch = [DetectionDataset(data, flip_probability=0.0, seed=0)[number] for number in range(images)]
     pixels = [image.to(device) for image, _ in batch]
     targets = [{k: v.to(device) if isinstance(v, Tensor) else v for k, v in t.items()} for _, t in batch]
+    _replace_proposals(model.detector, targets, side=size)
     return _step(lambda: model(pixels, targets, masks), optimizer, device=device, dtype=dtype)
 
 
@@ -98,7 +102,27 @@ def torchvision_step(data: CocoData, *, images: int, size: int, amp: str) -> Ste
         image, target = dataset[number]
         pixels.append(image.to(device))
         targets.append(_torchvision_target(data, image, target, device))
+    _replace_proposals(model, targets, side=size)
     return _step(lambda: model(pixels, targets), optimizer, device=device, dtype=amp_dtype(amp, device))
+
+
+def _replace_proposals(detector: GeneralizedRCNN, targets: list[dict[str, Any]], *, side: int) -> None:
+    """Let the RPN propose 50 boxes about each object, and boxes anywhere up to its usual number."""
+    generator = torch.Generator().manual_seed(0)
+    proposals = []
+    for target in targets:
+        near = target["boxes"].cpu().repeat(_NEAR, 1)
+        near = near + 0.04 * (near[:, 2:] - near[:, :2]).repeat(1, 2) * torch.randn(near.shape, generator=generator)
+        corners = side * torch.rand(DetectConfig().rpn_post_nms - len(near), 2, generator=generator)
+        anywhere = torch.cat([corners, corners + 8 + side / 4 * torch.rand(corners.shape, generator=generator)], dim=1)
+        proposals.append(torch.cat([near, anywhere]).clamp(0, side).to(target["boxes"].device))
+    of_rpn = detector.rpn.forward
+
+    def forward(*arguments: Any) -> tuple[list[Tensor], dict[str, Tensor]]:
+        _, losses = of_rpn(*arguments)
+        return proposals, losses
+
+    detector.rpn.forward = forward
 
 
 def _torchvision_target(
