@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from torchvision.models.detection.roi_heads import RoIHeads
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -46,3 +48,47 @@ def test_inference_is_compared_on_as_many_detections(monkeypatch: pytest.MonkeyP
     for row in rows[:2]:
         ours, reference = row[-1].split(" and ")
         assert ours == reference != "0"
+
+
+@pytest.mark.slow
+def test_the_joint_step_is_compared_on_as_many_rois(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both sample 128 RoIs of objects, the share that is sampled at most."""
+    program = load("e2e_step", monkeypatch)
+    data = program.make_data(tmp_path, images=1, size=96)
+    sampled = []
+    select = RoIHeads.select_training_samples
+
+    def counted(self: RoIHeads, *arguments: Any) -> Any:
+        found = select(self, *arguments)
+        sampled.append(int((found[2][0] > 0).sum()))
+        return found
+
+    monkeypatch.setattr(RoIHeads, "select_training_samples", counted)
+    everything = [category.label for category in data.categories]
+    program.our_step(data, images=1, size=96, amp="off", seen=everything)()
+    program.torchvision_step(data, images=1, size=96, amp="off")()
+    assert sampled == [128, 128]
+
+
+@pytest.mark.slow
+def test_evaluation_from_the_cache_is_compared_with_the_same_ap(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The program stops where the two differ; the export is timed against the detector on the same images."""
+    program = load("from_cache", monkeypatch)
+    data = program.make_project(tmp_path, images=3, side=96, detections=5)
+    (_, whole, images), (_, needed, _) = program.time_export(tmp_path, data, repeats=1)
+    assert images == 6
+    assert min(whole.ours + whole.reference + needed.reference) > 0
+    _, measured, images = program.time_evaluation(tmp_path, data, repeats=1)
+    assert images == 3
+    assert measured.ratio > 1
+
+
+def test_one_cache_costs_less_than_trainings_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figure 3: the sums are those of their parts, and the detector is counted once with a cache."""
+    model = load("recipe_costs_model", monkeypatch)
+    costs = {"head": {"fcn": 0.0}, "head_forward": {"fcn": 0.0}, "head_parameters": {"fcn": 1}}
+    measured = model.Measured(**costs, detector=1e12, forward=0.0, detector_parameters=1, paste_seconds=0.0)
+    rows = load("figure3_costs", monkeypatch).compare(measured)
+    assert [row[2] for row in rows] == ["1.0x", "1.0x", "25.0x"]

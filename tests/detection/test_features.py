@@ -89,6 +89,21 @@ def test_the_same_image_gives_the_same_bits(detector: FasterRCNN, image: Tensor,
     torch.testing.assert_close(first.pool(boxes, 14)[:3], second.pool(boxes[:3], 14))
 
 
+def test_the_box_head_runs_only_for_detections(
+    detector: FasterRCNN, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training images of an export need proposals and features alone; once asked for, detections are kept."""
+    frozen = _frozen(detector)
+    calls = []
+    forward = detector.roi_heads.forward
+    monkeypatch.setattr(detector.roi_heads, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    extracted = frozen.extract(image)
+    extracted.pool(extracted.proposals_xyxy[:2], 14)
+    assert calls == []
+    assert extracted.detections is extracted.detections
+    assert calls == [1]
+
+
 def test_no_boxes_pool_to_no_features(detector: FasterRCNN, image: Tensor) -> None:
     """An image without objects is no special case."""
     frozen = _frozen(detector)
