@@ -33,7 +33,12 @@ def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int)
         ) from error
     example = (torch.zeros(2, channels, roi_size, roi_size), torch.ones(2, dtype=torch.long))
     rois = torch.export.Dim("rois")
-    with atomic_path(path) as temporary, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with (
+        atomic_path(path) as temporary,
+        torch.no_grad(),  # as at inference: the deconvolution is written as one
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # about PyTorch's own internals
         torch.onnx.export(
             head.eval(),

@@ -27,6 +27,8 @@ def test_onnx_gives_the_masks_of_pytorch(imported_project: ImportedProject, run:
     )
     code = out.split("\n\n", 1)[1]
     assert sorted(p.name for p in (folder / "onnx").glob(f"{run}*")) == [f"{run}.onnx", f"{run}.onnx.json"]
+    graph = pytest.importorskip("onnx").load(folder / f"onnx/{run}.onnx").graph
+    assert [node.op_type for node in graph.node].count("ConvTranspose") == 1  # and not what training makes of it
     model = load_mask_model(folder / "runs/transfer" / run).model
     generator = np.random.default_rng(0)
     for count in (5, 1, 0, 12):
