@@ -13,5 +13,5 @@ DEVICE_HELP = "Device: auto, cpu, cuda or cuda:N."
 TENSORBOARD_HELP = (
     "Also write losses, learning rate and metrics for TensorBoard, into the run folder; needs the extra tensorboard."
 )
-WORKERS_HELP = "Processes that read images."
+WORKERS_HELP = "Processes that read images, one for each core at most."
 AMP_HELP = "Mixed precision; auto takes bf16 where the CPU or GPU supports it."

@@ -114,7 +114,7 @@ def batches(
         start: The first step, from 0.
         iterations: The number of steps of the whole training.
         seed: Seed of the order.
-        workers: Processes that read images; 0 reads in this one.
+        workers: Processes that read images, one for each core that this process may use at most; 0 reads in this one.
         rank: This process's number among ``world_size``; it gets its share of each batch.
         world_size: Processes that train together.
         device: Where the tensors go.
@@ -135,7 +135,7 @@ def batches(
     loader: DataLoader[Any] = DataLoader(
         _Forgiving(dataset),
         batch_sampler=_Steps(dataset, images_per_batch, range(start, iterations), seed, rank, world_size),
-        num_workers=workers,
+        num_workers=min(workers, len(os.sched_getaffinity(0))),
         collate_fn=list,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),
