@@ -127,6 +127,8 @@ def run_all(tasks: Sequence[Task], jobs: int) -> None:
             times = f"{seconds:.0f} s, {cpu:.0f} s of CPU ({in_all / 3600:.2f} h so far)"
             print(f"[{number}/{len(tasks)}] {name}: {'' if good else 'FAILED, '}{times}", file=sys.stderr)
             failed += [] if good else [name]
+        pool.close()
+        pool.join()
     if failed:
         sys.exit(f"failed, see the logs of: {', '.join(failed)}")
 
