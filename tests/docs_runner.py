@@ -28,7 +28,7 @@ class Instead(NamedTuple):
     why: str
 
 
-QUICKSTART = "installs into .venv, and takes eight minutes; the stages are those of these pages"
+QUICKSTART = "installs into .venv, and takes minutes; the stages are those of these pages"
 DOWNLOAD = "downloads the weights"
 SCHEDULE = "days; what is given but for the schedule comes from the settings of the test"
 GPUS = "8 GPUs; two processes without one"
@@ -36,6 +36,7 @@ INSTEAD = (
     Instead("README.md", "./pipelines/quickstart.sh", "", QUICKSTART),
     Instead("docs/quickstart.md", "./pipelines/quickstart.sh", "", QUICKSTART),
     Instead("docs/explanation/study.md", "benchmarks/shapes_study.sh", "", "hours"),
+    Instead("docs/explanation/study.md", "python benchmarks/class_weights.py", "", "reads what the study made"),
     Instead("docs/how-to/annotate.md", "label-studio-converter", "", "wants label-studio-sdk; a test of its own"),
     Instead("docs/how-to/your-dataset.md", "maskx detect import", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import   ", "", DOWNLOAD),
