@@ -100,6 +100,7 @@ def plot(
     """Draw RoIs and categories for both, a line per number of categories, and image sizes; dotted is linear."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth"})
     figure = Figure(figsize=(10, 3.2), layout="constrained")
@@ -118,6 +119,11 @@ def plot(
     axes.plot(pixels, list(images.values()), "o-", fillstyle="none")
     axes.plot(pixels, [images[SIDES[0]] * count / pixels[0] for count in pixels], "k:", label="linear")
     axes.legend(frameon=False, fontsize=8)
+    for axes, ticks in zip(figure.axes, (ROIS, ROIS, pixels), strict=True):
+        axes.minorticks_off()
+        axes.set_xticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
