@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first ``most`` names of a sentence, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
 
 class MaskXError(Exception):
     """A known error. Libraries raise it; ``commands/`` prints it and exits with ``exit_code``.

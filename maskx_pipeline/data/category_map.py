@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskx_pipeline.data.records import Category
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, listed
 
 SCHEMA = 1
 
@@ -90,10 +90,8 @@ class CategoryMap:
         unmapped = {category_id: name for category_id, name in names.items() if category_id not in mapped}
         missing = [f"`{n}` ({i})" for i, n in unmapped.items() if i in masked and n not in self.left_out]
         if missing:
-            more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
             raise DataError(
-                f"{self.path} does not map these categories of {where}, which have masks: "
-                f"{', '.join(missing[:_LISTED])}{more}.",
+                f"{self.path} does not map these categories of {where}, which have masks: {listed(missing, _LISTED)}.",
                 "map them, or list their names under `coco_categories_not_found` to leave them out",
             )
         return unmapped

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from maskx_pipeline.data.check_report import CategoryReport
 from maskx_pipeline.data.records import Problem
+from maskx_pipeline.errors import listed
 
 SUSPECT_SHARE = 0.9
 """Of a category's masks: with so many that are exactly their box, they were made from the boxes."""
@@ -100,5 +101,4 @@ def _categories(count: int) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    return listed(names, _NAMED)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from maskx_pipeline.data.records import NO_BOXES, Problem
+from maskx_pipeline.errors import listed
 
 _COLUMNS = {
     "id": "id", "name": "category", "train_boxes": "train boxes", "train_masks": "masks",
@@ -79,9 +80,8 @@ class DatasetReport:
             lines += [f"{split}: {p.kind}: {p.message} -> {p.action}" for p in problems if p.kind != NO_BOXES]
             empty = [p for p in problems if p.kind == NO_BOXES]
             if empty:
-                named = ", ".join(str(p.image_id) for p in empty[:_NAMED])
-                more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
-                lines.append(f"{split}: {NO_BOXES}: {named}{more} -> {empty[0].action}")
+                named = listed([str(p.image_id) for p in empty], _NAMED)
+                lines.append(f"{split}: {NO_BOXES}: {named} -> {empty[0].action}")
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
 

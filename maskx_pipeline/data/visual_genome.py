@@ -19,7 +19,7 @@ from maskx_pipeline.data.visual_genome_files import VisualGenomeImage, read_coco
 from maskx_pipeline.data.visual_genome_write import Sorter, SplitWriter
 from maskx_pipeline.engine.files import atomic_path, sha256_of_file
 from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, listed
 
 logger = logging.getLogger("maskx")
 
@@ -185,8 +185,7 @@ def _log(folder: Path, report: Mapping[str, Any]) -> None:
         logger.info("%s: %d images (%d of them without boxes), %d boxes", split, *counts)
     for problem in ("COCO categories not found", "without boxes in train"):
         if names := categories[problem]:
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            logger.warning("%s: %s%s", problem, ", ".join(names[:10]), more)
+            logger.warning("%s: %s", problem, listed(names, 10))
 
 
 def _pretty(value: Any) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from maskx_pipeline.errors import listed
+
 if TYPE_CHECKING:
     from maskx_pipeline.evaluation.evaluate import CategoryAp, Evaluation
 
@@ -56,15 +58,10 @@ def _remarks(categories: Sequence[CategoryAp]) -> list[str]:
     maskless = [row.name for row in categories if row.objects > 0 and row.masks == 0]
     lines = []
     if absent:
-        lines.append(f"Not in val, so not counted: {_names(absent)}.")
+        lines.append(f"Not in val, so not counted: {listed(absent, _NAMED)}.")
     if maskless:
-        lines.append(f"Without a mask in val, so not counted in mask AP: {_names(maskless)}.")
+        lines.append(f"Without a mask in val, so not counted in mask AP: {listed(maskless, _NAMED)}.")
     return ["", *lines] if lines else []
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _category_lines(categories: Sequence[CategoryAp]) -> list[str]:

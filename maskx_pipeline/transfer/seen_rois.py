@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.errors import CacheError
+from maskx_pipeline.errors import CacheError, listed
 from maskx_pipeline.transfer.feature_place import place_features
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -152,10 +152,9 @@ def _rows_of(cache: RoICache, seen: Collection[int]) -> NDArray[np.int64]:
     without = sorted(set(seen) - set(np.unique(labels).tolist()))
     if without:
         names = {category.label: category.name for category in cache.categories}
-        listed = ", ".join(names.get(label, f"label {label}") for label in without[:5])
-        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        absent = [names.get(label, f"label {label}") for label in without]
         raise CacheError(
-            f"{cache.path} holds no RoIs of seen categories: {listed}{more}.",
+            f"{cache.path} holds no RoIs of seen categories: {listed(absent, 5)}.",
             "their training objects have no masks; leave them out with --split masked or --split @names.txt",
         )
     return np.flatnonzero(np.isin(labels, sorted(seen)))

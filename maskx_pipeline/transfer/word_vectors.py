@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.errors import ConfigError, listed
 
 _SYNSET_ENDING = re.compile(r"\.[a-z]\.\d+$")
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
@@ -152,10 +152,9 @@ def _row_numbers(names_file: Path, *, count: int, matrix: Path) -> dict[tuple[st
 def _refuse_missing(path: Path, missing: Mapping[str, Sequence[str]]) -> None:
     if not missing:
         return
-    listed = [f"{name} ({', '.join(words)})" if words else name for name, words in list(missing.items())[:_LISTED]]
-    more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+    names = [f"{name} ({', '.join(words)})" if words else name for name, words in missing.items()]
     raise ConfigError(
-        f"{path} has no vector for these categories: {', '.join(listed)}{more}.",
+        f"{path} has no vector for these categories: {listed(names, _LISTED)}.",
         "add them to the file, or rename the categories in the annotations",
     )
 
