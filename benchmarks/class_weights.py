@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 
 import torch
+from mean_of_tables import mean_and_spread
 from side_by_side import print_table
 from torch import Tensor
 
@@ -83,11 +84,6 @@ def figures(project: Path) -> dict[str, list[float]]:
     return found
 
 
-def _cell(values: tuple[float, ...], digits: int) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -104,7 +100,7 @@ def main() -> None:
     for kind in KINDS:
         columns = list(zip(*(seed[kind] for seed in seeds), strict=True))
         digits = [2] + [0] * (len(columns) - 1)
-        rows.append([f"`{kind}`", *(_cell(column, digit) for column, digit in zip(columns, digits, strict=True))])
+        rows.append([f"`{kind}`", *map(mean_and_spread, columns, digits)])
     print_table(header, rows)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import csv
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard deviation, which is 0 for a single value."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
 
 
 def main() -> None:
@@ -18,8 +25,7 @@ def main() -> None:
         cells = []
         for column in columns:
             values = [float(row[column]) for row in rows]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+            cells.append(mean_and_spread(values))
         print(f"| {rows[0]['run']} | {' | '.join(cells)} |")
 
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mean_of_tables import mean_and_spread
 from shapes_study_rows import ALSO, CLAIMS, TABLES, Claim, Row
 
 Figures = dict[str, tuple[float, float]]  # half trained on -> AP on unseen, AP on seen
@@ -73,8 +74,7 @@ def _figures_of(project: Path, rows: Sequence[Row]) -> dict[str, Figures]:
 def _mean(values: Sequence[float], expected: int) -> str:
     if not values:
         return "-"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {spread:.1f}" + ("" if len(values) == expected else f" ({len(values)})")
+    return mean_and_spread(values) + ("" if len(values) == expected else f" ({len(values)})")
 
 
 def _verdict(claim: Claim, seeds: Sequence[Mapping[str, Figures]], half: str) -> tuple[str, str]:

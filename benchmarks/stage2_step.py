@@ -26,7 +26,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
-from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, autocast, precision_name, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
@@ -149,7 +149,7 @@ def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
             lambda: stage2.step(*in_ram.batch(next(ram_steps))),
             repeats=3 * repeats,
         )
-    name = str(stage2.dtype or torch.float32).removeprefix("torch.")
+    name = precision_name(stage2.dtype)
     return [f"{rois} RoIs in {name}, --cache-in ram in place of disk", *measured.cells(each=rois)]
 
 

@@ -57,6 +57,11 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     return None
 
 
+def precision_name(dtype: torch.dtype | None) -> str:
+    """``float32``, ``bfloat16`` or ``float16``: what mixed precision in ``dtype``, or None without it, computes in."""
+    return str(dtype or torch.float32).removeprefix("torch.")
+
+
 def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[None]:
     """Mixed precision in ``dtype``; with None, float32 even inside another autocast."""
     context: contextlib.AbstractContextManager[None] = torch.autocast(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from maskx_pipeline.engine.device import amp_dtype
+from maskx_pipeline.engine.device import amp_dtype, precision_name
 
 _PACKAGES = ("maskx-pipeline", "torch", "torchvision", "numpy", "h5py", "pycocotools")
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use
@@ -102,7 +102,7 @@ def describe_environment(folder: Path) -> Environment:
         disk_free=free,
         cuda=torch.version.cuda,
         gpus=gpus,
-        precision="float32" if dtype is None else str(dtype).removeprefix("torch."),
+        precision=precision_name(dtype),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.engine.device import autocast, precision_name
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.engine.runlog import LAST_FILE, Run
@@ -175,7 +175,7 @@ def run_loop(
 
 def _note_precision(run: Run, amp_dtype: torch.dtype | None) -> None:
     """Record what ``amp = auto`` came to, and say so where a run goes on in another precision than it began in."""
-    precision = str(amp_dtype or torch.float32).removeprefix("torch.")
+    precision = precision_name(amp_dtype)
     before = run.record.setdefault("precision", precision)
     if before != precision:
         logger.warning(

@@ -37,9 +37,7 @@ def plot_sets(runs: Sequence[ReportedRun]) -> str:
                     _bar(axes, row + offset, ap, colour, 0.38, gid=f"set-{row}-{kind}", hints=hints, hint=hint)
                     axes.annotate(number_text(ap), (ap, row + offset), **_right_of(), fontsize=10)
         _rows(axes, [run.name for run in runs])
-        axes.set_xlabel("Mask AP")
-        axes.margins(x=0.12)
-        axes.set_xlim(right=max(axes.get_xlim()[1], _LEAST_AP))
+        _label_ap(axes)
         return hints
 
     height = 0.8 + 0.55 * len(runs)
@@ -84,9 +82,7 @@ def plot_gains(rows: Sequence[CategoryGain], *, run: str, baseline: str, name: s
         _rows(axes, [row.name for row, _, _ in measured])
         for label, (row, _, _) in zip(axes.get_yticklabels(), measured, strict=True):
             label.set_color(SEEN if row.seen else UNSEEN)
-        axes.set_xlabel("Mask AP")
-        axes.margins(x=0.12)
-        axes.set_xlim(right=max(axes.get_xlim()[1], _LEAST_AP))
+        _label_ap(axes)
         return hints
 
     title = f"Mask AP by category: {run} beside {baseline}, by falling gain"
@@ -134,6 +130,13 @@ def _bar(
     (bar,) = axes.barh(y, value, thickness, color=colour)
     bar.set_gid(gid)
     hints[gid] = hint
+
+
+def _label_ap(axes: Axes) -> None:
+    """The horizontal axis of AP, with room for the numbers at the ends of the bars."""
+    axes.set_xlabel("Mask AP")
+    axes.margins(x=0.12)
+    axes.set_xlim(right=max(axes.get_xlim()[1], _LEAST_AP))
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
