@@ -41,7 +41,6 @@ class RoICacheWriter:
         self.path = path
         self._partial = partial_path(path)
         self._file: Any = None
-        self._datasets: dict[GroupName, dict[str, Any]] = {}
         self._open()
 
     @classmethod
@@ -218,7 +217,6 @@ class RoICacheWriter:
     def close(self) -> None:
         """Close the file; rows since the last commit will be written again by the resumed export."""
         if self._file:
-            self._datasets = {}
             self._file.close()
 
     def __enter__(self) -> Self:
@@ -234,7 +232,7 @@ class RoICacheWriter:
         self._file = h5py.File(self._partial, "r+", libver="earliest", locking="best-effort")
         rows = self._file[PROGRESS][1:] if PROGRESS in self._file else [0] * len(_GROUPS)
         self._rows = {group: int(count) for group, count in zip(_GROUPS, rows, strict=True)}
-        self._datasets = {}
+        self._datasets: dict[GroupName, dict[str, Any]] = {}
 
     def _datasets_of(self, group: GroupName) -> dict[str, Any]:
         """The group's datasets, looked up once: by path in each call it would cost more than writing small rows."""

@@ -47,9 +47,11 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """An unknown command is an error that names the nearest right one."""
-        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-        if near and not ctx.resilient_parsing and args[0] not in self.list_commands(ctx):
-            ctx.fail(f"No such command '{args[0]}'. Did you mean '{near[0]}'?")
+        known = self.list_commands(ctx)
+        if args[0] not in known and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], known, n=1)
+            if near:
+                ctx.fail(f"No such command '{args[0]}'. Did you mean '{near[0]}'?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
