@@ -96,10 +96,11 @@ def test_the_lightbox_is_worked_by_keyboard(page: Any) -> None:
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
     assert caption.inner_text().endswith("ground truth")
-    assert page.evaluate("document.getElementById('lightbox-image').naturalWidth") == 512
+    # Browsers decode a picture, and tell a dialog's script that it was closed, a moment after the key: these wait.
+    playwright.expect(page.locator("#lightbox-image")).to_have_js_property("naturalWidth", 512)
     page.keyboard.press("Escape")
-    assert not page.locator("#lightbox").is_visible()
-    assert "ground truth" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+    playwright.expect(page.locator("#lightbox")).to_be_hidden()
+    page.wait_for_function("document.activeElement.getAttribute('aria-label')?.startsWith('Enlarge ground truth')")
 
 
 def test_the_lightbox_goes_only_through_what_the_filter_left(page: Any) -> None:
