@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
+from maskx_pipeline.commands.group import SuggestingGroup
 from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
 from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
-@click.group(name="convert", short_help="Visual Genome, or masks by GrabCut, in COCO format.")
+@click.group(name="convert", cls=SuggestingGroup, short_help="Visual Genome, or masks by GrabCut, in COCO format.")
 def command() -> None:
     """Write COCO-format annotations of another data set, or with other masks."""
 
 
-@command.command(name="visual-genome")
+@command.command(name="visual-genome", short_help="Visual Genome v1.4: boxes of its frequent synsets.")
 @click.option(
     "--project",
     "folder",
@@ -43,7 +44,7 @@ def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) 
     print_json(read_report(out)) if as_json else click.echo(out)
 
 
-@command.command(name="grabcut")
+@command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
 @project_option
 @config_options(GrabCutConfig)
 @json_option

@@ -6,17 +6,18 @@ from typing import Any
 
 import click
 
+from maskx_pipeline.commands.group import SuggestingGroup
 from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
 from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
 
-@click.group(name="detect", short_help="Stage 1: Faster R-CNN on the boxes of all categories.")
+@click.group(name="detect", cls=SuggestingGroup, short_help="Stage 1: Faster R-CNN on the boxes of all categories.")
 def command() -> None:
     """Stage 1: Faster R-CNN on the boxes of all categories."""
 
 
-@command.command(name="train")
+@command.command(name="train", short_help="Train Faster R-CNN.")
 @project_option
 @config_options(DetectConfig, leave_out=IMPORTED_ONLY)
 @overwrite_option
@@ -29,7 +30,7 @@ def train(project: Project, overwrite: bool, **options: Any) -> None:
     click.echo(folder)
 
 
-@command.command(name="import")
+@command.command(name="import", short_help="Take torchvision's Faster R-CNN, by name or from a file.")
 @project_option
 @config_options(ImportConfig)
 @overwrite_option
