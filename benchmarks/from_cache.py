@@ -96,8 +96,7 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
     def needed() -> None:
         for number, image in enumerate(pixels):
             seen = frozen.extract(image)
-            if number >= len(of_train):
-                _ = seen.detections  # computed when asked for
+            _ = seen.proposals_xyxy if number < len(of_train) else seen.detections  # computed when asked for
 
     return [
         ("export; the detector's forward pass", side_by_side(export, whole, repeats=repeats, warm_up=1), len(pixels)),

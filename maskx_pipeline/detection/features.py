@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import clip_boxes_to_image
 
 from maskx_pipeline.detection.pooling import PyramidPool
@@ -38,34 +38,50 @@ class Detections:
 
 
 class FrozenImage:
-    """One image after backbone and RPN of the frozen detector; made by :meth:`FrozenDetector.extract`.
+    """One image after the backbone of the frozen detector; made by :meth:`FrozenDetector.extract`.
 
-    Attributes:
-        proposals_xyxy (FloatTensor[P, 4]): the RPN's proposals, in pixels of the original image, best first.
-        height, width: Of the original image, in pixels.
+    RPN and box head run when what they find is first asked for: boxes that are given need neither of them, and training
+    images need no detections.
+
+    Args:
+        detector: The frozen detector.
+        amp_dtype: Mixed precision of its convolutions, or None.
+        batch: The image as the detector resizes it.
+        features: FPN level to FloatTensor[1, C, H, W].
+        original_size: (height, width) of the original image, in pixels.
     """
 
     def __init__(
         self,
+        detector: FasterRCNN,
         *,
+        amp_dtype: torch.dtype | None,
+        batch: ImageList,
         features: dict[str, Tensor],
-        detect: Callable[[], Detections],
-        proposals_xyxy: Tensor,
         original_size: tuple[int, int],
-        resized_size: tuple[int, int],
-        canonical_box_size: int,
     ) -> None:
-        self.proposals_xyxy = proposals_xyxy
-        self.height, self.width = original_size
+        self._detector = detector
+        self._amp_dtype = amp_dtype
+        self._batch = batch
         self._features = features
-        self._detect = detect
-        self._resized_size = resized_size
-        self._canonical_box_size = canonical_box_size
+        self._original_size = original_size
+        self._resized_size: tuple[int, int] = batch.image_sizes[0]
+        box_pool = detector.roi_heads.box_roi_pool
+        self._canonical_box_size = int(box_pool.canonical_scale)
+        self._pooled_from = {name: features[name].float() for name in box_pool.featmap_names}
 
     @cached_property
+    def proposals_xyxy(self) -> Tensor:
+        """FloatTensor[P, 4]: the RPN's proposals, in pixels of the original image, best first."""
+        return self._to_original(self._proposals[0])
+
+    @cached_property
+    @torch.no_grad()
     def detections(self) -> Detections:
-        """What was found. The box head runs when this is first asked for: of training images nobody does."""
-        return self._detect()
+        """What was found."""
+        with autocast(self._batch.tensors.device, self._amp_dtype):
+            (found,), _ = self._detector.roi_heads(self._features, self._proposals, self._batch.image_sizes)
+        return Detections(self._to_original(found["boxes"]), found["scores"], found["labels"])
 
     @torch.no_grad()
     def pool(self, boxes_xyxy: Tensor, roi_size: int) -> Tensor:
@@ -78,11 +94,24 @@ class FrozenImage:
         Returns:
             FloatTensor[N, C, S, S], float32, on the detector's device.
         """
-        boxes = boxes_xyxy.to(next(iter(self._features.values())).device, torch.float32)
-        resized = scale_boxes(boxes, (self.height, self.width), self._resized_size)
+        boxes = boxes_xyxy.to(self._batch.tensors.device, torch.float32)
+        resized = scale_boxes(boxes, self._original_size, self._resized_size)
         pool = PyramidPool(roi_size=roi_size, canonical_box_size=self._canonical_box_size)
-        pooled: Tensor = pool(self._features, [resized], [self._resized_size])
+        pooled: Tensor = pool(self._pooled_from, [resized], [self._resized_size])
         return pooled
+
+    @cached_property
+    @torch.no_grad()
+    def _proposals(self) -> list[Tensor]:
+        """One FloatTensor[P, 4], in pixels of the resized image."""
+        with autocast(self._batch.tensors.device, self._amp_dtype):
+            proposals: list[Tensor] = self._detector.rpn(self._batch, self._features)[0]
+        return proposals
+
+    def _to_original(self, boxes_xyxy: Tensor) -> Tensor:
+        scaled = scale_boxes(boxes_xyxy, self._resized_size, self._original_size)
+        clipped: Tensor = clip_boxes_to_image(scaled, self._original_size)
+        return clipped
 
 
 class FrozenDetector:
@@ -109,7 +138,7 @@ class FrozenDetector:
 
     @torch.no_grad()
     def extract(self, image: Tensor) -> FrozenImage:
-        """Run backbone and RPN on one image, and the box head once its detections are asked for.
+        """Run the backbone on one image, and RPN and box head once their boxes are asked for.
 
         Args:
             image (FloatTensor[3, H, W]): RGB in 0..1.
@@ -117,31 +146,12 @@ class FrozenDetector:
         Returns:
             Detections, proposals, and the features to pool from. The same image gives the same result every time.
         """
-        original = (int(image.shape[-2]), int(image.shape[-1]))
         with autocast(self.device, self.amp_dtype):
             batch, _ = self.detector.transform([image.to(self.device)])
             features = self.detector.backbone(batch.tensors)
-            proposals, _ = self.detector.rpn(batch, features)
-        resized = batch.image_sizes[0]
-
-        def to_original(boxes: Tensor) -> Tensor:
-            clipped: Tensor = clip_boxes_to_image(scale_boxes(boxes, resized, original), original)
-            return clipped
-
-        @torch.no_grad()
-        def detect() -> Detections:
-            with autocast(self.device, self.amp_dtype):
-                (found,), _ = self.detector.roi_heads(features, proposals, batch.image_sizes)
-            return Detections(to_original(found["boxes"]), found["scores"], found["labels"])
-
-        pool = self.detector.roi_heads.box_roi_pool
+        original = (int(image.shape[-2]), int(image.shape[-1]))
         return FrozenImage(
-            features={name: features[name].float() for name in pool.featmap_names},
-            detect=detect,
-            proposals_xyxy=to_original(proposals[0]),
-            original_size=original,
-            resized_size=resized,
-            canonical_box_size=pool.canonical_scale,
+            self.detector, amp_dtype=self.amp_dtype, batch=batch, features=features, original_size=original
         )
 
 

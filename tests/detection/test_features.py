@@ -89,19 +89,24 @@ def test_the_same_image_gives_the_same_bits(detector: FasterRCNN, image: Tensor,
     torch.testing.assert_close(first.pool(boxes, 14)[:3], second.pool(boxes[:3], 14))
 
 
-def test_the_box_head_runs_only_for_detections(
+def test_rpn_and_box_head_run_only_when_asked_for(
     detector: FasterRCNN, image: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training images of an export need proposals and features alone; once asked for, detections are kept."""
+    """Given boxes need neither, training images of an export no box head; once asked for, the result is kept."""
     frozen = _frozen(detector)
     calls = []
-    forward = detector.roi_heads.forward
-    monkeypatch.setattr(detector.roi_heads, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    for name in ("rpn", "roi_heads"):
+        part = getattr(detector, name)
+        monkeypatch.setattr(
+            part, "forward", lambda *args, name=name, forward=part.forward: calls.append(name) or forward(*args)
+        )
     extracted = frozen.extract(image)
-    extracted.pool(extracted.proposals_xyxy[:2], 14)
+    extracted.pool(torch.tensor([[3.0, 4.0, 90.0, 80.0]]), 14)
     assert calls == []
+    assert extracted.proposals_xyxy is extracted.proposals_xyxy
+    assert calls == ["rpn"]
     assert extracted.detections is extracted.detections
-    assert calls == [1]
+    assert calls == ["rpn", "roi_heads"]
 
 
 def test_no_boxes_pool_to_no_features(detector: FasterRCNN, image: Tensor) -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from evaluation_world import World
 from pycocotools import mask as coco_mask
+from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.detection.heads import BoxHeads
 from maskx_pipeline.evaluation.fill_masks import cut_to_box, expected_iou, fill_masks
 
 
@@ -50,12 +52,17 @@ def test_a_mask_is_that_of_its_own_label_inside_its_box(world: World, mask_forma
     assert [m.confidence for m in others] != [m.confidence for m in filled]
 
 
-def test_given_boxes_are_segmented_as_detected_ones(world: World) -> None:
-    """Of the detector's own boxes and labels, the masks are those of `predict`; also of more boxes than one batch."""
+def test_given_boxes_are_segmented_as_detected_ones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the detector's own boxes and labels, the masks are those of `predict`; also of more boxes than one batch.
+
+    RPN and box head, which look for boxes, do not run.
+    """
     image = world.val.images[0]
     pixels = read_image(world.val.image_path(image.id)).float() / 255
     found = world.maskx.predict(pixels)
     assert len(found)
+    for part in (RegionProposalNetwork, BoxHeads):
+        monkeypatch.delattr(part, "forward")
     masks = world.maskx.segment(pixels, found.boxes_xyxy, found.labels)
     assert torch.equal(masks, found.mask_probs)
     many = 300 // len(found) + 1
