@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import torch
 from recipe_costs import measure_detector, measure_heads
-from recipe_costs_model import DETECTOR_USE, DISK, FOREGROUND, HEAD_USE, PEAK, TRAIN_IMAGES, Measured, cache_plan
+from recipe_costs_model import DETECTOR_USE, DISK, HEAD_USE, PEAK, TRAIN_IMAGES, Measured, cache_plan
 from side_by_side import print_table
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
+from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 
 SPLITS, SEEN = 25, 0.5
 
@@ -39,7 +40,7 @@ def compare(measured: Measured) -> list[list[str]]:
     rois = SPLITS * SEEN * TransferConfig().epochs * plan.train_rois
     heads = rois * measured.head["fcn"]
     again = SPLITS * TransferConfig().epochs * TRAIN_IMAGES * measured.forward
-    foreground = SEEN * FOREGROUND * detect.rois_per_image
+    foreground = SEEN * FOREGROUND_FRACTION * detect.rois_per_image
     images = SPLITS * joint.iterations * joint.images_per_batch
     anew, their_heads = images * measured.detector, images * foreground * measured.head["fcn"]
     reading = plan.bytes / plan.rois / DISK

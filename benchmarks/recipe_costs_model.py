@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from maskx_pipeline.cache.plan import ExportPlan, plan_of_counts
 from maskx_pipeline.config import DetectConfig, E2EConfig, ExportConfig, TransferConfig
+from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 
 # COCO 2017: images and annotations (https://cocodataset.org); sizes of the zip files, and of Visual Genome's images.
 TRAIN_IMAGES, TRAIN_OBJECTS = 118_287, 860_001
@@ -18,7 +19,6 @@ HEAD_USE = 0.25  # of it: batches of equal, dense convolutions
 DISK = 1e9  # bytes/s: rows of 100 kB in random order, read by one thread from a local NVMe disk
 CORES_PER_GPU = 8
 AP_SECONDS = 120.0  # pycocotools on 500,000 boxes or masks, on one core
-FOREGROUND = 0.25  # of the RoIs of the box head, at most; these reach the mask head in joint training
 GRABCUT_SECONDS = 0.6  # for a box in an image of 640 x 480, on one core (docs/how-to/baselines.md)
 RESULT_BYTES = 400  # of a detection in the results files of an evaluation
 
@@ -226,7 +226,7 @@ def _fit(model: Models, measured: Measured, plan: ExportPlan, head_rate: float) 
 def _joint(model: Models, measured: Measured, gpus: int) -> float:
     config, detect = E2EConfig(), DetectConfig()
     images = config.iterations * config.images_per_batch
-    rois = FOREGROUND * detect.rois_per_image * model.objects  # as if the foreground were always full
+    rois = FOREGROUND_FRACTION * detect.rois_per_image * model.objects  # as if the foreground were always full
     each = model.runs * measured.detector / (PEAK * DETECTOR_USE) + rois * measured.head[model.branch] / (
         PEAK * HEAD_USE
     )

@@ -13,7 +13,7 @@ import h5py
 from maskx_pipeline.cache.detectors import RoIDetector
 from maskx_pipeline.cache.job import ExportJob
 from maskx_pipeline.cache.join import join_shards, shard_path
-from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_seconds_per_image, train_rows
+from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export, train_rows
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
@@ -44,14 +44,13 @@ def plan_export(config: ExportConfig, *, loaded: LoadedDetector, train: CocoData
     """What :func:`export_embeddings` would write; takes the time of a few images. Nothing is written."""
     _check_categories(loaded, train)
     frozen = _freeze(config, loaded)
-    seconds = measure_seconds_per_image(config, frozen, train)
     return count_export(
         config,
         train,
         val,
         detections_per_image=loaded.config.detections_per_image,
         channels=frozen.channels,
-        seconds_per_image=seconds,
+        image_seconds=measure_export(config, frozen, train),
     )
 
 

@@ -22,6 +22,14 @@ from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.errors import DataError, MachineError
 
 
+@dataclass(frozen=True, slots=True)
+class ImageSeconds:
+    """Seconds of the export for an image of train, whose detections it does not need, and for one of val."""
+
+    train: float
+    val: float
+
+
 @dataclass(frozen=True)
 class ExportPlan:
     """What an export will store at most.
@@ -78,7 +86,7 @@ def count_export(
     *,
     detections_per_image: int,
     channels: int,
-    seconds_per_image: float | None = None,
+    image_seconds: ImageSeconds | None = None,
 ) -> ExportPlan:
     """Count what an export will store at most.
 
@@ -88,7 +96,7 @@ def count_export(
         val: The validation data.
         detections_per_image: The most detections of an image.
         channels: C of the features.
-        seconds_per_image: As :func:`measure_seconds_per_image` says, to expect a time.
+        image_seconds: As :func:`measure_export` says, to expect a time.
     """
     items = train_images(train)
     return plan_of_counts(
@@ -99,7 +107,7 @@ def count_export(
         val_objects=ground_truth_rows(val, val.images),
         detections_per_image=detections_per_image,
         channels=channels,
-        seconds_per_image=seconds_per_image,
+        image_seconds=image_seconds,
     )
 
 
@@ -112,7 +120,7 @@ def plan_of_counts(
     val_objects: int,
     detections_per_image: int,
     channels: int,
-    seconds_per_image: float | None = None,
+    image_seconds: ImageSeconds | None = None,
 ) -> ExportPlan:
     """What an export of a data set of these counts will store at most; see :func:`count_export`.
 
@@ -124,7 +132,7 @@ def plan_of_counts(
         val_objects: Objects of val that are no crowd.
         detections_per_image: The most detections of an image.
         channels: C of the features.
-        seconds_per_image: To expect a time.
+        image_seconds: To expect a time.
     """
     train_rois = _rows_of(config, masked_objects)
     detections = val_images * detections_per_image
@@ -136,26 +144,32 @@ def plan_of_counts(
         + index_bytes(train_rois + detections + val_objects)
     )
     seconds = None
-    if seconds_per_image is not None:
-        seconds = seconds_per_image * (train_images * (2 if config.flip else 1) + val_images)
+    if image_seconds is not None:
+        seconds = image_seconds.train * train_images * (2 if config.flip else 1) + image_seconds.val * val_images
     return ExportPlan(train_images, val_images, train_rois, detections, val_objects, size, seconds)
 
 
-def measure_seconds_per_image(
-    config: ExportConfig, frozen: FrozenDetector, data: CocoData, *, sample: int = 3
-) -> float:
-    """Time the detector and the pooling on a few images of ``data``; the first one only warms up."""
-    images = [data.images[int(i)] for i in np.linspace(0, len(data.images) - 1, min(sample + 1, len(data.images)))]
+def measure_export(config: ExportConfig, frozen: FrozenDetector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
+    """Time a few training images as the export looks at those of train, and as at those of val; the first warms up.
+
+    Raises:
+        DataError: There is no image.
+    """
+    images = train_images(train) or train.images
     if not images:
-        raise DataError(f"{data.path} has no image to measure the export on.")
-    started = time.perf_counter()
-    for number, record in enumerate(images):
-        if number == 1:
-            started = time.perf_counter()
-        pixels = read_image(data.image_path(record.id), width=record.width, height=record.height)
-        image = frozen.extract(pixels.float() / 255)
-        image.pool(image.detections.boxes_xyxy, config.roi_size).to(torch.float16).cpu()
-    return (time.perf_counter() - started) / max(len(images) - 1, 1)
+        raise DataError(f"{train.path} has no image to measure the export on.")
+    chosen = [images[int(i)] for i in np.linspace(0, len(images) - 1, min(sample + 1, len(images)))]
+    seconds = np.zeros((len(chosen), 2))
+    for number, record in enumerate(chosen):
+        rois = _masked_objects(train, [record]) * (1 + config.rois_per_object)
+        for of_val in (False, True):
+            began = time.perf_counter()
+            pixels = read_image(train.image_path(record.id), width=record.width, height=record.height)
+            image = frozen.extract(pixels.float() / 255)
+            boxes = image.detections.boxes_xyxy if of_val else image.proposals_xyxy[:rois]
+            image.pool(boxes, config.roi_size).to(torch.float16).cpu()
+            seconds[number, int(of_val)] = time.perf_counter() - began
+    return ImageSeconds(*(seconds[1:] if len(chosen) > 1 else seconds).mean(axis=0).tolist())
 
 
 def train_images(train: CocoData) -> tuple[ImageRecord, ...]:

@@ -14,6 +14,9 @@ from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, Conv
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
 
+FOREGROUND_FRACTION = 0.25
+"""Of the RoIs that training samples in an image, foreground at most; in joint training these get a mask."""
+
 _FPN_LEVELS = 5
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _POOL_SIZE = 7
@@ -106,7 +109,7 @@ def build_detector(
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
         batch_size_per_image=rois_per_image,
-        positive_fraction=0.25,
+        positive_fraction=FOREGROUND_FRACTION,
         bbox_reg_weights=None,
         score_thresh=score_threshold,
         nms_thresh=nms_threshold,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchvision.models.detection import FasterRCNN
 
-from maskx_pipeline.cache.plan import ExportPlan, count_export, format_bytes, measure_seconds_per_image
+from maskx_pipeline.cache.plan import ExportPlan, count_export, format_bytes, measure_export
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
 from maskx_pipeline.data.check_report import align
@@ -16,6 +16,7 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
@@ -25,7 +26,6 @@ logger = logging.getLogger("maskx")
 
 _PAPERS_PASSES = 12  # 90,000 iterations of 16 images, of COCO's 118,287
 _FILES = 4  # best.safetensors, last.safetensors, and a state that holds weights and momentum
-_FOREGROUND = 0.25  # of the RoIs that the detector samples, at most; these get a mask in joint training
 
 _ASSUMED = (
     "One process on one device; the machine as busy as now.",
@@ -104,21 +104,22 @@ def estimate_stages(
     step = seconds_of_detector_step(detect, model, train, device=device)
     weights, parameters = class_weights(model), sum(parameter.numel() for parameter in model.parameters())
     frozen, detections, which = _frozen(export, detect, model)
-    forward = measure_seconds_per_image(export, frozen, mask_train)
+    image = measure_export(export, frozen, mask_train)
     plan = count_export(
         export, mask_train, mask_val, detections_per_image=detections, channels=frozen.channels,
-        seconds_per_image=forward,
+        image_seconds=image,
     )  # fmt: skip
     heads = head_costs(
         transfer, weights=weights, categories=train.categories, channels=frozen.channels, roi_size=export.roi_size,
         device=resolve_device(transfer.device),
     )  # fmt: skip
+    foreground = detect.rois_per_image * FOREGROUND_FRACTION
     return Estimate(
         stages=(
             StageEstimate(
                 "detect train",
                 detect.iterations * detect.images_per_batch * step
-                + _times(detect.iterations, detect.eval_every) * len(val.images) * forward,
+                + _times(detect.iterations, detect.eval_every) * len(val.images) * image.val,
                 _FILES * 4 * parameters,
             ),
             StageEstimate("export-embeddings", plan.seconds or 0.0, plan.bytes),
@@ -126,14 +127,15 @@ def estimate_stages(
             StageEstimate("evaluate", plan.detection_rois * heads.mask, None),
             StageEstimate(
                 "e2e (in place of fit-transfer)",
-                joint.iterations * joint.images_per_batch * (step + detect.rois_per_image * _FOREGROUND * heads.step)
-                + _times(joint.iterations, joint.eval_every) * len(val.images) * (forward + detections * heads.mask),
+                joint.iterations * joint.images_per_batch * (step + foreground * heads.step)
+                + _times(joint.iterations, joint.eval_every) * len(val.images) * (image.val + detections * heads.mask),
                 _FILES * 4 * (parameters + heads.parameters),
             ),
         ),
         measured=(
             f"{format_seconds(step)} for an image in a training step of the detector, on {device}.",
-            f"{format_seconds(forward)} for an image through {which}, on {frozen.device}.",
+            f"{format_seconds(image.val)} for an image through {which}, {format_seconds(image.train)} without its box "
+            f"head, on {frozen.device}.",
             f"{format_seconds(heads.step)} for an RoI in a step of fit-transfer, {format_seconds(heads.mask)} for a "
             f"mask at test, on {heads.device}.",
         ),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cache_fakes
 import pytest
+import torch
 
-from maskx_pipeline.cache.plan import check_disk, count_export, format_bytes, measure_seconds_per_image
+from maskx_pipeline.cache.plan import ImageSeconds, check_disk, count_export, format_bytes, measure_export
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import DataError, MachineError
@@ -30,20 +33,21 @@ def test_the_plan_is_an_upper_bound_that_counts_masked_objects(tmp_path: Path, t
 
 
 def test_the_expected_time_counts_mirrored_images(tmp_path: Path, train: CocoData, val: CocoData) -> None:
-    """4 training images twice and 3 of val, at 10 s."""
+    """4 training images twice at 10 s, and 3 of val at 20 s."""
     config = cache_fakes.make_config(tmp_path)
-    plan = count_export(config, train, val, detections_per_image=5, channels=3, seconds_per_image=10)
-    assert plan.seconds == 110
-    assert "about 1.8 min" in plan.to_text()
+    plan = count_export(config, train, val, detections_per_image=5, channels=3, image_seconds=ImageSeconds(10, 20))
+    assert plan.seconds == 140
+    assert "about 2.3 min" in plan.to_text()
 
 
-def test_the_time_of_an_image_is_measured(tmp_path: Path, train: CocoData) -> None:
-    """On images of the data; without any it is a known error."""
-    config, frozen = cache_fakes.make_config(tmp_path), cache_fakes.FakeFrozen()
-    assert 0 < measure_seconds_per_image(config, frozen, train) < 10  # type: ignore[arg-type]
+def test_the_time_of_an_image_is_measured_as_it_is_exported(tmp_path: Path, train: CocoData) -> None:
+    """On images of the data, of which those of train are not asked for detections; without any it is a known error."""
+    config = cache_fakes.make_config(tmp_path)
+    measured = measure_export(config, _SlowBoxHead(), train)  # type: ignore[arg-type]
+    assert 0 < measured.train < measured.val < 10
     empty = cache_fakes.make_data(tmp_path, [], count=0, name="none")
     with pytest.raises(DataError, match="no image"):
-        measure_seconds_per_image(config, frozen, empty)  # type: ignore[arg-type]
+        measure_export(config, _SlowBoxHead(), empty)  # type: ignore[arg-type]
 
 
 def test_too_little_disk_names_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +62,19 @@ def test_too_little_disk_names_both_numbers(tmp_path: Path, monkeypatch: pytest.
 def test_bytes_are_written_for_people() -> None:
     """With decimal prefixes."""
     assert [format_bytes(n) for n in (999, 1000, 2_500_000, 10**9)] == ["999 bytes", "1.0 kB", "2.5 MB", "1.0 GB"]
+
+
+class _SlowBoxHead(cache_fakes.FakeFrozen):
+    """Detections take a while."""
+
+    def extract(self, image: torch.Tensor) -> Any:
+        """See FakeFrozen."""
+        seen = super().extract(image)
+        return _SlowDetections(proposals_xyxy=seen.proposals_xyxy, pool=seen.pool, found=seen.detections)
+
+
+class _SlowDetections(SimpleNamespace):
+    @property
+    def detections(self) -> Any:
+        time.sleep(0.1)
+        return self.found

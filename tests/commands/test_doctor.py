@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from maskx_pipeline.cache.plan import ImageSeconds
 from maskx_pipeline.commands import run
 from maskx_pipeline.stages import costs
 from maskx_pipeline.stages.estimate import format_seconds
@@ -80,7 +81,7 @@ def test_each_stage_is_estimated(shapes, capsys):
 def test_times_grow_with_what_is_asked_for(shapes, capsys, monkeypatch):
     """Twice the iterations and epochs take twice as long, where the costs of a step are the same."""
     monkeypatch.setattr("maskx_pipeline.stages.estimate.seconds_of_detector_step", lambda *a, **k: 2.0)
-    monkeypatch.setattr("maskx_pipeline.stages.estimate.measure_seconds_per_image", lambda *a, **k: 0.0)
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.measure_export", lambda *a, **k: ImageSeconds(0.0, 0.0))
     head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device="cpu")
     monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
     monkeypatch.setenv("MASKX_DETECT_ITERATIONS", "7")
@@ -96,8 +97,8 @@ def test_times_grow_with_what_is_asked_for(shapes, capsys, monkeypatch):
 
 def test_a_schedule_that_is_long_for_the_data_is_noted(shapes, capsys, monkeypatch):
     """The default is the paper's, for COCO: on a few hundred images it is thousands of passes."""
-    for name in ("seconds_of_detector_step", "measure_seconds_per_image"):
-        monkeypatch.setattr(f"maskx_pipeline.stages.estimate.{name}", lambda *a, **k: 1.0)
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.seconds_of_detector_step", lambda *a, **k: 1.0)
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.measure_export", lambda *a, **k: ImageSeconds(1.0, 1.0))
     head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device="cpu")
     monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
     images = len(json.loads((shapes / "data" / "shapes" / "train.json").read_text())["images"])
