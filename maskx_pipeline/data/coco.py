@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, AnnotationColumns, Entry, number
+from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, AnnotationColumns, Entry
 from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
 from maskx_pipeline.data.category_map import CategoryMap
-from maskx_pipeline.data.masks import segmentation_fault
+from maskx_pipeline.data.odd_annotations import OddAnnotations, plain_boxes
 from maskx_pipeline.data.records import (
     NO_BOXES,
     Annotation,
@@ -29,17 +28,9 @@ from maskx_pipeline.data.records import (
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.settings import digest_of
 
-__all__ = [
-    "Annotation", "Category", "CocoData", "ImageRecord", "Problem", "count_problems", "log_problems", "read_coco",
-]  # fmt: skip
+__all__ = ["Annotation", "Category", "CocoData", "ImageRecord", "Problem", "log_problems", "read_coco"]
 
 _LOG = logging.getLogger("maskx")
-
-_SMALLEST_SIDE = 0.01
-"""Pixels. A thinner box has no area left in float32, and Faster R-CNN refuses it."""
-
-_ROUNDING = 1.0
-"""Pixels. COCO's own tools round boxes to this; less than it outside the image is clipped without a word."""
 
 
 def read_coco(
@@ -79,14 +70,10 @@ def log_problems(data: CocoData) -> None:
 
     Images without boxes lose nothing and are left to the report of `maskx doctor`.
     """
-    for (kind, action), count in count_problems(p for p in data.problems if p.kind != NO_BOXES).items():
+    counts = Counter((problem.kind, problem.action) for problem in data.problems if problem.kind != NO_BOXES)
+    for (kind, action), count in counts.items():
         first = next(problem for problem in data.problems if (problem.kind, problem.action) == (kind, action))
         _LOG.warning("%s: %d x %s: %s; the first: %s", data.path, count, kind, action, first.message)
-
-
-def count_problems(problems: Iterable[Problem]) -> Counter[tuple[str, str]]:
-    """How many problems there are of each (kind, action)."""
-    return Counter((problem.kind, problem.action) for problem in problems)
 
 
 class _Reader:
@@ -175,11 +162,11 @@ class _Reader:
                 self._report("duplicate image id", f"image id {image.id} again ({image.file_name})", image.id)
             elif image.width < 1 or image.height < 1:
                 message = f"image {image.id} is {image.width}x{image.height}"
-                self._report("image without size", message, image.id, action="dropped with its annotations")
+                self._report("image without size", message, image.id, "dropped with its annotations")
                 self._dropped_images.add(image.id)
             elif present is not None and not present.has(image.file_name):
                 message = f"image {image.id}: {image.file_name} does not exist"
-                self._report("missing image file", message, image.id, action="dropped with its annotations")
+                self._report("missing image file", message, image.id, "dropped with its annotations")
                 self._dropped_images.add(image.id)
             else:
                 self._images[image.id] = image
@@ -194,19 +181,24 @@ class _Reader:
         ids, image_ids, category_ids = columns.numbers
         known_labels = np.array(list(labels.items()), dtype=np.int64).reshape(-1, 2)
         label_column = look_up(category_ids, known_labels[:, 0], known_labels[:, 1].astype(np.int32))
-        boxes, plain = self._plain_boxes(columns)
+        boxes, plain = plain_boxes(columns, self._images)
         plain &= (label_column > 0) & ((columns.flags & BROKEN) == 0) & ~_repeated(ids)
         given = np.isfinite(columns.areas) & (columns.areas >= 0)
         areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
         has_mask = (columns.flags & MASKED) > 0
-        rows, known = plain, set[int]()
+        odd = OddAnnotations(
+            images=self._images,
+            dropped_images=self._dropped_images,
+            labels=labels,
+            left_out=self._left_out,
+            problems=self._problems,
+        )
+        rows = plain
         for row in np.flatnonzero(~plain).tolist():
-            entry, image_id = columns.entries[row], int(image_ids[row])
-            box = self._read_odd(entry, columns.numbers[:, row].tolist(), known=known, labels=labels)
-            if box is not None:
-                known.add(int(ids[row]))
-                rows[row], boxes[:, row], areas[row] = True, box, _area(entry.get("area"), box)
-                has_mask[row] &= self._has_sound_mask(entry, self._images[image_id])
+            found = odd.read(columns.entries[row], tuple(columns.numbers[:, row].tolist()))
+            if found is not None:
+                rows[row], boxes[:, row], areas[row] = True, found.box_xyxy, found.area
+                has_mask[row] &= found.has_sound_mask
         chosen = slice(None) if rows.all() else np.flatnonzero(rows)
         return AnnotationTable(
             ids=ids[chosen],
@@ -219,83 +211,6 @@ class _Reader:
             segmentations=_Segmentations(columns.entries, None if isinstance(chosen, slice) else chosen),
         )
 
-    def _plain_boxes(self, columns: AnnotationColumns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """All boxes as corners inside their image, and which of them there is nothing to say about."""
-        images = self._images.values()
-        known = np.fromiter(self._images, np.int64, len(images))
-        places = look_up(columns.numbers[1], known, np.arange(1, len(images) + 1, dtype=np.int32))
-        right = np.array([0, *[image.width for image in images]], dtype=np.float64)[places]
-        bottom = np.array([0, *[image.height for image in images]], dtype=np.float64)[places]
-        x, y, width, height = columns.boxes_xywh
-        with np.errstate(invalid="ignore", over="ignore"):
-            far_x, far_y = x + width, y + height
-            clipped = np.stack(
-                [np.maximum(x, 0.0), np.maximum(y, 0.0), np.minimum(far_x, right), np.minimum(far_y, bottom)]
-            )
-            plain = (places > 0) & (np.minimum(width, height) >= _SMALLEST_SIDE)  # NaN compares as False everywhere
-            plain &= np.minimum(clipped[2] - clipped[0], clipped[3] - clipped[1]) >= _SMALLEST_SIDE
-            plain &= (np.minimum(x, y) >= -_ROUNDING) & (np.maximum(far_x - right, far_y - bottom) <= _ROUNDING)
-        return clipped, plain
-
-    def _read_odd(
-        self, entry: Entry, ids: list[int], *, known: set[int], labels: dict[int, int]
-    ) -> tuple[float, float, float, float] | None:
-        """The box of an annotation with which something is wrong; None if it is dropped.
-
-        Args:
-            entry: The annotation.
-            ids: Its id, image id and category id.
-            known: The ids kept so far, of those that occur more than once.
-            labels: By category id.
-        """
-        annotation_id, image_id, category_id = ids
-        if annotation_id in known:
-            message = f"annotation id {annotation_id} again (image {image_id})"
-            self._report("duplicate annotation id", message, image_id, annotation_id, "dropped, first one kept")
-        elif image_id in self._dropped_images:
-            message = f"annotation {annotation_id} of image {image_id}, which was dropped"
-            self._report("annotation of a dropped image", message, image_id, annotation_id)
-        elif image_id not in self._images:
-            message = f"annotation {annotation_id}: no image has id {image_id}"
-            self._report("unknown image id", message, image_id, annotation_id)
-        elif category_id in self._left_out:
-            message = f"annotation {annotation_id}: `{self._left_out[category_id]}` has no counterpart"
-            self._report("category not in the category map", message, image_id, annotation_id)
-        elif category_id not in labels:
-            message = f"annotation {annotation_id}: no category has id {category_id}"
-            self._report("unknown category id", message, image_id, annotation_id)
-        else:
-            return self._read_box(entry, self._images[image_id])
-        return None
-
-    def _read_box(self, entry: Entry, image: ImageRecord) -> tuple[float, float, float, float] | None:
-        """COCO's [x, y, width, height] as a box inside the image, or None (with a problem) if there is none."""
-        what = f"annotation {entry['id']}: bbox {entry['bbox']!r:.80}"
-        numbers = [number(side) for side in entry["bbox"]]
-        if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-            self._report("broken box", f"{what} is not four numbers", image.id, entry["id"])
-            return None
-        x, y, box_width, box_height = numbers
-        if min(box_width, box_height) < _SMALLEST_SIDE:
-            self._report("zero-area box", f"{what} has no area", image.id, entry["id"])
-            return None
-        box = (max(x, 0.0), max(y, 0.0), min(x + box_width, image.width), min(y + box_height, image.height))
-        place = f"the image of {image.width}x{image.height} pixels"
-        if min(box[2] - box[0], box[3] - box[1]) < _SMALLEST_SIDE:
-            self._report("box outside the image", f"{what} is outside {place}", image.id, entry["id"])
-            return None
-        if max(-x, -y, x + box_width - image.width, y + box_height - image.height) > _ROUNDING:
-            message = f"{what} is partly outside {place}"
-            self._report("box partly outside the image", message, image.id, entry["id"], "clipped")
-        return box
-
-    def _has_sound_mask(self, entry: Entry, image: ImageRecord) -> bool:
-        fault = segmentation_fault(entry.get("segmentation"), height=image.height, width=image.width)
-        if fault is not None:
-            message = f"annotation {entry['id']}: {fault}"
-            self._report("broken segmentation", message, image.id, entry["id"], "mask treated as absent, box kept")
-        return fault is None
-
     def _report_empty_images(self, annotations: AnnotationTable) -> None:
         ids = np.fromiter(self._images, np.int64, len(self._images))
         filled = np.zeros(len(ids) + 1, dtype=bool)
@@ -304,12 +219,10 @@ class _Reader:
         for image, has_box in zip(self._images.values(), filled[1:].tolist(), strict=True):
             if not has_box:
                 message = f"image {image.id} ({image.file_name}) has no box"
-                self._report(NO_BOXES, message, image.id, action="kept, not trained on")
+                self._report(NO_BOXES, message, image.id, "kept, not trained on")
 
-    def _report(
-        self, kind: str, message: str, image_id: int, annotation_id: int | None = None, action: str = "dropped"
-    ) -> None:
-        self._problems.append(Problem(kind, message, action, annotation_id, image_id))
+    def _report(self, kind: str, message: str, image_id: int, action: str = "dropped") -> None:
+        self._problems.append(Problem(kind, message, action, None, image_id))
 
 
 class _Segmentations:
@@ -344,9 +257,3 @@ def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.zeros(len(ids), dtype=bool)
     unique, times = np.unique(ids, return_counts=True)
     return np.isin(ids, unique[times > 1])
-
-
-def _area(value: object, box: tuple[float, float, float, float]) -> float:
-    """The annotation's area in square pixels (of the mask, in COCO); that of the box where it is missing."""
-    area = number(value)
-    return area if math.isfinite(area) and area >= 0 else (box[2] - box[0]) * (box[3] - box[1])
