@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from maskx_pipeline.commands.group import SuggestingGroup
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.commands.options import (
+    config_options,
+    folder_option,
+    json_option,
+    overwrite_option,
+    print_json,
+    project_option,
+)
 from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
@@ -19,14 +26,7 @@ def command() -> None:
 
 
 @command.command(name="visual-genome", short_help="Visual Genome v1.4: boxes of its frequent synsets.")
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    envvar="MASKX_PROJECT",
-    help="Folder of the default paths; its maskx.toml is read if there is one.  [default: working directory]",
-)
+@folder_option("Folder of the default paths; its maskx.toml is read if there is one.")
 @config_options(VisualGenomeConfig)
 @json_option
 @overwrite_option

@@ -6,21 +6,14 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import json_option, print_json
+from maskx_pipeline.commands.options import folder_option, json_option, print_json
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.errors import CheckFailedError
 from maskx_pipeline.project import read_project
 
 
 @click.command(name="doctor", short_help="Check the data: boxes and masks of each category.")
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    envvar="MASKX_PROJECT",
-    help="Project folder, where maskx.toml lies.  [default: working directory]",
-)
+@folder_option()
 @click.option("--env", is_flag=True, help="Show versions, CPU, GPUs, precision, memory and disk; looks at no data.")
 @click.option(
     "--estimate",

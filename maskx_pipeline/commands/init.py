@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, overwrite_option
+from maskx_pipeline.commands.options import config_options, folder_option, overwrite_option
 from maskx_pipeline.config import DataConfig, MasksConfig, ShapesConfig
 
 _MASKS = [item.name for item in dataclasses.fields(MasksConfig)]
@@ -16,14 +16,7 @@ _OF_MASKS = " of another data set, whose masks stage 2 learns from"
 
 
 @click.command(name="init", short_help="Make a project folder for a data set, or for `shapes`.")
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    show_default="working directory",
-    help="Project folder to make.",
-)
+@folder_option("Project folder to make.")
 @click.option("--train-images", type=click.Path(path_type=Path), help="Folder of the training images.")
 @click.option("--train-annotations", type=click.Path(path_type=Path), help="COCO-format annotations of these images.")
 @click.option("--val-images", type=click.Path(path_type=Path), help="Folder of the validation images.")

@@ -36,16 +36,27 @@ class NumberList(click.ParamType[tuple[float, ...]]):
             self.fail(f"{value!r} is not a list of numbers like 1,2,3", param, ctx)
 
 
-def project_option(function: _F) -> _F:
-    """Add ``--project DIR`` and hand the command a :class:`Project`."""
+def folder_option(
+    about: str = "Project folder, where maskx.toml lies.",
+    *,
+    name: str = "folder",
+    callback: Callable[[click.Context, click.Parameter, Path], Any] | None = None,
+) -> Callable[[_F], _F]:
+    """Add ``--project DIR``, of which the command gets the path: for those that can do without a maskx.toml."""
     return click.option(
         "--project",
+        name,
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(),
         envvar="MASKX_PROJECT",
-        help="Project folder, where maskx.toml lies.  [default: working directory]",
-        callback=_read_project,
-    )(function)
+        help=f"{about}  [default: $MASKX_PROJECT, else the working directory]",
+        callback=callback,
+    )
+
+
+def project_option(function: _F) -> _F:
+    """Add ``--project DIR`` and hand the command a :class:`Project`."""
+    return folder_option(name="project", callback=_read_project)(function)
 
 
 def overwrite_option(function: _F) -> _F:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,20 @@ class Category:
     id: int
     name: str
     label: int
+
+
+def categories_to_json(categories: Iterable[Category]) -> list[dict[str, Any]]:
+    """The categories of a model as run.json holds them, in the order of their labels."""
+    return [{"id": category.id, "name": category.name} for category in categories]
+
+
+def categories_from_json(entries: Iterable[Mapping[str, Any]]) -> tuple[Category, ...]:
+    """The inverse of `categories_to_json`.
+
+    Raises:
+        KeyError, TypeError: It is something else.
+    """
+    return tuple(Category(entry["id"], entry["name"], label) for label, entry in enumerate(entries, start=1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.data.coco import Category
+from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.detection.backbone import IMAGENET, NONE, resolve_norm
 from maskx_pipeline.detection.features import freeze_detector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
@@ -49,10 +49,7 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
     path = weights_file(run_folder, checkpoint, stage="detect")
     try:
         config = DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
-        categories = tuple(
-            Category(id=entry["id"], name=entry["name"], label=label)
-            for label, entry in enumerate(record["categories"], start=1)
-        )
+        categories = categories_from_json(record["categories"])
     except (ConfigError, KeyError, TypeError) as error:
         raise RunError(
             f"{run_folder} was not written by this version of maskx: {error}", "run `maskx detect train` again"

@@ -10,6 +10,7 @@ from torchvision.models.detection import FasterRCNN
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import Target
+from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.device import resolve_device
@@ -38,7 +39,7 @@ def train_detector(
         RunError: The loss is not finite.
         DataError: No image has a box, or an image cannot be read.
     """
-    run.update(categories=[{"id": category.id, "name": category.name} for category in train.categories])
+    run.update(categories=categories_to_json(train.categories))
     seed_step(config.seed, BEFORE_TRAINING)
     detector = build_detector(num_classes=train.num_classes + 1, **detector_arguments(config))
     detector.to(resolve_device(config.device))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
-from maskx_pipeline.data.records import Category
+from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
@@ -68,10 +68,7 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
         config = E2EConfig.from_mapping(record["config"], source=source)
         detect = DetectConfig.from_mapping(record["detect"], source=source)
         transfer = TransferConfig.from_mapping(record["transfer"], source=source)
-        categories = tuple(
-            Category(id=entry["id"], name=entry["name"], label=label)
-            for label, entry in enumerate(record["categories"], start=1)
-        )
+        categories = categories_from_json(record["categories"])
         seen_ids = set(record["seen"])
     except (ConfigError, KeyError, TypeError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error

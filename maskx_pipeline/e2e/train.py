@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maskx_pipeline.config import E2EConfig
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import Target
+from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
 from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.mask_targets import SeenMasks
@@ -48,7 +49,7 @@ def train_joint_model(
     seed_step(config.seed, BEFORE_TRAINING)
     model = build_joint_model(config, start, categories=train.categories).to(resolve_device(config.device))
     run.update(
-        categories=[{"id": category.id, "name": category.name} for category in train.categories],
+        categories=categories_to_json(train.categories),
         seen=[category.id for category in train.categories if category.label in seen],
         detect=start.detect.to_mapping(),
         transfer=start.transfer.to_mapping(),

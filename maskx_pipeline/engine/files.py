@@ -7,9 +7,11 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+
+from maskx_pipeline.errors import ConfigError
 
 _BLOCK_BYTES = 1 << 20
 
@@ -39,6 +41,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_ending(path: Path, endings: Collection[str]) -> None:
+    """Check the ending of a file to write, such as ``.png``, in capitals or not.
+
+    Raises:
+        ConfigError: It is none of ``endings``.
+    """
+    if path.suffix.lower() not in endings:
+        ending = f"ends in {path.suffix}" if path.suffix else "has no ending"
+        raise ConfigError(f"The file {path} {ending}.", f"give one that ends in {', '.join(endings)}")
 
 
 def is_temporary(path: Path) -> bool:

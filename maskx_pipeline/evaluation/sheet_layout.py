@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from maskx_pipeline.engine.files import atomic_path
-from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.engine.files import atomic_path, check_ending
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
 
 if TYPE_CHECKING:
@@ -25,17 +24,6 @@ _KEY_INDENT, _KEY_GAP = 28, 40
 _INK, _GREY = (34, 34, 34), (110, 110, 110)
 _KEY = ((SEEN_COLOURS[0], "masks seen in training"), (UNSEEN_COLOURS[0], "only boxes seen in training"))
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def check_sheet_file(path: Path) -> None:
-    """Check the ending of the file to write.
-
-    Raises:
-        ConfigError: It is not one of :data:`FORMATS`.
-    """
-    if path.suffix.lower() not in FORMATS:
-        ending = f"ends in {path.suffix}" if path.suffix else "has no ending"
-        raise ConfigError(f"The file {path} {ending}.", f"give one that ends in {', '.join(FORMATS)}")
 
 
 def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) -> Image.Image:
@@ -77,7 +65,7 @@ def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
     """Write a sheet; the ending of the file, one of :data:`FORMATS`, is its format."""
-    check_sheet_file(path)
+    check_ending(path, FORMATS)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format=FORMATS[path.suffix.lower()], quality=95, subsampling=0)
 

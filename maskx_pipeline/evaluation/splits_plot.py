@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskx_pipeline.engine.files import atomic_path
-from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.engine.files import atomic_path, check_ending
 from maskx_pipeline.evaluation.splits import SplitStudy
 
 if TYPE_CHECKING:
@@ -40,17 +39,6 @@ _STYLE: Any = {  # matplotlib types it by its hundreds of keys
 }
 
 
-def check_plot_file(path: Path) -> None:
-    """Check the ending of the file to write.
-
-    Raises:
-        ConfigError: It is not one of :data:`FORMATS`.
-    """
-    if path.suffix.lower() not in FORMATS:
-        ending = f"ends in {path.suffix}" if path.suffix else "has no ending"
-        raise ConfigError(f"The file {path} {ending}.", f"give one that ends in {', '.join(FORMATS)}")
-
-
 def plot_splits(study: SplitStudy, path: Path) -> None:
     """Draw the relative change of AP on unseen categories against the masks per seen category.
 
@@ -61,7 +49,7 @@ def plot_splits(study: SplitStudy, path: Path) -> None:
     Raises:
         ConfigError: Another ending.
     """
-    check_plot_file(path)
+    check_ending(path, FORMATS)
     # Here and not above: only this command pays for it. Figure instead of pyplot needs no display and keeps no state.
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
+from maskx_pipeline.engine.files import check_ending
 from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.evaluation import sheet_layout, splits_plot
 from maskx_pipeline.evaluation.contact_sheet import predicted_row, read_sheet_images, truth_row
-from maskx_pipeline.evaluation.sheet_layout import check_sheet_file, lay_out, save_sheet
 from maskx_pipeline.evaluation.splits import SplitStudy, read_splits
-from maskx_pipeline.evaluation.splits_plot import check_plot_file
-from maskx_pipeline.evaluation.splits_plot import plot_splits as draw_splits
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.stages.models import load_model, whole_model
 
@@ -25,10 +24,10 @@ def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) 
         out: The file; .svg, .pdf or .png.
         overwrite: Replace a file that exists.
     """
-    check_plot_file(out)
+    check_ending(out, splits_plot.FORMATS)
     refuse_to_replace(out, overwrite)
     study = read_splits(folders)
-    draw_splits(study, out)
+    splits_plot.plot_splits(study, out)
     return study
 
 
@@ -52,7 +51,7 @@ def contact_sheet(
     Returns:
         The file ``config.out``.
     """
-    check_sheet_file(config.out)
+    check_ending(config.out, sheet_layout.FORMATS)
     refuse_to_replace(config.out, overwrite)
     loaded = [load_model(folder, config.checkpoint) for folder in models]
     pictured = read_sheet_images(images or [data.val_images], limit=config.limit)
@@ -75,5 +74,6 @@ def contact_sheet(
                 )
             )
     captions = [image.path.name for image in pictured]
-    save_sheet(lay_out([*rows, *truth], captions, columns=config.columns), config.out)
+    sheet = sheet_layout.lay_out([*rows, *truth], captions, columns=config.columns)
+    sheet_layout.save_sheet(sheet, config.out)
     return config.out

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, ImportConfig
+from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.torchvision_import import import_detector as read_detector
 from maskx_pipeline.detection.torchvision_import import source_digest
 from maskx_pipeline.engine.checkpoint import save_weights
@@ -52,7 +53,7 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
         save_weights(config.out / name, imported.tensors, {"imported": content})
     run.update(
         config=imported.config.to_mapping(),
-        categories=[{"id": category.id, "name": category.name} for category in categories],
+        categories=categories_to_json(categories),
         imported={
             **config.to_mapping(),
             "outputs": {c.name: n for c, n in zip(categories, imported.outputs, strict=True)},

@@ -12,6 +12,7 @@ from torch import Tensor
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import SAW_MASKS
 from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.load import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
@@ -167,7 +168,7 @@ def _record(
         "detector": _relative(config.detector, run.folder),
         "detector_amp": str(cache.identity.export.get("amp", "off")),
         "detector_sha256": cache.identity.detector_sha256,
-        "categories": [{"id": category.id, "name": category.name} for category in cache.categories],
+        "categories": categories_to_json(cache.categories),
         "seen": [category.id for category in cache.categories if category.label in seen],
         "channels": cache.channels,
         "roi_size": cache.roi_size,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.config import TransferConfig
-from maskx_pipeline.data.records import Category
+from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
@@ -61,10 +61,7 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
     tensors = load_weights(path)
     try:
         config = TransferConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
-        categories = tuple(
-            Category(id=entry["id"], name=entry["name"], label=label)
-            for label, entry in enumerate(record["categories"], start=1)
-        )
+        categories = categories_from_json(record["categories"])
         seen_ids = set(record["seen"])
         channels, roi_size = int(record["channels"]), int(record["roi_size"])
         cache_path, detector_run = ((run_folder / record[key]).resolve() for key in ("cache", "detector"))

@@ -139,6 +139,14 @@ def test_environment_is_read_and_a_flag_wins_over_it(tmp_path):
     assert done.returncode == 1
 
 
+def test_the_project_folder_may_come_from_the_environment(tmp_path):
+    """MASKX_PROJECT names it for every command, also for the one that makes it."""
+    small = ["--shapes-train-count", "2", "--shapes-val-count", "1", "--shapes-image-size", "48"]
+    done = _run("init", "--shapes", *small, cwd=tmp_path, MASKX_PROJECT="there")
+    assert done.stdout == f"{Path('there', 'maskx.toml')}\n"
+    assert (tmp_path / "there" / "maskx.toml").exists()
+
+
 def test_error_messages_carry_no_python_repr(tmp_path):
     """What a user reads is prose."""
     (tmp_path / "maskx.toml").write_text("[data]\ntrain-annotations = 'nowhere.json'\n")

@@ -23,7 +23,7 @@ from maskx_pipeline.evaluation.contact_sheet import (
 )
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
 from maskx_pipeline.evaluation.predict_images import predict_folder
-from maskx_pipeline.evaluation.sheet_layout import check_sheet_file, lay_out, save_sheet
+from maskx_pipeline.evaluation.sheet_layout import lay_out, save_sheet
 
 BLUE, ORANGE, PURPLE = (0, 0, 200), (250, 150, 0), (120, 0, 120)
 
@@ -93,10 +93,10 @@ def test_the_key_shows_both_colours() -> None:
 
 
 @pytest.mark.parametrize("name", ["sheet.gif", "sheet"])
-def test_an_unknown_ending_is_refused(name: str) -> None:
+def test_an_unknown_ending_is_refused(name: str, tmp_path: Path) -> None:
     """With those that are known."""
     with pytest.raises(ConfigError, match=r"\.png, \.jpg"):
-        check_sheet_file(Path(name))
+        save_sheet(plain(BLUE, (4, 3)), tmp_path / name)
 
 
 def test_a_sheet_is_written_in_the_format_of_its_ending(tmp_path: Path) -> None:
