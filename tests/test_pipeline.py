@@ -355,6 +355,23 @@ def test_a_cache_exported_anew_is_not_evaluated_with_an_older_model(project, tmp
     assert "images instead" in maskx(project, "evaluate", "--model", model).stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (("detect", "train", "--anchor-sizes", "8,16"), "anchor-sizes"),
+        (("detect", "train", "--device", "quux"), "--device"),
+        (("fit-transfer", "--embedding", "none", "--epochs", "0.001"), "--epochs"),
+        (("fit-transfer", "--embedding", "none", "--device", "quux"), "--device"),
+        (("e2e", "--device", "quux"), "--device"),
+    ],
+)
+def test_overwrite_removes_nothing_for_a_run_that_cannot_start(project, command, flag):
+    """A wrong setting or a missing device is known before an earlier run is removed."""
+    before = sorted(project.rglob("*"))
+    assert flag in maskx(project, *command, "--overwrite", code=1).stderr
+    assert sorted(project.rglob("*")) == before
+
+
 def test_a_run_that_ended_before_its_first_result_may_be_corrected(project, tmp_path):
     """A wrong setting leaves no folder that blocks the right one."""
     fit = ("fit-transfer", "--out", str(tmp_path), "--name", "again")

@@ -63,11 +63,7 @@ def build_detector(
         ConfigError: Not one anchor size per FPN level.
         WeightsError, MachineError: See :func:`build_backbone`.
     """
-    if len(anchor_sizes) != _FPN_LEVELS:
-        raise ConfigError(
-            f"anchor-sizes has {len(anchor_sizes)} values, but the FPN has {_FPN_LEVELS} levels.",
-            f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
-        )
+    _check_anchors(anchor_sizes)
     v2 = architecture == "v2"
     body = build_backbone(
         backbone=backbone,
@@ -119,12 +115,14 @@ def build_detector(
     return detector.to(memory_format=torch.channels_last)
 
 
-def check_backbone_weights(config: DetectConfig) -> None:
-    """Find what would stop a start from a weights file, so that it is known before a run folder is made.
+def check_detector(config: DetectConfig) -> None:
+    """Find what would stop the building of a new detector, so that it is known before a run folder is made.
 
     Raises:
+        ConfigError: Not one anchor size per FPN level.
         WeightsError: The file is missing, damaged, of another backbone, or of a model that was trained with masks.
     """
+    _check_anchors(config.anchor_sizes)
     if config.backbone_weights not in (IMAGENET, NONE):
         build_detector(num_classes=2, **detector_arguments(config))
 
@@ -138,3 +136,11 @@ def detector_arguments(config: DetectConfig) -> dict[str, Any]:
         "box_init_std", "smooth_l1_beta", "allow_mask_weights",
     )  # fmt: skip
     return {name: getattr(config, name) for name in names}
+
+
+def _check_anchors(anchor_sizes: tuple[int, ...]) -> None:
+    if len(anchor_sizes) != _FPN_LEVELS:
+        raise ConfigError(
+            f"anchor-sizes has {len(anchor_sizes)} values, but the FPN has {_FPN_LEVELS} levels.",
+            f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
+        )

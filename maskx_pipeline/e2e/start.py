@@ -14,7 +14,7 @@ from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
-from maskx_pipeline.detection.model import build_detector, check_backbone_weights, detector_arguments
+from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.engine.runlog import read_run
@@ -95,7 +95,7 @@ def _read_start(
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
     if init.name == BACKBONE and not init.exists():
         _check_random_start(transfer)
-        check_backbone_weights(detect)
+        check_detector(detect)
         _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
         return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
     if init.is_file():

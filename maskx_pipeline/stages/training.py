@@ -22,7 +22,7 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection import train as detection
 from maskx_pipeline.detection.backbone import content_of
 from maskx_pipeline.detection.load import LoadedDetector, load_detector
-from maskx_pipeline.detection.model import check_backbone_weights
+from maskx_pipeline.detection.model import check_detector
 from maskx_pipeline.e2e import train as joint_training
 from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.start import read_start
@@ -48,7 +48,9 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
     """
     distributed.start()
     train, val = read_data(data)
-    check_backbone_weights(config)
+    check_detector(config)
+    if overwrite:
+        _check_machine(config)
     run = open_run(
         config.out,
         stage="detect",
@@ -127,6 +129,8 @@ def fit_transfer(
         cache.check_matches(train_digest=train.digest, val_digest=val.digest)
         seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
         fit.check_fit(config, cache, seen=seen)
+        if overwrite:
+            _check_machine(config)
         run = open_run(
             folder,
             stage="fit-transfer",
@@ -156,6 +160,11 @@ def fit_transfer(
             evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
         )
     return folder
+
+
+def _check_machine(config: DetectConfig | TransferConfig | E2EConfig) -> None:
+    """Find out whether device and precision are there, before an earlier run is removed."""
+    amp_dtype(config.amp, resolve_device(config.device))
 
 
 def _record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:
@@ -214,6 +223,8 @@ def train_e2e(
         categories=train.categories,
         seen=seen,
     )
+    if overwrite:
+        _check_machine(config)
     folder = config.out / e2e_run_name(config, start.transfer)
     run = open_run(
         folder,

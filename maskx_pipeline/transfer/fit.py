@@ -21,7 +21,7 @@ from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_iou import mask_iou
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model, raw_embeddings
-from maskx_pipeline.transfer.seen_rois import SeenRoIs
+from maskx_pipeline.transfer.seen_rois import SeenRoIs, rows_of_seen
 
 logger = logging.getLogger("maskx")
 
@@ -64,9 +64,7 @@ def fit_transfer(
         device=device,
         cache_in=config.cache_in,
     ) as seen_rois:
-        iterations = _steps(config.epochs, len(seen_rois), config)
-        if iterations < 1:
-            raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")
+        iterations = _iterations(config, len(seen_rois))
         seed_step(config.seed, -1)
         model = build_mask_model(
             config,
@@ -121,6 +119,13 @@ def fit_transfer(
     run.finish(**metrics)
 
 
+def _iterations(config: TransferConfig, rois: int) -> int:
+    iterations = _steps(config.epochs, rois, config)
+    if iterations < 1:
+        raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")
+    return iterations
+
+
 def _steps(epochs: float, rois: int, config: TransferConfig) -> int:
     return round(epochs * rois / config.rois_per_batch)
 
@@ -139,8 +144,8 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
     """Find what would stop a fit, so that it is known before a run folder is made.
 
     Raises:
-        CacheError: The mask size does not suit the FCN head.
-        ConfigError: The settings contradict each other, or word vectors are missing.
+        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the FCN head.
+        ConfigError: The settings contradict each other or leave nothing to train, or word vectors are missing.
         WeightsError: Only some categories are seen, but the detector's first weights saw masks.
     """
     _check_sizes(cache)
@@ -148,6 +153,7 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
         refuse_mask_weights(f"The detector of {cache.path}")
     names = [category.name for category in cache.categories]
     raw_embeddings(config, class_weights=cache.class_weights, category_names=names)
+    _iterations(config, len(rows_of_seen(cache, seen)))
 
 
 def _check_sizes(cache: RoICache) -> None:

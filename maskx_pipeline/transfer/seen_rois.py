@@ -54,7 +54,7 @@ class SeenRoIs:
         device: torch.device,
         cache_in: str,
     ) -> None:
-        self.rows = _rows_of(cache, seen)
+        self.rows = rows_of_seen(cache, seen)
         self._cache, self._seed, self._device = cache, seed, device
         self._size = rois_per_batch
         self._permutation: tuple[int, NDArray[np.int64]] = (-1, self.rows)
@@ -145,7 +145,12 @@ class SeenRoIs:
         return columns
 
 
-def _rows_of(cache: RoICache, seen: Collection[int]) -> NDArray[np.int64]:
+def rows_of_seen(cache: RoICache, seen: Collection[int]) -> NDArray[np.int64]:
+    """The training rows of the seen categories, ascending.
+
+    Raises:
+        CacheError: No category is seen, or the cache has no RoIs of one that is.
+    """
     if not seen:
         raise CacheError("No category is seen, so there is no mask to learn from.", "give another --split")
     labels = cache.train.labels
