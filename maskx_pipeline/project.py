@@ -91,7 +91,7 @@ def read_project(folder: Path) -> Project:
     if not path.is_file():
         raise ConfigError(
             f"{path} does not exist, so this is not a project folder.",
-            "run `maskx init --help` to make one, or give the folder with --project DIR",
+            "make one with `maskx init` (its --help says how), or give the folder with --project DIR",
         )
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))

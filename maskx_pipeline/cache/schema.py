@@ -93,7 +93,7 @@ class CacheIdentity:
     val_digest: str
 
     def differences(self, wanted: CacheIdentity) -> list[str]:
-        """How ``wanted`` differs from this, one text per key: ``proposal_iou: 0.5 -> 0.7``."""
+        """How ``wanted`` differs from this, one text per key: ``proposal-iou: 0.5 -> 0.7``."""
         found = [
             f"{name}: {mine:.12} -> {theirs:.12}"
             for name in ("detector_sha256", "train_digest", "val_digest")
@@ -101,7 +101,7 @@ class CacheIdentity:
         ]
         mine, theirs = _plain(self.export), _plain(wanted.export)
         found += [
-            f"{key}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
+            f"{key.replace('_', '-')}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
             for key in sorted({*mine, *theirs})
             if mine.get(key) != theirs.get(key)
         ]

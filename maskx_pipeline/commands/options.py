@@ -33,7 +33,7 @@ class NumberList(click.ParamType[tuple[float, ...]]):
         try:
             return tuple(self.item(part) for part in str(value).split(",") if part.strip())
         except ValueError:
-            self.fail(f"{value!r} is not a list of numbers like 1,2,3", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers like 1,2,3.", param, ctx)
 
 
 def folder_option(

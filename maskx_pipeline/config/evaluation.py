@@ -28,7 +28,7 @@ class EvaluateConfig(StageConfig):
     """AP on a category set."""
 
     table = "evaluate"
-    model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
+    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
@@ -45,7 +45,7 @@ class PredictConfig(StageConfig):
     """Masks for new images."""
 
     table = "predict"
-    model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
+    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
@@ -59,7 +59,7 @@ class AnnotateConfig(StageConfig):
     """Masks for the boxes of an annotation file that have none."""
 
     table = "annotate"
-    model: Path | None = option(None, "Run folder of a transfer model; the newest of --runs if not given.")
+    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     images: Path | None = option(

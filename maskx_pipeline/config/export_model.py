@@ -22,6 +22,6 @@ class ExportModelConfig(StageConfig):
     )
     out: Path | None = option(
         None,
-        "File to write: .safetensors or .pth, or .onnx; by default model.safetensors or mask-head.onnx in the folder "
-        "exported of --runs. A .json beside it says how to use it.",
+        "File to write: .safetensors or .pth, or .onnx; by default model.safetensors or mask-head.onnx in "
+        "RUNS/exported. A .json beside it says how to use it.",
     )

@@ -42,7 +42,7 @@ class E2EConfig(StageConfig):
     roi_size: int = option(14, "Side of the RoI features of the mask head; masks have twice that.", minimum=1)
     iterations: int = option(90_000, "Training iterations.", minimum=1)
     images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
-    lr: float = option(0.02, "Learning rate; scale it with images_per_batch.", minimum=0)
+    lr: float = option(0.02, "Learning rate; scale it with images-per-batch.", minimum=0)
     momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
     weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
     bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)

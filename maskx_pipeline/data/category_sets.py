@@ -137,10 +137,12 @@ def _labels_in_file(path: Path, categories: Sequence[Category]) -> frozenset[int
     """Read category names, one per line; empty lines and those that start with # are skipped."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(
-            f"the file of category names {path} cannot be read: {error}.", "check the path after @"
+            f"the file of category names {path} cannot be read: {error.strerror}.", "check the path after @"
         ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8: {error}.", "give a category name per line") from error
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     known: dict[str, set[int]] = {}
     for category in categories:

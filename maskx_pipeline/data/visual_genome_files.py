@@ -130,8 +130,10 @@ def read_coco_ids(path: Path) -> frozenset[int]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "check --coco-val") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "check --coco-val") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8: {error}.", "check --coco-val") from error
     try:
         content = json.loads(text) if text.lstrip()[:1] in ("{", "[") else [int(line) for line in text.split()]
         entries = content["images"] if isinstance(content, dict) else content

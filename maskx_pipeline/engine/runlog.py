@@ -148,7 +148,9 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
         RunError: There is no run, run.json cannot be read, or it is of another stage.
     """
     path = folder / RUN_FILE
-    hint = f"run `maskx {_COMMANDS.get(stage, stage)}` first, or give the folder of its run" if stage else None
+    hint = "give the folder of a run, such as runs/transfer/NAME"
+    if stage is not None:
+        hint = f"run `maskx {_COMMANDS.get(stage, stage)}` first, or give the folder of its run"
     if not path.is_file():
         raise RunError(f"{folder} holds no run ({RUN_FILE} is missing).", hint)
     try:
@@ -187,6 +189,7 @@ def weights_file(folder: Path, checkpoint: str, *, stage: str) -> Path:
 
 
 _COMMANDS = {"detect": "detect train"}
+_SHOWN = 10  # differences of two runs that are named
 
 
 def _open(
@@ -207,8 +210,11 @@ def _open(
             _remove(present)
             return _open(folder, stage, wanted, config, command, overwrite)
         if differences:
+            lines = [f"  {line}" for line in differences[:_SHOWN]]
+            if len(differences) > _SHOWN:
+                lines.append(f"  and {len(differences) - _SHOWN} more")
             raise RunError(
-                f"{folder} holds a run that differs:\n" + "\n".join(f"  {line}" for line in differences),
+                "\n".join([f"{folder} holds a run that differs:", *lines]),
                 "give --overwrite to replace it, or another folder with --out or --name",
             )
         return "finished" if record["status"] == "finished" else "resume", record

@@ -70,7 +70,7 @@ def test_other_settings_of_the_detector_make_another_cache(tmp_path: Path, loade
     export_embeddings(config, loaded=loaded, train=train, val=val)
     export_embeddings(config.replace(checkpoint="last"), loaded=loaded, train=train, val=val)
     larger = LoadedDetector(loaded.model, TINY.replace(min_size=96), loaded.categories, loaded.sha256)
-    with pytest.raises(CacheError, match=r"detect.min_size: 64 -> 96"):
+    with pytest.raises(CacheError, match=r"detect.min-size: 64 -> 96"):
         export_embeddings(config, loaded=larger, train=train, val=val)
 
 

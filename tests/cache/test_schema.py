@@ -36,7 +36,7 @@ def test_the_bytes_of_a_row_are_those_of_its_columns() -> None:
 def test_differences_name_each_key_with_both_values() -> None:
     """An error can say what differs."""
     mine, theirs = make_identity(iou=0.5, flip=True), make_identity(iou=0.7, roi_size=14)
-    assert mine.differences(theirs) == ["flip: True -> not given", "iou: 0.5 -> 0.7", "roi_size: not given -> 14"]
+    assert mine.differences(theirs) == ["flip: True -> not given", "iou: 0.5 -> 0.7", "roi-size: not given -> 14"]
     other = CacheIdentity("cd" * 32, mine.export, mine.train_digest, mine.val_digest)
     assert mine.differences(other) == ["detector_sha256: abababababab -> cdcdcdcdcdcd"]
 

@@ -65,6 +65,14 @@ def test_a_changed_run_is_an_error_that_names_each_difference(tmp_path: Path) ->
     assert "--overwrite" in message
 
 
+def test_of_many_differences_only_the_first_are_named(tmp_path: Path) -> None:
+    """A detector that was imported has hardly a setting of one that was trained."""
+    _open(tmp_path / "run").finish()
+    with pytest.raises(RunError, match=r"  and \d+ more\n  ->") as caught:
+        _open(tmp_path / "run", identity={f"setting{number}": 1 for number in range(30)})
+    assert str(caught.value).count("\n") == 12
+
+
 def test_another_stage_is_a_difference(tmp_path: Path) -> None:
     """A folder is not shared by two stages."""
     _open(tmp_path / "run")
@@ -117,6 +125,8 @@ def test_read_run_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no run") as caught:
         read_run(tmp_path / "nothing", stage="detect")
     assert "maskx detect train" in str(caught.value)
+    with pytest.raises(RunError, match="give the folder of a run"):
+        read_run(tmp_path / "nothing")
     _open(tmp_path / "run")
     with pytest.raises(RunError, match="not of `maskx fit-transfer`"):
         read_run(tmp_path / "run", stage="fit-transfer")
