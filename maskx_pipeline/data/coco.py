@@ -173,7 +173,7 @@ class _Reader:
         if ids and not self._images:
             raise DataError(
                 f"{self._path}: no image can be used of {len(ids)}; the first: {self._problems[0].message}.",
-                f"check that the images lie in {self._image_dir} under their `file_name`",
+                f"check their width and height, and that they lie in {self._image_dir} under their `file_name`",
             )
 
     def _read_annotations(self, columns: AnnotationColumns, labels: dict[int, int]) -> AnnotationTable:
