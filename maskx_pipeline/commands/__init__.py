@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+from click.exceptions import NoSuchCommand
 
 from maskx_pipeline import __version__
-from maskx_pipeline.commands.group import SuggestingGroup
 from maskx_pipeline.errors import MaskXError
 
 _SECTIONS = {
@@ -30,7 +30,7 @@ _SECTIONS = {
 }
 
 
-class _LazyGroup(SuggestingGroup):
+class _LazyGroup(click.Group):
     """A group in the order of the pipeline, whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -42,6 +42,15 @@ class _LazyGroup(SuggestingGroup):
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command is answered with the nearest ones, which click itself seeks among those imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each section under its title."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.group import SuggestingGroup
 from maskx_pipeline.commands.options import (
     config_options,
     folder_option,
@@ -20,7 +19,7 @@ from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
-@click.group(name="convert", cls=SuggestingGroup, short_help="Visual Genome, or masks by GrabCut, in COCO format.")
+@click.group(name="convert", short_help="Visual Genome, or masks by GrabCut, in COCO format.")
 def command() -> None:
     """Write COCO-format annotations of another data set, or with other masks."""
 

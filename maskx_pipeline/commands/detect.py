@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.group import SuggestingGroup
 from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
 from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
 
-@click.group(name="detect", cls=SuggestingGroup, short_help="Stage 1: Faster R-CNN on the boxes of all categories.")
+@click.group(name="detect", short_help="Stage 1: Faster R-CNN on the boxes of all categories.")
 def command() -> None:
     """Stage 1: Faster R-CNN on the boxes of all categories."""
 
