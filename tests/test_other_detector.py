@@ -177,7 +177,7 @@ def test_the_script_writes_a_cache_of_yolox_that_is_trained_on_and_evaluated(
     monkeypatch.setattr(sys, "argv", ["other_detector.py", str(YOLOX)])
     runpy.run_path(str(DOCS / "other_detector.py"), run_name="__main__")
     with RoICache(Path("runs/cache.h5")) as cache:
-        assert (cache.embedding_dim, cache.channels, cache.roi_size, cache.mask_size) == (192, 224, 10, 20)
+        assert (cache.embedding_dim, cache.channels, cache.roi_size, cache.mask_size) == (192, 32, 14, 28)
         features = cache.read_features("ground_truth", range(len(cache.ground_truth))).astype(np.float32)
         assert 0.5 < features.std() < 3
         names = [category.name for category in cache.categories if category.label in cache.train.labels[::2]]

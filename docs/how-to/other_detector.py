@@ -19,7 +19,7 @@ from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.features import Detections
 from maskx_pipeline.project import read_project
 
-SIDE, STRIDES, MOST = 512, (8, 16, 32), 30  # longer side of the resized image; the head's levels; detections per image
+SIDE, STRIDES, MOST = 640, (8, 16, 32), 30  # longer side of the resized image; the head's levels; detections per image
 
 
 class Yolox:
@@ -28,15 +28,13 @@ class Yolox:
         tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         kernels = [f"head.cls_preds.{level}.weight" for level in range(len(STRIDES))]
         self.w_cls = torch.from_numpy(np.hstack([tensors[name].reshape(80, 64) for name in kernels]))  # [80, 192]
-        # What the class layers read; the stride-4 output of the backbone; what the three heads put out.
-        reads = [next(node.input[0] for node in graph.node if name in node.input) for name in kernels]
         heads = [node.output[0] for node in graph.node if node.op_type == "Concat"][-4:-1]
         del graph.output[:], graph.value_info[:]  # the latter say 416 x 416
-        graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in (*reads, "input.67", *heads))
+        graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in ("input.67", *heads))
         for side, name in zip(graph.input[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
             side.dim_param = name  # any size of image
         self.session = onnxruntime.InferenceSession(model.SerializeToString())
-        self.channels = 3 * 64 + 32
+        self.channels = 32  # of input.67, the backbone's output of stride 4
         self.mean, self.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)  # of the channels; see below
 
     def extract(self, image: torch.Tensor) -> SimpleNamespace:
@@ -44,8 +42,7 @@ class Yolox:
         scale = SIDE / max(height, width)
         small = interpolate(255 * image.flip(0)[None], scale_factor=scale, mode="bilinear", antialias=True)  # BGR
         padded = pad(small, (0, -small.shape[3] % 32, 0, -small.shape[2] % 32), value=114)
-        outputs = [torch.from_numpy(array) for array in self.session.run(None, {"images": padded.numpy()})]
-        maps, heads = outputs[:4], outputs[4:]
+        fine, *heads = map(torch.from_numpy, self.session.run(None, {"images": padded.numpy()}))
         boxes, scores = map(torch.cat, zip(*map(decode, heads, STRIDES), strict=True))
         boxes = clip_boxes_to_image(boxes / scale, (height, width))
         best, classes = scores.max(dim=1)
@@ -53,9 +50,8 @@ class Yolox:
         keep = keep[best[keep] > 0.01][:MOST]
 
         def pool(boxes_xyxy: torch.Tensor, roi_size: int) -> torch.Tensor:
-            levels = zip(maps, (*STRIDES, 4), strict=True)
-            pooled = [roi_align(m, [boxes_xyxy * scale], roi_size, 1 / s, 2, aligned=True) for m, s in levels]
-            return (torch.cat(pooled, dim=1) - self.mean) / self.std
+            pooled = roi_align(fine, [boxes_xyxy * scale], roi_size, 1 / 4, 2, aligned=True)
+            return (pooled - self.mean) / self.std
 
         return SimpleNamespace(
             detections=Detections(boxes[keep], best[keep], classes[keep] + 1),  # labels are 1..K
@@ -81,7 +77,7 @@ if __name__ == "__main__":
     detector.mean, detector.std = sample.mean((0, 2, 3), keepdim=True), sample.std((0, 2, 3), keepdim=True)
     none = torch.zeros(80, 0)  # one box layer for all categories: there are no box weights per category
     stages.export_foreign(
-        project.load(ExportConfig).replace(roi_size=10, mask_size=20, rois_per_object=1),
+        project.load(ExportConfig),
         data,
         detector=detector,
         detector_sha256=sha256(file.read_bytes() + Path(__file__).read_bytes()).hexdigest(),
