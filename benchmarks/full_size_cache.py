@@ -17,12 +17,18 @@ _ROWS = 256
 
 
 def write_full_size_cache(
-    path: Path, *, rois: int, categories: int = 80, channels: int = CHANNELS, width: int = WIDTH
+    path: Path,
+    *,
+    rois: int,
+    categories: int = 80,
+    channels: int = CHANNELS,
+    width: int = WIDTH,
+    feature_dtype: str = "float16",
 ) -> Path:
     """Write a cache with ``rois`` training RoIs of ``categories`` categories in turn, and nothing in val.
 
     Returns:
-        ``path``; the features take 2 * channels * 14 * 14 bytes a RoI.
+        ``path``; in float16 the features take 2 * channels * 14 * 14 bytes a RoI.
     """
     generator = np.random.default_rng(0)
     weights = torch.Generator().manual_seed(0)
@@ -40,6 +46,7 @@ def write_full_size_cache(
         roi_size=ROI_SIZE,
         mask_size=MASK_SIZE,
         train_rows=rois,
+        feature_dtype=feature_dtype,
     )
     with writer:
         for start in range(0, rois, _ROWS):

@@ -68,10 +68,14 @@ def make_data(folder: Path) -> DataConfig:
     return DataConfig(train_images=folder, train_annotations=file, val_images=folder, val_annotations=file)
 
 
-def export(folder: Path, detector: Tiny, *, categories: int = 2, sha256: str = "tiny") -> Path:
+def export(
+    folder: Path, detector: Tiny, *, categories: int = 2, sha256: str = "tiny", feature_dtype: str = "float16"
+) -> Path:
     """Write runs/cache.h5 of a data set of its own."""
     return stages.export_foreign(
-        ExportConfig(out=folder / "runs" / "cache.h5", roi_size=3, mask_size=6, rois_per_object=1),
+        ExportConfig(
+            out=folder / "runs" / "cache.h5", roi_size=3, mask_size=6, rois_per_object=1, feature_dtype=feature_dtype
+        ),
         make_data(folder / "data") if not (folder / "data").exists() else data_of(folder),
         detector=detector,
         detector_sha256=sha256,
@@ -102,6 +106,17 @@ def test_the_cache_holds_what_the_detector_gave(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             cache.read_features("train", row)[0, :, 0, 0], np.float16([0.1, 0.15, 0.85, 0.65])
         )
+
+
+def test_its_features_may_be_stored_in_eight_bits(tmp_path: Path) -> None:
+    """Only those of train; and this is a setting of the cache like any other."""
+    with RoICache(export(tmp_path, Tiny(), feature_dtype="int8")) as cache:
+        scales, values = cache.read_stored("train", [0])
+        np.testing.assert_allclose(scales[0] * 127, cache.train.boxes[0] / 40, rtol=1e-3)
+        assert (values == 127).all()
+        assert len(cache.read_stored("detections", [0])) == 1
+    with pytest.raises(CacheError, match="feature_dtype: int8 -> not given"):
+        export(tmp_path, Tiny())
 
 
 def test_a_finished_cache_is_not_written_again_and_another_detector_is_refused(tmp_path: Path) -> None:

@@ -220,6 +220,23 @@ def test_ap_from_cached_detections_equals_ap_from_images(project):
     assert same[0] == same[1]
 
 
+def test_a_model_fitted_to_eight_bits_is_evaluated_alike_from_cache_and_images(project):
+    """Of another cache of the same detector, whose val is float16 as ever."""
+    maskx(project, "export-embeddings", "--feature-dtype", "int8", "--out", "runs/int8.h5")
+    maskx(project, "fit-transfer", "--embedding", "cls+box", "--cache", "runs/int8.h5", "--name", "eight")
+    results = []
+    for origin in ("cache", "images"):
+        maskx(project, "evaluate", "--model", "runs/transfer/eight", "--from", origin)
+        file = project / "runs/transfer/eight/evaluation" / f"{origin}-best" / "results.json"
+        results.append(json.loads(file.read_text()))
+    assert len(results[0]) > 0
+    assert results[0] == results[1]
+    eight, half = (
+        load_file(project / "runs/transfer" / n / "last.safetensors") for n in ("eight", "cls+box-conditioned")
+    )
+    assert any((eight[name] != half[name]).any() for name in half)
+
+
 def test_unseen_masks_never_leak_through_the_whole_line(project, tmp_path):
     """Rule 1: with every unseen training mask corrupted, export and fit give bit-identical weights."""
     train = json.loads((project / "data/shapes/train.json").read_text())
@@ -298,8 +315,12 @@ def test_doctor_lists_categories_and_exits_with_3_where_training_would_go_wrong(
 def test_dry_run_of_export_writes_nothing(project, tmp_path):
     """RoIs, bytes and time, and no file."""
     out = tmp_path / "other.h5"
-    plan = json.loads(maskx(project, "export-embeddings", "--out", str(out), "--dry-run", "--json").stdout)
-    assert plan
+    plan, eight = (
+        json.loads(maskx(project, "export-embeddings", "--out", str(out), "--dry-run", "--json", *options).stdout)
+        for options in ((), ("--feature-dtype", "int8"))
+    )
+    assert plan["rois"] == eight["rois"]
+    assert plan["bytes"] > eight["bytes"] > plan["bytes"] / 2
     assert not list(tmp_path.iterdir())
 
 

@@ -218,5 +218,6 @@ def _writer(
         channels=channels,
         roi_size=config.roi_size,
         mask_size=config.mask_size,
+        feature_dtype=config.feature_dtype,
         train_rows=train_rows(config, job.train, job.train_images),
     )

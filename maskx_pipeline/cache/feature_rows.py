@@ -1,4 +1,4 @@
-"""Random access to RoI features: rows are read from where HDF5 says they lie, in one file or in joined ones."""
+"""Random access to RoI features and scales: rows are read from where HDF5 says they lie, in one file or joined ones."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from maskx_pipeline.errors import CacheError
 
 @dataclass(frozen=True)
 class _Segment:
-    """Rows ``start`` and following of the whole are rows ``source_start`` and following of ``dataset``."""
+    """Rows from ``start`` on of the whole, which is of ``dtype``, are rows from ``source_start`` on of ``dataset``."""
 
     start: int
     source_start: int
     dataset: Any
+    dtype: np.dtype[Any]
 
     @functools.cached_property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where each row of ``dataset`` begins in its file; found at the first read, in a second per million rows."""
-        return _row_offsets(self.dataset)
+        return _row_offsets(self.dataset, self.dtype)
 
-    def read(self, rows: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[np.float16]) -> None:
+    def read(self, rows: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[Any]) -> None:
         """Read rows of the whole into ``out[places]``; neighbours in the file and in ``out`` by one call."""
         rows = rows - self.start + self.source_start
         if self.offsets is None:
@@ -49,32 +50,32 @@ class _Segment:
 
 
 class FeatureRows:
-    """The rows of one features dataset, which may be virtual, that is, joined from datasets of other files.
+    """The rows of a dataset of features or scales, which may be virtual, that is, joined from datasets of other files.
 
     Reads are safe from threads and in forked processes: the rows of maskx's own layout are read at explicit positions
     of the file, and around calls of HDF5, and around fork, h5py holds a lock.
 
     Args:
-        dataset: float16 [N, C, S, S].
+        dataset: Of N rows, each best a chunk of its own.
         open_source: Opens a file by its path; called once for each joined file.
         path: The file of ``dataset``; joined files are looked for relative to its folder.
     """
 
     def __init__(self, dataset: Any, *, open_source: Callable[[Path], Any], path: Path) -> None:
         self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype[Any] = dataset.dtype
         self._path, self._open_source = path, open_source
-        segments = self._virtual_segments(dataset) if dataset.is_virtual else [_Segment(0, 0, dataset)]
+        segments = self._virtual_segments(dataset) if dataset.is_virtual else [self._whole(dataset)]
         self._segments = sorted(segments, key=lambda segment: segment.start)
         self._starts = [segment.start for segment in self._segments]
 
-    def read(
-        self, indices: NDArray[np.integer[Any]] | Sequence[int], out: NDArray[np.float16] | None = None
-    ) -> NDArray[np.float16]:
-        """Read rows in the order asked for: float16 [n, C, S, S].
+    def read(self, indices: NDArray[np.integer[Any]] | Sequence[int], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read rows in the order asked for: [n, ...] of the dataset's type.
 
         Args:
             indices: The rows.
-            out: Where they go, [n, C, S, S]; new memory costs as much as the reading, so who reads often gives some.
+            out: Where they go, of that shape and type; new memory costs as much as the reading, so who reads often
+                gives some.
 
         Raises:
             IndexError: A row that does not exist.
@@ -83,7 +84,7 @@ class FeatureRows:
         wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.shape[0]):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {self.shape[0]}")
-        rows = np.empty((len(wanted), *self.shape[1:]), dtype="<f2") if out is None else out
+        rows = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype) if out is None else out
         if not rows.size:
             return rows
         numbers = np.searchsorted(self._starts, wanted, side="right") - 1
@@ -110,11 +111,14 @@ class FeatureRows:
             opened = self._open_source(source)[mapping.dset_name]
             block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
             if block is not None and source_block is not None:
-                segments.append(_Segment(block[0], source_block[0], opened))
+                segments.append(_Segment(block[0], source_block[0], opened, self.dtype))
                 covered += block[1]
         if covered != self.shape[0]:  # joined in some other way than runs of rows: HDF5 finds the rows
-            return [_Segment(0, 0, dataset)]
+            return [self._whole(dataset)]
         return segments
+
+    def _whole(self, dataset: Any) -> _Segment:
+        return _Segment(0, 0, dataset, self.dtype)
 
 
 def _block(space: Any, shape: tuple[int, ...] | None = None) -> tuple[int, int] | None:
@@ -128,14 +132,14 @@ def _block(space: Any, shape: tuple[int, ...] | None = None) -> tuple[int, int] 
     return (int(first[0]), int(rows)) if whole else None
 
 
-def _row_offsets(dataset: Any) -> NDArray[np.int64] | None:
+def _row_offsets(dataset: Any, dtype: np.dtype[Any]) -> NDArray[np.int64] | None:
     """Where each row begins in the file; None, and HDF5 reads, for another layout than the writer of maskx makes.
 
-    That is each row one chunk, not compressed, and all of them present, in a file without a user block, at which
-    versions of HDF5 differ in what they call an offset.
+    That is each row one chunk of ``dtype``, not compressed, and all of them present, in a file without a user block, at
+    which versions of HDF5 differ in what they call an offset.
     """
     file = dataset.file
-    plain = dataset.dtype == np.dtype("<f2") and dataset.id.get_create_plist().get_nfilters() == 0
+    plain = dataset.dtype == dtype and dataset.id.get_create_plist().get_nfilters() == 0
     known = file.driver == "sec2" and not file.userblock_size and hasattr(dataset.id, "chunk_iter")
     if dataset.chunks != (1, *dataset.shape[1:]) or not plain or not known:
         return None

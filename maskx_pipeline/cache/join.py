@@ -10,7 +10,7 @@ import numpy as np
 
 from maskx_pipeline.cache.layout import write_header
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.schema import GROUP_PATHS, Dimensions, pack_targets
+from maskx_pipeline.cache.schema import GROUP_PATHS, pack_targets
 from maskx_pipeline.engine.files import atomic_path
 from maskx_pipeline.errors import CacheError
 
@@ -55,13 +55,14 @@ def join_shards(shards: Sequence[Path], path: Path) -> Path:
 
 def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
     first = caches[0]
-    dimensions = Dimensions(first.channels, first.roi_size, first.mask_size)
+    dimensions = first.dimensions
     write_header(file, first.identity, first.categories, first.class_weights, first.mask_size, complete=True)
     for group, group_path in GROUP_PATHS.items():
         target = file.create_group(group_path)
         counts = [len(getattr(cache, group)) for cache in caches]
+        large = dimensions.feature_columns(group)
         for name, (dtype, _) in dimensions.columns(group).items():
-            if name == "features":
+            if name in large:
                 continue
             if name == "targets":
                 parts = [
@@ -70,14 +71,14 @@ def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
             else:
                 parts = [getattr(getattr(cache, group), name) for cache in caches]
             target.create_dataset(name, data=np.concatenate(parts).astype(dtype))
-        shape = (dimensions.channels, dimensions.roi_size, dimensions.roi_size)
-        layout = h5py.VirtualLayout((sum(counts), *shape), dtype="<f2")
-        start = 0
-        for cache, count in zip(caches, counts, strict=True):
-            if count:
-                name = cache.path.relative_to(path.parent).as_posix()
-                layout[start : start + count] = h5py.VirtualSource(
-                    name, f"{group_path}/features", (count, *shape), "<f2"
-                )
-            start += count
-        target.create_virtual_dataset("features", layout)
+        for name, (dtype, shape) in large.items():
+            layout = h5py.VirtualLayout((sum(counts), *shape), dtype=dtype)
+            start = 0
+            for cache, count in zip(caches, counts, strict=True):
+                if count:
+                    shard = cache.path.relative_to(path.parent).as_posix()
+                    layout[start : start + count] = h5py.VirtualSource(
+                        shard, f"{group_path}/{name}", (count, *shape), dtype
+                    )
+                start += count
+            target.create_virtual_dataset(name, layout)

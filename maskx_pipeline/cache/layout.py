@@ -32,13 +32,13 @@ def write_header(
         group[name] = np.asarray(getattr(class_weights, name), dtype="<f4")
 
 
-def index_bytes(rows: int) -> int:
-    """Room for the chunk index of so many rows.
+def index_bytes(chunks: int) -> int:
+    """Room for the index of so many chunks of features: one a row, and one a row for the scales of int8.
 
     Taken as one block, it lies before the rows, so that unused rows are the end of the file and can be cut off. A node
     of HDF5's index (a B-tree, version 1) is 3.7 kB and holds at least 32 of these chunks.
     """
-    return 65536 + 128 * rows
+    return 65536 + 128 * chunks
 
 
 def allocate(file: h5py.File, group: GroupName, dimensions: Dimensions, rows: int) -> None:
@@ -47,9 +47,10 @@ def allocate(file: h5py.File, group: GroupName, dimensions: Dimensions, rows: in
     Chunks that nobody writes take no room on the disk, where the file system has sparse files.
     """
     parent = file.create_group(GROUP_PATHS[group])
+    large = dimensions.feature_columns(group)
     for name, (dtype, shape) in dimensions.columns(group).items():
         properties = h5p.create(h5p.DATASET_CREATE)
-        properties.set_chunk((1 if name == "features" else max(1, min(_CHUNK_ROWS, rows)), *shape))
+        properties.set_chunk((1 if name in large else max(1, min(_CHUNK_ROWS, rows)), *shape))
         properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
         properties.set_fill_time(h5d.FILL_TIME_NEVER)
         properties.set_obj_track_times(False)

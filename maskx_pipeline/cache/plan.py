@@ -136,12 +136,13 @@ def plan_of_counts(
     """
     train_rois = _rows_of(config, masked_objects)
     detections = val_images * detections_per_image
-    dimensions = Dimensions(channels, config.roi_size, config.mask_size)
+    dimensions = Dimensions(channels, config.roi_size, config.mask_size, config.feature_dtype)
+    train_chunks = train_rois * len(dimensions.feature_columns("train"))
     size = (
         train_rois * dimensions.row_bytes("train")
         + detections * dimensions.row_bytes("detections")
         + val_objects * dimensions.row_bytes("ground_truth")
-        + index_bytes(train_rois + detections + val_objects)
+        + index_bytes(train_chunks + detections + val_objects)
     )
     seconds = None
     if image_seconds is not None:
@@ -209,7 +210,7 @@ def check_disk(folder: Path, needed: int) -> None:
     if free < needed:
         raise MachineError(
             f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",
-            "free some space, give --out on another disk, or lower --rois-per-object",
+            "free some space, give --out on another disk or --feature-dtype int8, or lower --rois-per-object",
         )
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.feature_rows import FeatureRows
 from maskx_pipeline.cache.schema import GROUP_PATHS, CacheIdentity, Dimensions, GroupName, unpack_targets
-from maskx_pipeline.cache.validation import check_rows, open_cache_file, read_identity, read_sizes
+from maskx_pipeline.cache.validation import check_rows, check_scales, open_cache_file, read_identity, read_sizes
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import CacheError
@@ -79,6 +80,7 @@ class RoICache:
         categories: By ascending label.
         class_weights: The detector's last layer, a row per category.
         identity: What the cache was made from.
+        dimensions: The sizes, and what the features of train are stored in.
         channels, roi_size, mask_size: C, S and M.
         train, detections, ground_truth: The columns of the three groups.
 
@@ -99,7 +101,7 @@ class RoICache:
         file = self._open(self.path)
         self.identity: CacheIdentity = read_identity(file, self.path)
         dimensions: Dimensions = read_sizes(file, self.path)
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self.channels, self.roi_size = dimensions.channels, dimensions.roi_size
         self.mask_size = dimensions.mask_size
         group = file["categories"]
@@ -111,18 +113,20 @@ class RoICache:
             name: torch.from_numpy(group[name][...].astype("f4")) for name in ("w_cls", "b_cls", "w_box", "b_box")
         }
         self.class_weights = ClassWeights(**weights)
-        self._features: dict[GroupName, FeatureRows] = {}
+        self._features: dict[GroupName, dict[str, FeatureRows]] = {}
         self._targets: dict[GroupName, NDArray[np.uint8]] = {}
         columns: dict[GroupName, dict[str, NDArray[Any]]] = {}
         for name, group_path in GROUP_PATHS.items():
-            datasets = file[group_path]
+            datasets, large = file[group_path], dimensions.feature_columns(name)
             columns[name] = {
-                column: datasets[column][...] for column in dimensions.columns(name) if column != "features"
+                column: datasets[column][...] for column in dimensions.columns(name) if column not in large
             }
             check_rows(columns[name], path=self.path, group=group_path, num_classes=len(self.categories))
             if "targets" in columns[name]:
                 self._targets[name] = columns[name].pop("targets")
-            self._features[name] = FeatureRows(datasets["features"], open_source=self._open_joined, path=self.path)
+            self._features[name] = {
+                column: FeatureRows(datasets[column], open_source=self._open_joined, path=self.path) for column in large
+            }
         self.train = TrainRows(**columns["train"])
         self.detections = DetectionRows(**columns["detections"])
         self.ground_truth = GroundTruthRows(**columns["ground_truth"])
@@ -139,8 +143,10 @@ class RoICache:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the identity and of all values but the features, which follow from these."""
+        """SHA-256 (hex) of the identity and of all values but the features, which follow from these and their type."""
         found = hashlib.sha256(json.dumps(self.identity.to_attributes(), sort_keys=True).encode())
+        if self.dimensions.feature_dtype != "float16":
+            found.update(self.dimensions.feature_dtype.encode())
         found.update(json.dumps([dataclasses.astuple(category) for category in self.categories]).encode())
         weights = self.class_weights
         arrays: list[NDArray[Any]] = [w.numpy() for w in (weights.w_cls, weights.b_cls, weights.w_box, weights.b_box)]
@@ -150,11 +156,35 @@ class RoICache:
             found.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
-    def read_features(
-        self, group: GroupName, indices: Indices, *, out: NDArray[np.float16] | None = None
-    ) -> NDArray[np.float16]:
-        """Read the RoI features of some rows, in the order asked for: float16 [n, C, S, S], into ``out`` if given."""
-        return self._features[group].read(indices, out)
+    def read_features(self, group: GroupName, indices: Indices) -> NDArray[np.float16]:
+        """Read the RoI features of some rows, in the order asked for: float16 [n, C, S, S], however they are stored."""
+        stored = [torch.from_numpy(column) for column in self.read_stored(group, indices)]
+        features: NDArray[np.float16] = as_float16(stored).numpy()
+        return features
+
+    def read_stored(
+        self, group: GroupName, indices: Indices, *, out: Sequence[NDArray[Any]] | None = None
+    ) -> tuple[NDArray[Any], ...]:
+        """Read features as they are stored; :func:`as_float16` makes of them what :meth:`read_features` gives.
+
+        Args:
+            group: The group.
+            indices: The rows, in the order wanted.
+            out: Where they go, an array for each of the columns.
+
+        Returns:
+            n rows of each of ``dimensions.feature_columns(group)``: float16 [n, C, S, S] alone, or float32 [n, C] of
+            scales and int8 [n, C, S, S].
+
+        Raises:
+            CacheError: The file cannot be read there, or a scale is not finite.
+        """
+        columns = self._features[group]
+        places = [None] * len(columns) if out is None else out
+        stored = tuple(rows.read(indices, place) for rows, place in zip(columns.values(), places, strict=True))
+        if len(stored) == 2:
+            check_scales(stored[0], np.asarray(indices, dtype=np.int64).reshape(-1), self.path)
+        return stored
 
     def read_targets(self, indices: Indices, group: GroupName = "train") -> NDArray[np.uint8]:
         """Unpack the mask targets of some rows of ``train`` or ``ground_truth``: uint8 [n, M, M], 0 or 1."""
@@ -162,8 +192,8 @@ class RoICache:
         return unpack_targets(packed, self.mask_size)
 
     def feature_bytes(self, group: GroupName) -> int:
-        """Bytes of all features of a group, on disk and in memory."""
-        return 2 * int(np.prod(self._features[group].shape, dtype=np.int64))
+        """Bytes of all features of a group as they are stored, with their scales."""
+        return len(getattr(self, group)) * self.dimensions.feature_row_bytes(group)
 
     def check_matches(
         self, *, detector_sha256: str | None = None, train_digest: str | None = None, val_digest: str | None = None

@@ -15,6 +15,7 @@ FORMAT = "maskx-roi-cache"
 SCHEMA_VERSION = 1
 
 GroupName = Literal["train", "detections", "ground_truth"]
+Columns = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 GROUP_PATHS: Mapping[GroupName, str] = {
     "train": "train",
     "detections": "val/detections",
@@ -22,6 +23,9 @@ GROUP_PATHS: Mapping[GroupName, str] = {
 }
 PROGRESS = "progress"
 """int64 [4], only while the file is being written: images done, then rows of the groups above."""
+
+FEATURE_DTYPES: Mapping[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
+"""What the features of train may be stored in; those of val are always float16."""
 
 SAW_MASKS = "detect.saw_masks"
 """In the export identity: true where the detector's first weights were trained with masks; else it is not there."""
@@ -35,27 +39,28 @@ class Dimensions:
         channels: C of the RoI features.
         roi_size: S, the side of the RoI features.
         mask_size: M, the side of the mask targets.
+        feature_dtype: What the features of train are stored in, of :data:`FEATURE_DTYPES`.
     """
 
     channels: int
     roi_size: int
     mask_size: int
+    feature_dtype: str = "float16"
 
     @property
     def packed_bytes(self) -> int:
         """Bytes of one bit-packed target."""
         return math.ceil(self.mask_size**2 / 8)
 
-    def columns(self, group: GroupName) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    def columns(self, group: GroupName) -> Columns:
         """The datasets of a group: name to dtype and the shape of one row; ``features`` comes last."""
         targets = (np.dtype("u1"), (self.packed_bytes,))
-        common: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        common: Columns = {
             "boxes": (np.dtype("<f4"), (4,)),
             "image_ids": (np.dtype("<i8"), ()),
             "labels": (np.dtype("<i8"), ()),
         }
-        features = (np.dtype("<f2"), (self.channels, self.roi_size, self.roi_size))
-        own: Mapping[GroupName, dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = {
+        own: Mapping[GroupName, Columns] = {
             "train": {
                 "annotation_ids": (np.dtype("<i8"), ()),
                 "ious": (np.dtype("<f4"), ()),
@@ -69,11 +74,23 @@ class Dimensions:
                 "has_mask": (np.dtype("u1"), ()),
             },
         }
-        return {**common, **own[group], "features": features}
+        return {**common, **own[group], **self.feature_columns(group)}
+
+    def feature_columns(self, group: GroupName) -> Columns:
+        """Those of :meth:`columns` that stay in the file, a chunk for each row; the scales of int8 come before it."""
+        shape = (self.channels, self.roi_size, self.roi_size)
+        if group == "train" and self.feature_dtype == "int8":
+            scales = (np.dtype("<f4"), (self.channels,))
+            return {"feature_scales": scales, "features": (FEATURE_DTYPES["int8"], shape)}
+        return {"features": (FEATURE_DTYPES["float16"], shape)}
 
     def row_bytes(self, group: GroupName) -> int:
         """Bytes on disk of one row of a group."""
-        return sum(dtype.itemsize * math.prod(shape) for dtype, shape in self.columns(group).values())
+        return _row_bytes(self.columns(group))
+
+    def feature_row_bytes(self, group: GroupName) -> int:
+        """Bytes of the features of one row of a group, on disk and as stage 2 keeps them."""
+        return _row_bytes(self.feature_columns(group))
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,10 @@ def unpack_targets(packed: NDArray[np.uint8], mask_size: int) -> NDArray[np.uint
     """The inverse of :func:`pack_targets`: uint8 [N, M, M]."""
     bits = np.unpackbits(packed, axis=1, count=mask_size**2)
     return bits.reshape(len(packed), mask_size, mask_size)
+
+
+def _row_bytes(columns: Columns) -> int:
+    return sum(dtype.itemsize * math.prod(shape) for dtype, shape in columns.values())
 
 
 def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.cache.schema import FORMAT, GROUP_PATHS, SCHEMA_VERSION, CacheIdentity, Dimensions
+from maskx_pipeline.cache.schema import (
+    FEATURE_DTYPES,
+    FORMAT,
+    GROUP_PATHS,
+    SCHEMA_VERSION,
+    CacheIdentity,
+    Dimensions,
+)
 from maskx_pipeline.errors import CacheError
 
 _FORMAT_HINT = "see docs/reference/cache-format.md"
@@ -61,7 +68,7 @@ def read_identity(file: Any, path: Path) -> CacheIdentity:
 
 
 def read_sizes(file: Any, path: Path) -> Dimensions:
-    """Check that every dataset exists and has the right type and shape, and read the sizes C, S and M.
+    """Check that every dataset exists and has the right type and shape, and read the sizes C, S, M and the type.
 
     Raises:
         CacheError: The first dataset that is wrong.
@@ -72,7 +79,12 @@ def read_sizes(file: Any, path: Path) -> Dimensions:
     features = _dataset(file, "train/features", path)
     if features.ndim != 4 or features.shape[2] != features.shape[3]:
         raise CacheError(f"{path}: train/features has shape {features.shape}, not [N, C, S, S].", _FORMAT_HINT)
-    dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size))
+    names = [name for name, dtype in FEATURE_DTYPES.items() if features.dtype == dtype]
+    if not names:
+        raise CacheError(
+            f"{path}: train/features has type {features.dtype}, not {' or '.join(FEATURE_DTYPES)}.", _FORMAT_HINT
+        )
+    dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size), names[0])
     for group, group_path in GROUP_PATHS.items():
         rows = len(_dataset(file, f"{group_path}/features", path))
         for name, (dtype, shape) in dimensions.columns(group).items():
@@ -110,6 +122,17 @@ def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, n
             f"{path}: {group}/boxes[{wrong[0]}] is {boxes[wrong[0]].tolist()}; boxes are x1, y1, x2, y2 in pixels.",
             _FORMAT_HINT,
         )
+
+
+def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Path) -> None:
+    """Check the scales [n, C] of these rows of train.
+
+    Raises:
+        CacheError: One is not finite.
+    """
+    wrong = np.flatnonzero(~np.isfinite(scales).all(axis=1))
+    if len(wrong):
+        raise CacheError(f"{path}: train/feature_scales[{rows[wrong[0]]}] is not finite.", _FORMAT_HINT)
 
 
 def _check_header(file: Any, path: Path) -> None:

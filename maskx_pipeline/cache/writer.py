@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.eight_bit import quantise
 from maskx_pipeline.cache.layout import allocate, cut, index_bytes, write_header
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Dimensions, GroupName, pack_targets
@@ -55,6 +56,7 @@ class RoICacheWriter:
         roi_size: int,
         mask_size: int,
         train_rows: int,
+        feature_dtype: str = "float16",
     ) -> Self:
         """Start a cache; an unfinished one of that name is replaced.
 
@@ -67,12 +69,14 @@ class RoICacheWriter:
             roi_size: S of the features.
             mask_size: M of the targets.
             train_rows: The most rows that train can get.
+            feature_dtype: What the features of train are stored in: ``float16``, or ``int8`` with scales.
         """
-        dimensions = Dimensions(channels, roi_size, mask_size)
+        dimensions = Dimensions(channels, roi_size, mask_size, feature_dtype)
+        chunks = train_rows * len(dimensions.feature_columns("train"))
         discard_partial(path)
         with (
             atomic_path(partial_path(path)) as temporary,
-            h5py.File(temporary, "w", libver="earliest", meta_block_size=index_bytes(train_rows)) as file,
+            h5py.File(temporary, "w", libver="earliest", meta_block_size=index_bytes(chunks)) as file,
         ):
             write_header(file, identity, categories, class_weights, mask_size, complete=False)
             file.create_dataset(PROGRESS, data=np.zeros(1 + len(_GROUPS), dtype="<i8"))
@@ -137,7 +141,7 @@ class RoICacheWriter:
         """Add RoIs of training objects.
 
         Args:
-            features (float16 [N, C, S, S]): RoI features.
+            features (float16 [N, C, S, S]): RoI features; finite where they are stored as int8.
             boxes (float32 [N, 4]): xyxy in pixels of the image, of the mirrored one where ``flipped``.
             image_ids (int64 [N]): COCO's.
             annotation_ids (int64 [N]): The object's.
@@ -252,12 +256,16 @@ class RoICacheWriter:
             if name == "features":
                 continue
             datasets[name][start : start + count] = column
-        features = datasets["features"]
-        rows = np.ascontiguousarray(values["features"], dtype="<f2")
-        if rows.shape[1:] != features.shape[1:]:
-            raise ValueError(f"features are {rows.shape[1:]}, the cache has {features.shape[1:]}")
-        for number, row in enumerate(rows, start=start):
-            features.id.write_direct_chunk((number, 0, 0, 0), row)
+        features = np.ascontiguousarray(values["features"], dtype="<f2")
+        if features.shape[1:] != datasets["features"].shape[1:]:
+            raise ValueError(f"features are {features.shape[1:]}, the cache has {datasets['features'].shape[1:]}")
+        stored: dict[str, NDArray[Any]] = {"features": features}
+        if "feature_scales" in datasets:
+            stored["feature_scales"], stored["features"] = quantise(features)
+        for name, rows in stored.items():
+            dataset = datasets[name].id
+            for number, row in enumerate(rows, start=start):
+                dataset.write_direct_chunk((number, *(0,) * row.ndim), row)
         self._rows[group] = start + count
 
     def _check_committed(self) -> None:

@@ -141,6 +141,12 @@ class ExportConfig(StageConfig):
     flip: bool = option(False, "Also store the RoIs of the mirrored training images.")
     roi_size: int = option(14, "Side of the pooled RoI features.", minimum=1)
     mask_size: int = option(28, "Side of the mask targets; twice roi-size for the FCN head.", minimum=1)
+    feature_dtype: str = option(
+        "float16",
+        "Type of the features of train. int8, with a scale for each channel of each RoI, takes half of the room; the "
+        "features of val stay float16.",
+        choices=("float16", "int8"),
+    )
     amp: str = option("auto", AMP_HELP, choices=AMP)
     flush_every: int = option(
         50, "Images between flushes; an interrupted export loses at most these.", identity=False, minimum=1
@@ -148,3 +154,10 @@ class ExportConfig(StageConfig):
     workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
+
+    def identity(self) -> dict[str, Any]:
+        """Without ``feature_dtype`` where that is float16, as is a cache that does not name it."""
+        identity = super().identity()
+        if self.feature_dtype == "float16":
+            del identity["feature_dtype"]
+        return identity

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.errors import CacheError, listed
 from maskx_pipeline.transfer.feature_place import place_features
 
 Batch = tuple[Tensor, Tensor, Tensor]
+Stored = tuple[Tensor, ...]  # features as they are stored, labels, targets
 
 _ROWS_PER_READ = 1024
 
@@ -29,7 +31,8 @@ class SeenRoIs:
 
     The epochs' permutations, each a pure function of (seed, epoch), follow one another, and a step takes the next
     ``rois_per_batch`` rows. Batches come from a thread that reads one step ahead, from disk or from memory, or from the
-    GPU's memory; they are the same.
+    GPU's memory; they are the same. What is kept and moved are features as they are stored, so those of an int8 cache
+    take half of the memory; the device makes float16 of a batch.
 
     Args:
         cache: The RoI cache.
@@ -59,14 +62,14 @@ class SeenRoIs:
         self._size = rois_per_batch
         self._permutation: tuple[int, NDArray[np.int64]] = (-1, self.rows)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="roi-reader")
-        self._next: tuple[int, Future[Batch]] | None = None
+        self._next: tuple[int, Future[Stored]] | None = None
         # One batch is computed with while the next is read.
-        shape = (rois_per_batch, cache.channels, cache.roi_size, cache.roi_size)
-        self._buffers = [np.empty(shape, dtype="<f2") for _ in range(2)]
-        row_bytes = 2 * cache.channels * cache.roi_size**2 + cache.mask_size**2
+        kept = cache.dimensions.feature_columns("train").values()
+        self._buffers = [[np.empty((rois_per_batch, *shape), dtype) for dtype, shape in kept] for _ in range(2)]
+        row_bytes = cache.dimensions.feature_row_bytes("train") + cache.mask_size**2
         place = place_features(cache_in, num_bytes=len(self.rows) * row_bytes, device=device)
         logger.info("RoI features are taken from %s (%s).", place.name, place.reason)
-        self._in_ram = cache.read_features("train", self.rows) if place.name == "ram" else None
+        self._in_ram = cache.read_stored("train", self.rows) if place.name == "ram" else None
         self._resident = self._read_all() if place.name == "gpu" else None
 
     def __len__(self) -> int:
@@ -96,13 +99,14 @@ class SeenRoIs:
         """
         if self._resident is not None:
             positions = torch.from_numpy(self.positions(step)).to(self._device, non_blocking=True)
-            features, labels, targets = (column.index_select(0, positions) for column in self._resident)
-            return features, labels, targets
-        if self._next is None or self._next[0] != step:
-            self._next = (step, self._reader.submit(self._read_step, step))
-        features, labels, targets = (column.to(self._device, non_blocking=True) for column in self._next[1].result())
-        self._next = (step + 1, self._reader.submit(self._read_step, step + 1))
-        return features, labels, targets
+            columns = [column.index_select(0, positions) for column in self._resident]
+        else:
+            if self._next is None or self._next[0] != step:
+                self._next = (step, self._reader.submit(self._read_step, step))
+            columns = [column.to(self._device, non_blocking=True) for column in self._next[1].result()]
+            self._next = (step + 1, self._reader.submit(self._read_step, step + 1))
+        *stored, labels, targets = columns
+        return as_float16(stored), labels, targets
 
     def _permuted(self, epoch: int) -> NDArray[np.int64]:
         known, permutation = self._permutation
@@ -111,32 +115,32 @@ class SeenRoIs:
             self._permutation = (epoch, permutation)
         return permutation
 
-    def _read_step(self, step: int) -> Batch:
+    def _read_step(self, step: int) -> Stored:
         columns = self._read(self.positions(step), self._buffers[step % len(self._buffers)])
         if self._device.type != "cuda":
             return columns
-        features, labels, targets = (column.pin_memory() for column in columns)
-        return features, labels, targets
+        return tuple(column.pin_memory() for column in columns)
 
-    def _read(self, positions: NDArray[np.int64], buffer: NDArray[np.float16] | None = None) -> Batch:
+    def _read(self, positions: NDArray[np.int64], buffers: Sequence[NDArray[Any]] | None = None) -> Stored:
         rows = self.rows[positions]
-        if self._in_ram is None:
-            features = self._cache.read_features("train", rows, out=buffer)
+        if self._in_ram is None or buffers is None:
+            stored = self._cache.read_stored("train", rows, out=buffers)
         else:  # positions are in range; any other mode than raise copies without a buffer in between
-            features = np.take(self._in_ram, positions, axis=0, out=buffer, mode="clip")
+            stored = tuple(
+                np.take(column, positions, axis=0, out=out, mode="clip")
+                for column, out in zip(self._in_ram, buffers, strict=True)
+            )
         return (
-            torch.from_numpy(features),
+            *map(torch.from_numpy, stored),
             torch.from_numpy(self._cache.train.labels[rows]),
             torch.from_numpy(self._cache.read_targets(rows, "train")),
         )
 
-    def _read_all(self) -> Batch:
-        size, mask_size = self._cache.roi_size, self._cache.mask_size
+    def _read_all(self) -> Stored:
         count, device = len(self.rows), self._device
-        columns = (
-            torch.empty((count, self._cache.channels, size, size), dtype=torch.float16, device=device),
-            torch.empty(count, dtype=torch.int64, device=device),
-            torch.empty((count, mask_size, mask_size), dtype=torch.uint8, device=device),
+        columns = tuple(
+            torch.empty((count, *column.shape[1:]), dtype=column.dtype, device=device)
+            for column in self._read(np.arange(0))
         )
         for start in range(0, count, _ROWS_PER_READ):
             part = np.arange(start, min(start + _ROWS_PER_READ, count))

@@ -27,3 +27,9 @@ def val(tmp_path: Path) -> CocoData:
 def cache_path(tmp_path: Path, train: CocoData, val: CocoData) -> Path:
     """A finished cache of the fake detector."""
     return cache_fakes.export(tmp_path / "runs" / "cache.h5", train, val)
+
+
+@pytest.fixture
+def int8_path(tmp_path: Path, train: CocoData, val: CocoData) -> Path:
+    """The same, with the features of train in eight bits."""
+    return cache_fakes.export(tmp_path / "runs" / "int8.h5", train, val, feature_dtype="int8")

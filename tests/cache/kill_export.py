@@ -68,14 +68,14 @@ def wait(child: int) -> bool:
     return False
 
 
-def main(folder: Path, stride: int) -> None:
+def main(folder: Path, stride: int, feature_dtype: str) -> None:
     torch.set_num_threads(1)
     train, val = cache_fakes.make_train(folder, 4), cache_fakes.make_val(folder, 2)
 
     def run(name: str, deadline: int = 0) -> Callable[[], None]:
         def work() -> None:
             arm(deadline)
-            cache_fakes.export(folder / name / "cache.h5", train, val)
+            cache_fakes.export(folder / name / "cache.h5", train, val, feature_dtype=feature_dtype)
 
         return work
 
@@ -108,4 +108,4 @@ def main(folder: Path, stride: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

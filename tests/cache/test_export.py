@@ -131,6 +131,26 @@ def test_corrupting_one_mask_changes_only_that_objects_targets(
         assert set(first.train.annotation_ids[differs].tolist()) == {victim.id}
 
 
+def test_eight_bits_change_the_features_of_train_alone(cache_path: Path, int8_path: Path) -> None:
+    """All else is equal, byte for byte: above all val, so that AP from the cache stays AP from images."""
+    half, eight = cache_fakes.contents(cache_path), cache_fakes.contents(int8_path)
+    assert {name for name in eight if eight[name] != half.get(name)} == {"train/features", "train/feature_scales"}
+    assert set(eight) - set(half) == {"train/feature_scales"}
+    with RoICache(cache_path) as cache, RoICache(int8_path) as other:
+        rows = range(len(cache.train))
+        exact, (scales, _) = cache.read_features("train", rows).astype("f4"), other.read_stored("train", rows)
+        error = np.abs(other.read_features("train", rows).astype("f4") - exact)
+        assert (error <= 0.5 * scales[:, :, None, None] + 2.0**-11 * np.abs(exact)).all()
+        assert error.any()
+
+
+def test_a_cache_of_another_type_is_of_other_settings(tmp_path: Path) -> None:
+    """One of float16 features does not name the type."""
+    half, eight = (cache_fakes.make_config(tmp_path, feature_dtype=name).identity() for name in ("float16", "int8"))
+    found = cache_fakes.make_identity(**half).differences(cache_fakes.make_identity(**eight))
+    assert found == ["feature_dtype: not given -> int8"]
+
+
 @pytest.mark.parametrize("settings", [{"workers": 0}, {"workers": 3}, {"flush_every": 1}, {"flush_every": 100}])
 def test_workers_and_flushes_never_change_the_result(
     tmp_path: Path, cache_path: Path, train: CocoData, val: CocoData, settings: dict[str, int]
@@ -140,12 +160,13 @@ def test_workers_and_flushes_never_change_the_result(
     assert cache_fakes.contents(other) == cache_fakes.contents(cache_path)
 
 
+@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
 @pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_never_having_stopped(tmp_path: Path, stride: int) -> None:
+def test_killed_and_resumed_equals_never_having_stopped(tmp_path: Path, stride: int, feature_dtype: str) -> None:
     """SIGKILL between any two calls that change a file, again and again, and at random times."""
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
-    command = [sys.executable, str(here / "kill_export.py"), str(tmp_path), str(stride)]
+    command = [sys.executable, str(here / "kill_export.py"), str(tmp_path), str(stride), feature_dtype]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -19,13 +19,15 @@ from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import CacheError
 
 
-def write_shards(out: Path, train: CocoData, val: CocoData, count: int, **identity: Any) -> list[Path]:
+def write_shards(
+    out: Path, train: CocoData, val: CocoData, count: int, feature_dtype: str = "float16", **identity: Any
+) -> list[Path]:
     """What ``count`` processes would write, one after the other."""
     out.parent.mkdir(exist_ok=True)
     paths = []
     for rank in range(count):
         path = shard_path(out, rank, count)
-        config = cache_fakes.make_config(out)
+        config = cache_fakes.make_config(out, feature_dtype=feature_dtype)
         frozen: Any = cache_fakes.FakeFrozen()
         job = ExportJob(config, frozen, train, val, cache_fakes.DETECTIONS_PER_IMAGE, rank, count)
         made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
@@ -35,13 +37,18 @@ def write_shards(out: Path, train: CocoData, val: CocoData, count: int, **identi
     return paths
 
 
+@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_joined_shards_read_as_a_single_file(cache_path: Path, train: CocoData, val: CocoData, count: int) -> None:
+def test_joined_shards_read_as_a_single_file(
+    tmp_path: Path, train: CocoData, val: CocoData, count: int, feature_dtype: str
+) -> None:
     """Row for row, through HDF5 itself and through the reader; a shard without rows does not matter."""
-    out = cache_path.with_name("joined.h5")
-    join_shards(write_shards(out, train, val, count), out)
-    assert cache_fakes.contents(out) == cache_fakes.contents(cache_path)
-    with RoICache(out) as joined, RoICache(cache_path) as single:
+    path = cache_fakes.export(tmp_path / "cache.h5", train, val, feature_dtype=feature_dtype)
+    out = tmp_path / "joined.h5"
+    join_shards(write_shards(out, train, val, count, feature_dtype), out)
+    assert cache_fakes.contents(out) == cache_fakes.contents(path)
+    with RoICache(out) as joined, RoICache(path) as single:
+        assert joined.digest == single.digest
         for group in ("train", "detections", "ground_truth"):
             rows = np.random.default_rng(0).permutation(len(getattr(single, group)))
             np.testing.assert_array_equal(joined.read_features(group, rows), single.read_features(group, rows))

@@ -32,6 +32,17 @@ def test_the_plan_is_an_upper_bound_that_counts_masked_objects(tmp_path: Path, t
     assert plan.to_json()["rois"] == 83
 
 
+def test_the_plan_of_eight_bits_counts_their_scales(tmp_path: Path, train: CocoData, val: CocoData) -> None:
+    """A byte a number and a float32 a channel, in train alone; and a second index for the chunks of the scales."""
+    plans = [
+        count_export(
+            cache_fakes.make_config(tmp_path, feature_dtype=name), train, val, detections_per_image=5, channels=3
+        )
+        for name in ("float16", "int8")
+    ]
+    assert plans[0].bytes - plans[1].bytes == 64 * (3 * 4 * 4 - 3 * 4 - 128)
+
+
 def test_the_expected_time_counts_mirrored_images(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """4 training images twice at 10 s, and 3 of val at 20 s."""
     config = cache_fakes.make_config(tmp_path)

@@ -41,6 +41,56 @@ def test_features_are_read_in_the_order_asked_for(cache_path: Path) -> None:
         assert cache.feature_bytes("train") == everything.nbytes
 
 
+def test_eight_bits_are_read_as_they_are_stored_and_as_float16(int8_path: Path) -> None:
+    """Scales and int8 for who keeps them, also into given memory; their product for everyone else."""
+    with h5py.File(int8_path) as file:
+        scales, values = file["train/feature_scales"][...], file["train/features"][...]
+    with RoICache(int8_path) as cache:
+        order = [5, 0, 5, len(cache.train) - 1]
+        out = [np.empty((4, 3), "<f4"), np.empty((4, 3, 4, 4), "i1")]
+        stored = cache.read_stored("train", order, out=out)
+        assert all(one is other for one, other in zip(stored, out, strict=True))
+        np.testing.assert_array_equal(stored[0], scales[order])
+        np.testing.assert_array_equal(stored[1], values[order])
+        features = cache.read_features("train", order)
+        assert features.dtype == np.float16
+        np.testing.assert_array_equal(features, (values * scales[:, :, None, None])[order].astype(np.float16))
+        assert cache.read_features("train", []).shape == (0, 3, 4, 4)
+        assert cache.feature_bytes("train") == values.nbytes + scales.nbytes
+        assert cache.feature_bytes("detections") == 2 * len(cache.detections) * 3 * 4 * 4
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_scale_that_is_not_finite_is_named_where_it_is_read(int8_path: Path, bad: float) -> None:
+    """Other rows are read; scales are too many to look at when the file is opened."""
+    with h5py.File(int8_path, "r+") as file:
+        file["train/feature_scales"][3, 1] = bad
+    with RoICache(int8_path) as cache:
+        cache.read_features("train", [2, 4])
+        with pytest.raises(CacheError, match=r"train/feature_scales\[3\] is not finite") as caught:
+            cache.read_features("train", [4, 3])
+    assert str(int8_path) in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["feature_scales", "features"])
+def test_other_layouts_of_eight_bits_are_read_too(int8_path: Path, name: str) -> None:
+    """Contiguous, as a few lines of h5py write them."""
+    with RoICache(int8_path) as cache:
+        expected = cache.read_features("train", range(len(cache.train)))
+    with h5py.File(int8_path, "r+") as file:
+        _replaced(f"train/{name}", lambda values: values)(file)
+    with RoICache(int8_path) as cache:
+        np.testing.assert_array_equal(cache.read_features("train", [3, 1, 2]), expected[[3, 1, 2]])
+
+
+def test_the_digest_tells_the_types_apart(cache_path: Path, int8_path: Path) -> None:
+    """Even where another writer gives both files the same identity."""
+    with RoICache(cache_path) as half, RoICache(int8_path) as eight:
+        assert half.identity == eight.identity
+        assert half.digest != eight.digest
+
+
 @pytest.mark.parametrize("index", [-1, 10_000])
 def test_rows_that_do_not_exist_are_an_error(cache_path: Path, index: int) -> None:
     """Never the row at the other end."""
@@ -97,6 +147,21 @@ def test_rows_that_are_neighbours_are_one_read(cache_path: Path, monkeypatch: py
     assert sizes == [2 * row, 2 * row - 70, 2 * row - 140, row, row - 70, row, row - 70]
 
 
+def test_eight_bits_and_their_scales_are_read_past_hdf5_too(int8_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours by one read of each: 3 channels of a float32 scale, and of 4 x 4 bytes."""
+    sizes: list[int] = []
+    real = os.preadv
+
+    def counted(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        sizes.append(len(buffers[0]))
+        return real(descriptor, buffers, offset)
+
+    with RoICache(int8_path) as cache:
+        monkeypatch.setattr("maskx_pipeline.cache.feature_rows.os.preadv", counted)
+        cache.read_features("train", [0, 1, 5])
+    assert sizes == [24, 12, 96, 48]
+
+
 def _fill(buffer: memoryview, data: bytes) -> int:
     count = min(len(buffer), len(data))
     buffer[:count] = data[:count]
@@ -138,7 +203,7 @@ def test_a_closed_cache_reads_nothing(cache_path: Path) -> None:
 def test_a_buffer_that_is_not_contiguous_is_refused(cache_path: Path) -> None:
     """Rows would go into a copy of it."""
     with RoICache(cache_path) as cache, pytest.raises(TypeError):
-        cache.read_features("train", [0, 1], out=np.empty((2, 3, 4, 8), "<f2")[..., ::2])
+        cache.read_stored("train", [0, 1], out=[np.empty((2, 3, 4, 8), "<f2")[..., ::2]])
 
 
 def test_a_missing_cache_says_what_to_run(tmp_path: Path) -> None:
@@ -231,6 +296,23 @@ def test_a_wrong_file_is_refused_with_the_reason(cache_path: Path, change: Any, 
     assert str(cache_path) in caught.value.message
     assert caught.value.hint
     h5py.File(cache_path, "r+").close()  # nothing keeps it open
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_without("train/feature_scales"), "train/feature_scales is missing"),
+        (_replaced("train/feature_scales", lambda v: v[:-1]), r"train/feature_scales has shape \(\d+, 3\), not"),
+        (_replaced("train/feature_scales", lambda v: v[:, 0]), "train/feature_scales has shape"),
+        (_replaced("train/feature_scales", lambda v: v.astype("f2")), "feature_scales has type float16, not float32"),
+        (_replaced("train/features", lambda v: v.astype("u1")), "has type uint8, not float16 or int8"),
+        (_replaced("val/detections/features", lambda v: v.astype("i1")), "detections/features has type int8"),
+        (_replaced("val/ground_truth/features", lambda v: v.astype("i1")), "ground_truth/features has type int8"),
+    ],
+)
+def test_wrong_eight_bits_are_refused_with_the_reason(int8_path: Path, change: Any, reason: str) -> None:
+    """Features and scales must agree, and val has none."""
+    test_a_wrong_file_is_refused_with_the_reason(int8_path, change, reason)
 
 
 def test_a_detector_without_box_weights_per_category_is_accepted(cache_path: Path) -> None:

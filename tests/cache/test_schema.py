@@ -33,6 +33,13 @@ def test_the_bytes_of_a_row_are_those_of_its_columns() -> None:
     assert dimensions.row_bytes("train") == 256 * 14 * 14 * 2 + 98 + 4 * 4 + 8 + 8 + 8 + 4 + 1
 
 
+def test_eight_bits_are_half_of_the_bytes_and_a_scale_for_each_channel() -> None:
+    """In train alone."""
+    eight = Dimensions(channels=256, roi_size=14, mask_size=28, feature_dtype="int8")
+    assert eight.feature_row_bytes("train") == 256 * 14 * 14 + 256 * 4
+    assert eight.feature_row_bytes("detections") == eight.feature_row_bytes("ground_truth") == 256 * 14 * 14 * 2
+
+
 def test_differences_name_each_key_with_both_values() -> None:
     """An error can say what differs."""
     mine, theirs = make_identity(iou=0.5, flip=True), make_identity(iou=0.7, roi_size=14)

@@ -17,7 +17,7 @@ from maskx_pipeline.errors import CacheError
 C, S, M = 3, 4, 6
 
 
-def create(path: Path, rows: int = 10, **identity: Any) -> RoICacheWriter:
+def create(path: Path, rows: int = 10, feature_dtype: str = "float16", **identity: Any) -> RoICacheWriter:
     return RoICacheWriter.create(
         path,
         identity=make_identity(**identity),
@@ -27,6 +27,7 @@ def create(path: Path, rows: int = 10, **identity: Any) -> RoICacheWriter:
         roi_size=S,
         mask_size=M,
         train_rows=rows,
+        feature_dtype=feature_dtype,
     )
 
 
@@ -67,20 +68,26 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert len(cache.detections) == len(cache.ground_truth) == 0
 
 
-def test_every_roi_is_one_chunk(tmp_path: Path) -> None:
-    """So that a random read is one read of the disk."""
-    with create(tmp_path / "cache.h5") as writer:
+@pytest.mark.parametrize(
+    ("feature_dtype", "sizes"),
+    [("float16", {"features": C * S * S * 2}), ("int8", {"features": C * S * S, "feature_scales": C * 4})],
+)
+def test_every_roi_is_one_chunk(tmp_path: Path, feature_dtype: str, sizes: dict[str, int]) -> None:
+    """So that a random read is one read of the disk, and of its scales one more."""
+    with create(tmp_path / "cache.h5", feature_dtype=feature_dtype) as writer:
         writer.append_train(**train_rows(6))
         writer.commit(1)
         finish(writer)
     with h5py.File(tmp_path / "cache.h5") as file:
-        features = file["train/features"]
-        assert features.chunks == (1, C, S, S)
-        assert features.id.get_num_chunks() == 6
-        assert {features.id.get_chunk_info(i).size for i in range(6)} == {C * S * S * 2}
+        for name, size in sizes.items():
+            dataset = file[f"train/{name}"]
+            assert dataset.chunks == (1, *dataset.shape[1:])
+            assert dataset.id.get_num_chunks() == 6
+            assert {dataset.id.get_chunk_info(i).size for i in range(6)} == {size}
 
 
-def test_a_finished_file_has_no_room_left_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
+def test_a_finished_file_has_no_room_left_over(tmp_path: Path, feature_dtype: str) -> None:
     """Upper bounds are generous; what is not used is cut off, not left as a hole that copying would fill."""
     rows, row_bytes = 200, 256 * 14 * 14 * 2
     with RoICacheWriter.create(
@@ -92,6 +99,7 @@ def test_a_finished_file_has_no_room_left_over(tmp_path: Path) -> None:
         roi_size=14,
         mask_size=28,
         train_rows=50 * rows,
+        feature_dtype=feature_dtype,
     ) as writer:
         writer.begin_val(detection_rows=50 * rows, ground_truth_rows=0)
         size = partial_path(tmp_path / "cache.h5").stat().st_size

@@ -87,6 +87,7 @@ def write_cache(tmp_path: Path) -> WriteCache:
         labels: Collection[int] = tuple(range(1, K + 1)),
         mask_size: int = 2 * S,
         rows_per_label: int = 8,
+        feature_dtype: str = "float16",
     ) -> Path:
         rows = np.repeat(np.array(sorted(labels), dtype=np.int64), rows_per_label)
         count = len(rows)
@@ -100,6 +101,7 @@ def write_cache(tmp_path: Path) -> WriteCache:
             roi_size=S,
             mask_size=mask_size,
             train_rows=count,
+            feature_dtype=feature_dtype,
         )
         writer.append_train(**train, ious=np.ones(count, np.float32), flipped=np.zeros(count, np.uint8))
         writer.commit(count)

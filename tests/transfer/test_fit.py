@@ -70,9 +70,12 @@ def _fit(path: Path, folder: Path, config: TransferConfig, open_fit_run: OpenRun
     return _digests(folder)
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND)
+@pytest.mark.parametrize(
+    ("settings", "feature_dtype"), [*((settings, "float16") for settings in EVERY_KIND), ({}, "int8")]
+)
 def test_unseen_masks_never_change_the_fit(
     settings: dict[str, Any],
+    feature_dtype: str,
     tmp_path: Path,
     small_config: TransferConfig,
     write_cache: WriteCache,
@@ -80,9 +83,16 @@ def test_unseen_masks_never_change_the_fit(
 ) -> None:
     """Every mask of the unseen categories corrupted, in train and val: best and last weights are bit-identical."""
     config = small_config.replace(**settings)
-    sound = _fit(write_cache(), tmp_path / "sound", config, open_fit_run)
-    unseen = _fit(write_cache("unseen.h5", corrupt=[2, 5, 6]), tmp_path / "unseen", config, open_fit_run)
-    seen = _fit(write_cache("seen.h5", corrupt=[3]), tmp_path / "seen", config, open_fit_run)
+    corrupted: dict[str, list[int]] = {"sound": [], "unseen": [2, 5, 6], "seen": [3]}
+    sound, unseen, seen = (
+        _fit(
+            write_cache(f"{name}.h5", corrupt=labels, feature_dtype=feature_dtype),
+            tmp_path / name,
+            config,
+            open_fit_run,
+        )
+        for name, labels in corrupted.items()
+    )
     assert unseen == sound
     assert seen[1] != sound[1]
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,13 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def cache(write_cache: WriteCache) -> Iterator[RoICache]:
     with RoICache(write_cache()) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["float16", "int8"])
+def any_cache(write_cache: WriteCache, request: pytest.FixtureRequest) -> Iterator[RoICache]:
+    """One for each type that features may be stored in."""
+    with RoICache(write_cache(feature_dtype=request.param)) as opened:
         yield opened
 
 
@@ -69,12 +77,14 @@ def test_a_batch_larger_than_the_data_takes_rows_of_the_next_epochs(cache: RoICa
 
 
 @pytest.mark.parametrize("steps", [(0, 1, 2), (5, 6, 2)])
-def test_batches_hold_the_rows_of_the_cache(cache: RoICache, steps: tuple[int, ...]) -> None:
+def test_batches_hold_the_rows_of_the_cache(any_cache: RoICache, steps: tuple[int, ...]) -> None:
     """Features, labels and targets of a batch are those rows of the file, also where steps are not in order."""
+    cache = any_cache
     with _rois(cache) as rois:
         for step in steps:
             features, labels, targets = rois.batch(step)
             rows = rois.rows[rois.positions(step)]
+            assert features.dtype == torch.float16
             assert np.array_equal(features.numpy(), cache.read_features("train", rows))
             assert np.array_equal(labels.numpy(), cache.train.labels[rows])
             assert np.array_equal(targets.numpy(), cache.read_targets(rows))
@@ -83,16 +93,17 @@ def test_batches_hold_the_rows_of_the_cache(cache: RoICache, steps: tuple[int, .
 @pytest.mark.parametrize("place", ["ram", "gpu"])
 @pytest.mark.parametrize("steps", [(0, 1, 2, 3, 4), (5, 6, 2, 2)])
 def test_batches_are_the_same_wherever_features_are_kept(
-    cache: RoICache, place: str, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    any_cache: RoICache, place: str, steps: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is read once into memory, or a GPU's, equals what is read from the file step by step, bit for bit."""
+    cache = any_cache
     with _rois(cache, cache_in="disk") as streamed:
         expected = [tuple(column.clone() for column in streamed.batch(step)) for step in steps]
     if place == "gpu":  # the CPU stands for it
         monkeypatch.setattr(seen_rois, "place_features", lambda *_, **__: FeaturePlace("gpu", ""))
         monkeypatch.setattr(seen_rois, "_ROWS_PER_READ", 5)
     with _rois(cache, cache_in=place) as kept:
-        monkeypatch.setattr(RoICache, "read_features", None)  # nothing is read any more
+        monkeypatch.setattr(RoICache, "read_stored", None)  # nothing is read any more
         for step, columns in zip(steps, expected, strict=True):
             assert all(map(torch.equal, kept.batch(step), columns))
 
@@ -102,6 +113,34 @@ def test_the_log_says_where_features_are_taken_from_and_why(cache: RoICache, cap
     with caplog.at_level("INFO", logger="maskx"), _rois(cache), _rois(cache, cache_in="ram"):
         assert "taken from disk (0.00 GB; the device is no GPU)" in caplog.text
         assert "taken from ram (0.00 GB, as asked)" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["ram", "gpu"])
+def test_features_are_kept_as_they_are_stored(
+    write_cache: WriteCache, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that twice as many RoIs fit; and as many bytes are asked for: 6 channels of 4 x 4 int8, and 8 x 8 targets."""
+    asked: list[int] = []
+
+    def put(*_: object, num_bytes: int, **__: object) -> FeaturePlace:
+        asked.append(num_bytes)
+        return FeaturePlace(place, "")
+
+    monkeypatch.setattr(seen_rois, "place_features", put)
+    with RoICache(write_cache(feature_dtype="int8")) as cache, _rois(cache) as rois:
+        assert asked == [24 * (6 * 4 * 4 + 6 * 4 + 8 * 8)]
+        kept = rois._in_ram if place == "ram" else rois._resident
+        assert kept is not None
+        assert sum(column.nbytes for column in kept[:2]) == 24 * (6 * 4 * 4 + 6 * 4)
+
+
+def test_a_scale_that_is_not_finite_stops_the_step(write_cache: WriteCache) -> None:
+    """The error of the thread that reads reaches who asks for the batch."""
+    path = write_cache(feature_dtype="int8")
+    with h5py.File(path, "r+") as file:
+        file["train/feature_scales"][:] = np.nan
+    with RoICache(path) as cache, _rois(cache) as rois, pytest.raises(CacheError, match="is not finite"):
+        rois.batch(0)
 
 
 def test_no_seen_category_is_an_error(cache: RoICache) -> None:
