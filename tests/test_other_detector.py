@@ -115,7 +115,7 @@ def test_its_features_may_be_stored_in_eight_bits(tmp_path: Path) -> None:
         np.testing.assert_allclose(scales[0] * 127, cache.train.boxes[0] / 40, rtol=1e-3)
         assert (values == 127).all()
         assert len(cache.read_stored("detections", [0])) == 1
-    with pytest.raises(CacheError, match="feature_dtype: int8 -> not given"):
+    with pytest.raises(CacheError, match="feature-dtype: int8 -> float16"):
         export(tmp_path, Tiny())
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _LARGEST = 127
-_ROIS_AT_ONCE = 16  # so that their float32 products stay in the processor's cache
+_ROIS_AT_ONCE = 16  # on a CPU, so that their float32 products stay in its cache
 
 
 def quantise(features: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
@@ -43,7 +43,8 @@ def as_float16(stored: Sequence[Tensor]) -> Tensor:
     if len(stored) == 1:
         return stored[0]
     features = torch.empty_like(stored[1], dtype=torch.float16)
-    parts = (torch.split(column, _ROIS_AT_ONCE) for column in (*stored, features))
+    count = _ROIS_AT_ONCE if features.device.type == "cpu" else max(1, len(features))
+    parts = (torch.split(column, count) for column in (*stored, features))
     for scales, values, out in zip(*parts, strict=True):
         out.copy_(values.float().mul_(scales[:, :, None, None]))
     return features

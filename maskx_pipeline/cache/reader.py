@@ -145,8 +145,7 @@ class RoICache:
     def digest(self) -> str:
         """SHA-256 (hex) of the identity and of all values but the features, which follow from these and their type."""
         found = hashlib.sha256(json.dumps(self.identity.to_attributes(), sort_keys=True).encode())
-        if self.dimensions.feature_dtype != "float16":
-            found.update(self.dimensions.feature_dtype.encode())
+        found.update(self.dimensions.feature_dtype.encode())
         found.update(json.dumps([dataclasses.astuple(category) for category in self.categories]).encode())
         weights = self.class_weights
         arrays: list[NDArray[Any]] = [w.numpy() for w in (weights.w_cls, weights.b_cls, weights.w_box, weights.b_box)]

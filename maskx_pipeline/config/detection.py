@@ -154,10 +154,3 @@ class ExportConfig(StageConfig):
     workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
-
-    def identity(self) -> dict[str, Any]:
-        """Without ``feature_dtype`` where that is float16, as is a cache that does not name it."""
-        identity = super().identity()
-        if self.feature_dtype == "float16":
-            del identity["feature_dtype"]
-        return identity

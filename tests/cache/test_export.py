@@ -145,10 +145,10 @@ def test_eight_bits_change_the_features_of_train_alone(cache_path: Path, int8_pa
 
 
 def test_a_cache_of_another_type_is_of_other_settings(tmp_path: Path) -> None:
-    """One of float16 features does not name the type."""
+    """The type is part of the identity."""
     half, eight = (cache_fakes.make_config(tmp_path, feature_dtype=name).identity() for name in ("float16", "int8"))
     found = cache_fakes.make_identity(**half).differences(cache_fakes.make_identity(**eight))
-    assert found == ["feature_dtype: not given -> int8"]
+    assert found == ["feature-dtype: float16 -> int8"]
 
 
 @pytest.mark.parametrize("settings", [{"workers": 0}, {"workers": 3}, {"flush_every": 1}, {"flush_every": 100}])
