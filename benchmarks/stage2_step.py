@@ -1,11 +1,12 @@
 """A training step of stage 2 at full size, from the RoI cache on disk, against what people would use instead.
 
-    python benchmarks/stage2_step.py [--rois 16 64] [--image-side 800] [--threads N]
+    python benchmarks/stage2_step.py [--rois 16 64] [--image-side 800] [--threads N] [--compile]
 
 Against torchvision's Mask R-CNN (ResNet-50-FPN, random weights: speed does not depend on them) on two images, with
 everything but the mask head frozen and under no_grad. It gets as many RoIs a step as ours, and is spared the proposal
 network and the box head, which its own training would run too. Then against the same step on tensors in memory, and
-against the bare convolutions at the rate of this machine's matrix product in the same precision.
+against the bare convolutions at the rate of this machine's matrix product in the same precision. With ``--compile``,
+also the step whose model and loss torch.compile has compiled, which needs a C++ compiler, against the step as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _MATRIX = 2048
 class Stage2:
     """The model and step of `maskx fit-transfer` with its default settings."""
 
-    def __init__(self, cache: RoICache, *, amp: str) -> None:
+    def __init__(self, cache: RoICache, *, amp: str, compiled: bool = False) -> None:
         self.device = resolve_device("auto")
         self.dtype = amp_dtype(amp, self.device)
         config = TransferConfig()
@@ -52,11 +53,15 @@ class Stage2:
             roi_size=cache.roi_size,
         ).to(self.device)
         self.optimizer = build_optimizer(self.model, lr=0.02, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0)
+        self.loss = torch.compile(self._loss) if compiled else self._loss
+
+    def _loss(self, roi_features: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+        return mask_loss(self.model(roi_features, labels), targets)
 
     def step(self, roi_features: Tensor, labels: Tensor, targets: Tensor) -> None:
         """One step of training."""
         with autocast(self.device, self.dtype):
-            loss = mask_loss(self.model(roi_features, labels), targets)
+            loss = self.loss(roi_features, labels, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -111,6 +116,7 @@ def main() -> None:
     parser.add_argument("--image-side", type=int, default=800)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="Threads of PyTorch; by default its own choice.")
+    parser.add_argument("--compile", action="store_true", help="Also the step compiled by torch.compile.")
     parser.add_argument("--folder", type=Path, help="Where the cache is written for the time being.")
     options = parser.parse_args()
     if options.threads:
@@ -127,6 +133,8 @@ def main() -> None:
                 own, share = _against_memory_and_matrix(cache, rois=rois, repeats=options.repeats)
                 rows += [own, _disk_against_ram(cache, rois=rois, repeats=options.repeats)]
                 utilisation.append(share)
+                if options.compile:
+                    rows.append(_compiled_against_eager(cache, rois=rois, repeats=options.repeats))
     print_table(["a step on", "ours, ms per RoI", "reference, ms per RoI", "as fast as the reference"], rows)
     print("\nBare convolutions of the head at the rate of a 2048 x 2048 x 2048 matrix product:\n")
     print_table(["a step on", "GFLOP", "matrix product, GFLOP/s", "step, GFLOP/s", "share of the rate"], utilisation)
@@ -151,6 +159,15 @@ def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
         )
     name = precision_name(stage2.dtype)
     return [f"{rois} RoIs in {name}, --cache-in ram in place of disk", *measured.cells(each=rois)]
+
+
+def _compiled_against_eager(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
+    """The same step on tensors in memory, compiled and as it is; compiling is the warm-up."""
+    compiled, eager = Stage2(cache, amp="auto", compiled=True), Stage2(cache, amp="auto")
+    with _seen_rois(cache, rois, eager.device, "auto") as seen_rois:
+        kept = tuple(column.clone() for column in seen_rois.batch(0))
+    measured = side_by_side(lambda: compiled.step(*kept), lambda: eager.step(*kept), repeats=3 * repeats, warm_up=2)
+    return [f"{rois} RoIs in {precision_name(eager.dtype)}, compiled against as it is", *measured.cells(each=rois)]
 
 
 def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argparse.Namespace) -> list[list[str]]:
