@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ from maskx_pipeline.settings import (
 )
 
 PROJECT_FILE = "maskx.toml"
+PROJECT_VARIABLE = "MASKX_PROJECT"
+
+logger = logging.getLogger("maskx")
 
 _C = TypeVar("_C", bound=StageConfig)
 
@@ -82,7 +87,7 @@ def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> 
 
 
 def read_project(folder: Path) -> Project:
-    """Read maskx.toml of a project folder.
+    """Read maskx.toml of a project folder; environment variables that look like settings and are none are warned of.
 
     Raises:
         ConfigError: No maskx.toml, broken TOML, or an unknown table.
@@ -104,7 +109,16 @@ def read_project(folder: Path) -> Project:
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: [{name}] must be a table, not a value.", f"write [{name}] on a line of its own")
         known[name].from_mapping(table, source=str(path))
+    _warn_of_unknown_variables()
     return Project(folder=folder, tables=tables)
+
+
+def _warn_of_unknown_variables() -> None:
+    names = {environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in dataclasses.fields(cast(Any, cls))}
+    for name in sorted(os.environ):
+        if name.startswith("MASKX_") and name not in {*names, PROJECT_VARIABLE}:
+            near = difflib.get_close_matches(name, sorted(names), n=1)
+            logger.warning("%s names no setting and is ignored%s", name, f"; did you mean {near[0]}?" if near else ".")
 
 
 def write_project(folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path:

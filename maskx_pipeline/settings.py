@@ -179,6 +179,4 @@ def _convertplain(value: Any, kind: Any, where: str) -> Any:
     elif isinstance(value, str):
         return value
     name = "list" if typing.get_origin(kind) is tuple else {Path: "path", str: "text"}.get(kind, kind.__name__)
-    raise ConfigError(
-        f"{where}: {value!r} is not a {name}.", "see the reference of this option in docs/reference/config.md"
-    )
+    raise ConfigError(f"{where}: {value!r} is not a {name}.", "the command's --help says what the option takes")

@@ -384,6 +384,7 @@ def test_a_cache_exported_anew_is_not_evaluated_with_an_older_model(project, tmp
         (("fit-transfer", "--embedding", "none", "--epochs", "0.001"), "--epochs"),
         (("fit-transfer", "--embedding", "none", "--device", "quux"), "--device"),
         (("e2e", "--device", "quux"), "--device"),
+        (("e2e", "--split", "@data/shapes/unseen.txt"), "has a mask"),
     ],
 )
 def test_overwrite_removes_nothing_for_a_run_that_cannot_start(project, command, flag):

@@ -95,3 +95,15 @@ def test_files_named_in_words_belong_to_the_project_too(tmp_path):
     assert project.load(TransferConfig).split == f"@{tmp_path / 'seen.txt'}"
     assert project.load(DetectConfig).backbone_weights == str(tmp_path / "body.pth")
     assert project.load(DetectConfig, {"backbone_weights": "none"}).backbone_weights == "none"
+
+
+def test_a_variable_that_names_no_setting_is_warned_of(tmp_path, monkeypatch, caplog):
+    """Misspelt, it would be ignored in silence; the nearest right one is named."""
+    write_project(tmp_path, {})
+    monkeypatch.setenv("MASKX_DETECT_LRR", "0.1")
+    monkeypatch.setenv("MASKX_DETECT_LR", "0.1")
+    monkeypatch.setenv("MASKX_PROJECT", str(tmp_path))
+    read_project(tmp_path)
+    assert [record.message for record in caplog.records] == [
+        "MASKX_DETECT_LRR names no setting and is ignored; did you mean MASKX_DETECT_LR?"
+    ]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from maskx_pipeline.project import Project, read_project
+from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -48,8 +48,8 @@ def folder_option(
         name,
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(),
-        envvar="MASKX_PROJECT",
-        help=f"{about}  [default: $MASKX_PROJECT, else the working directory]",
+        envvar=PROJECT_VARIABLE,
+        help=f"{about}  [default: ${PROJECT_VARIABLE}, else the working directory]",
         callback=callback,
     )
 

@@ -27,6 +27,7 @@ def train_joint_model(
     *,
     start: Start,
     seen: frozenset[int],
+    masks: SeenMasks,
     run: Run,
     evaluate: Callable[[JointModel], dict[str, float]],
 ) -> None:
@@ -34,18 +35,18 @@ def train_joint_model(
 
     Args:
         config: The settings.
-        train: The training data; only masks of seen categories are looked at.
+        train: The training data, of which this takes images and boxes.
         start: What it starts from.
         seen: Labels of the categories whose masks may be used.
+        masks: Their masks; no other is looked at.
         run: The open run; it gets best.safetensors, last.safetensors and what describes the model.
         evaluate: Measures the model; its ``seen_mask_ap`` decides which weights are the best.
 
     Raises:
         ConfigError: The settings do not suit the start.
-        DataError: No image has a box, no seen category has a mask, or an image cannot be read.
+        DataError: No image has a box, or an image cannot be read.
         RunError: The loss is not finite.
     """
-    masks = SeenMasks(train, seen=seen, size=2 * config.roi_size)
     seed_step(config.seed, BEFORE_TRAINING)
     model = build_joint_model(config, start, categories=train.categories).to(resolve_device(config.device))
     run.update(

@@ -25,6 +25,7 @@ from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.detection.model import check_detector
 from maskx_pipeline.e2e import train as joint_training
 from maskx_pipeline.e2e.load import STAGE as E2E
+from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.e2e.start import read_start
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
@@ -223,6 +224,7 @@ def train_e2e(
         categories=train.categories,
         seen=seen,
     )
+    masks = SeenMasks(train, seen=seen, size=2 * config.roi_size)
     if overwrite:
         _check_machine(config)
     folder = config.out / e2e_run_name(config, start.transfer)
@@ -253,6 +255,7 @@ def train_e2e(
         train,
         start=start,
         seen=seen,
+        masks=masks,
         run=run,
         evaluate=lambda model: joint_metrics(model, val, seen=seen, device=device, amp_dtype=dtype),
     )
