@@ -58,6 +58,9 @@ INSTEAD = (
     Instead(
         "docs/how-to/visual-genome.md", "maskx detect train --backbone resnet101", "maskx detect train", SCHEDULE
     ),
+    Instead("pipelines/README.md", "GPUS=8 pipelines/table1a.sh", "", GPUS),
+    Instead("pipelines/README.md", "for trial in 1 2 3 4 5", "", "50 models; the recipe has a test of its own"),
+    Instead("pipelines/README.md", "pipelines/figure3.sh", "", "as above"),
     Instead("pipelines/README.md", ".venv/bin/python pipelines/generate_visual", "", "minutes; a test of its own"),
     Instead("pipelines/README.md", "pipelines/visual_genome.sh", "", "as above"),
 )  # fmt: skip

@@ -114,9 +114,12 @@ def nothing(folder: Path, coco: Path, project: Path) -> None:
 
 
 def recipes(folder: Path, coco: Path, project: Path) -> None:
-    """A checkout, with a project in a folder."""
+    """A checkout, and COCO as its archives are; the project is made by the page."""
     (folder / "pipelines").symlink_to(ROOT / "pipelines")
-    make_project(folder / "PROJECT_FOLDER", coco, train="train")
+    (folder / "coco" / "annotations").mkdir(parents=True)
+    for part in ("train", "val"):
+        (folder / "coco" / f"{part}2017").symlink_to(coco / "images" / part)
+        shutil.copy(coco / f"{part}.json", folder / "coco" / "annotations" / f"instances_{part}2017.json")
 
 
 WORLDS: dict[str, Callable[[Path, Path, Path], None]] = {
