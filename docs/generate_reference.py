@@ -6,6 +6,7 @@ Run by `make docs`; `make check` runs it with --check, so that the pages cannot 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from pathlib import Path
@@ -29,8 +30,8 @@ def cli_page() -> str:
         parts.append(f"\n## `{name}`\n\n{about}\n")
         if isinstance(command, click.Group):
             continue
-        arguments = [item.name or "" for item in command.params if isinstance(item, click.Argument)]
-        usage = " ".join([name, "[OPTIONS]", *(f"{argument.upper()}..." for argument in arguments)])
+        context = click.Context(command, info_name=name)
+        usage = " ".join([name, *command.collect_usage_pieces(context)])
         parts.append(f"\n```text\n{usage}\n```\n\n| option | meaning |\n| --- | --- |\n")
         for item in command.params:
             if isinstance(item, click.Option):
@@ -58,7 +59,7 @@ def config_page() -> str:
         "file by its content).\n",
     ]
     for cls in STAGE_CONFIGS:
-        parts.append(f"\n## `[{cls.table}]`\n\n{(cls.__doc__ or '').strip()}\n\n")
+        parts.append(f"\n## `[{cls.table}]`\n\n{inspect.cleandoc(cls.__doc__ or '')}\n\n")
         parts.append("| key | type | default | meaning |\n| --- | --- | --- | --- |\n")
         hints = typing.get_type_hints(cls)
         for item in dataclasses.fields(typing.cast(Any, cls)):

@@ -65,8 +65,8 @@ class _LazyGroup(click.Group):
 def cli() -> None:
     """Instance segmentation when every category has boxes but only some have masks.
 
-    Each command reads maskx.toml of the project folder. Flags win over environment variables (MASKX_TABLE_OPTION), and
-    those over maskx.toml.
+    Begin with `maskx init` and `maskx doctor`. Each command reads maskx.toml of the project folder. Flags win over
+    environment variables (MASKX_TABLE_OPTION), and those over maskx.toml.
     """
     _log_to_stderr()
 

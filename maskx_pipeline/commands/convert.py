@@ -32,8 +32,8 @@ def command() -> None:
 def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Convert Visual Genome v1.4 to boxes of its most frequent synsets, with COCO's 80 categories first.
 
-    Needs no project, since `maskx init` asks for the annotations that this writes. Every dropped object is counted by
-    reason in OUT/report.json; OUT/coco-categories.json says which category is which of COCO's.
+    Needs no project: `maskx init` comes after it, with the annotations that this writes. OUT/report.json counts every
+    dropped object by its reason; OUT/coco-categories.json says which category is which of COCO's.
     """
     from maskx_pipeline import stages
     from maskx_pipeline.data.visual_genome import read_report

@@ -24,9 +24,9 @@ from maskx_pipeline.project import read_project
 def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     """Check the data set: per category its boxes, real masks and verdict, and every annotation with a problem.
 
-    Exits with 3 where training would go wrong. Masks that are exactly their box are counted apart, and a category with
-    nearly none but these is suspect. Tiny boxes are smaller than 16 x 16 pixels. With --env the machine is looked at
-    instead, for which no project is needed.
+    Exits with 3 where training would go wrong. Masks that are exactly their box are counted apart, and a category whose
+    masks are nearly all like that is suspect. Tiny boxes are smaller than 16 x 16 pixels. With --env the machine is
+    looked at instead, for which no project is needed.
     """
     from maskx_pipeline import stages
 

@@ -18,7 +18,7 @@ from maskx_pipeline.project import Project
 def command(project: Project, overwrite: bool, **options: Any) -> None:
     """Stage 2: train the weight transfer function T and the mask head from the RoI cache.
 
-    Only the masks of --split are used; box features and class weights are frozen in the cache.
+    Only the masks of --split are used. RoI features and class weights are those of the cache; the detector is not run.
     """
     from maskx_pipeline import stages
 

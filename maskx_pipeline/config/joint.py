@@ -35,7 +35,7 @@ class E2EConfig(StageConfig):
     )
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     out: Path = option(Path("runs/e2e"), "Folder that holds the runs of this stage.")
-    name: str = option("", "Folder of the run, OUT/NAME; made from embedding and form if empty.", identity=False)
+    name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
     allow_mask_weights: bool = option(False, ALLOW_MASK_WEIGHTS_HELP, identity=False)
     stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
