@@ -151,7 +151,7 @@ def print_stages(measured: Measured, deep: Measured) -> None:
     print("| hours | COCO, 1 GPU | COCO, 8 GPUs | Visual Genome, 1 GPU | Visual Genome, 8 GPUs |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for stage in hours[0]:
-        cells = [f"{each[stage]:.1f}" for each in hours]
+        cells = [f"{each[stage]:.{1 if each[stage] > 0.05 else 2}f}" for each in hours]
         if stage.startswith("e2e"):
             cells[2:] = "--"
         print(f"| {stage} | {' | '.join(cells)} |")
@@ -167,7 +167,7 @@ def print_recipes(measured: Measured, deep: Measured) -> None:
     for recipe, name, costs in rows:
         many, one = (cost_of(recipe, costs, gpus=gpus) for gpus in (8, 1))
         stages = sorted(many.hours, key=lambda stage: -many.hours[stage])[:3]
-        most = ", ".join(f"{stage} {many.hours[stage]:.0f}" for stage in stages)
+        most = ", ".join(f"{stage} {many.hours[stage]:.0f}" for stage in stages if many.hours[stage] >= 0.5)
         runs = sum(model.runs for model in recipe.models)
         print(f"| {name} | {runs} | {many.total:.0f} | {one.total:.0f} | {most} | {many.size / 1e9:.0f} GB |")
 
