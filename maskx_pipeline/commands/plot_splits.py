@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import json_option, overwrite_option, print_json
+from maskx_pipeline.commands.options import json_option, overwrite_option, print_json, print_result
 
 
 @click.command(name="plot-splits", short_help="What T gains on many splits, as a plot (Figure 3).")
@@ -27,4 +27,4 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -
     from maskx_pipeline import stages
 
     study = stages.plot_splits(runs, out, overwrite=overwrite)
-    print_json(study.to_json()) if as_json else click.echo(study.to_text())
+    print_json(study.to_json()) if as_json else print_result(study.to_text())
