@@ -10,7 +10,7 @@ from typing import Any
 
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.compare import laid_out
-from maskx_pipeline.evaluation.compared_run import ComparedRun, number_text, read_compared_run
+from maskx_pipeline.evaluation.compared_run import ComparedRun, check_evaluated, number_text, read_compared_run
 
 _WORDS = ("split", "model")
 
@@ -113,6 +113,8 @@ def read_splits(folders: Iterable[Path]) -> SplitStudy:
         RunError: A folder is no such run, was not evaluated, has no partner or a double on its split, or did not
             record how many masks it was trained on; or no split has an AP to compare.
     """
+    folders = list(folders)
+    check_evaluated(folders)
     pairs: dict[tuple[object, ...], dict[str, tuple[Path, ComparedRun]]] = {}
     for folder in folders:
         run = read_compared_run(folder)
