@@ -22,7 +22,7 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -
     Give a baseline and a model with T for each of several splits, such as random-20-1 to random-60-5. Each split is a
     point: the relative change of mask AP on its unseen categories, against the mean number of mask annotations of its
     seen ones. A line is the mean of the splits with as many seen categories. Splits whose baseline has no AP above zero
-    are only printed.
+    are only printed; where there are no others, no file is written.
     """
     from maskx_pipeline import stages
 
