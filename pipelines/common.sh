@@ -9,8 +9,8 @@ fi
 maskx() {
   case $1 in
     detect | export-embeddings | e2e)
-      if [ "${GPUS:-1}" -gt 1 ]; then # each process prints the result
-        "$(dirname "$(type -P "$MASKX")")/torchrun" --standalone --nproc-per-node "$GPUS" -m maskx_pipeline "$@" | tail -n 1
+      if [ "${GPUS:-1}" -gt 1 ]; then
+        "$(dirname "$(type -P "$MASKX")")/torchrun" --standalone --nproc-per-node "$GPUS" -m maskx_pipeline "$@"
         return
       fi
       ;;

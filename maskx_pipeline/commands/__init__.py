@@ -12,7 +12,7 @@ import click
 from click.exceptions import NoSuchCommand
 
 from maskx_pipeline import __version__
-from maskx_pipeline.errors import MaskXError
+from maskx_pipeline.errors import MachineError, MaskXError
 
 _SECTIONS = {
     "The pipeline": (
@@ -28,6 +28,15 @@ _SECTIONS = {
     "Compare and show": ("compare", "report", "plot-splits", "contact-sheet", "evaluate-grabcut"),
     "In and out": ("annotate", "convert", "export-model"),
 }
+
+# What to do where memory has run out: the option of a command, and how to give it.
+_LESS_MEMORY = {
+    "images_per_batch": "fewer --images-per-batch",
+    "cache_in": "--cache-in disk",
+    "rois_per_batch": "fewer --rois-per-batch",
+}
+_LESS_OF_GPU = {"device": "another --device"}
+_LESS_OF_CPU = {"workers": "fewer --workers"}
 
 
 class _LazyGroup(click.Group):
@@ -101,7 +110,38 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
+    except (RuntimeError, MemoryError) as error:
+        known = _out_of_memory(error, sys.argv[1:] if arguments is None else arguments)
+        if known is None:
+            raise
+        click.echo(f"Error: {known}", err=True)
+        return known.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) -> MachineError | None:
+    """A known error where memory has run out, with those options as a hint that the command has."""
+    from maskx_pipeline.engine.memory import out_of_memory  # imports torch, which only an error like this is worth
+
+    found = out_of_memory(error)
+    if found is None:
+        return None
+    remedies = _LESS_MEMORY | (_LESS_OF_CPU if found.device == "cpu" else _LESS_OF_GPU)
+    options = {item.name for item in _command_of(arguments).params}
+    give = [remedy for option, remedy in remedies.items() if option in options]
+    other = "end other programs that use it"
+    return MachineError(str(found), f"give {', '.join(give)}, or {other}" if give else other)
+
+
+def _command_of(arguments: Sequence[str]) -> click.Command:
+    """The command that these arguments begin with the name of."""
+    command: click.Command = cli
+    for word in arguments:
+        found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if found is None:
+            break
+        command = found
+    return command
 
 
 class _StderrHandler(logging.Handler):

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.commands.options import (
+    config_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_result,
+    project_option,
+)
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.project import Project
@@ -30,10 +37,10 @@ def command(dataset: Path, project: Project, evaluate: bool, as_json: bool, over
     config, data = project.load(AnnotateConfig, options), project.load(DataConfig)
     if evaluate:
         quality = stages.evaluate_annotation(config, data, dataset)
-        print_json(quality.to_json()) if as_json else click.echo(quality.to_text())
+        print_json(quality.to_json()) if as_json else print_result(quality.to_text())
         return
     annotated = stages.annotate_boxes(config, data, dataset, overwrite=overwrite)
-    print_json(annotated.to_json()) if as_json else click.echo(annotated.to_text())
+    print_json(annotated.to_json()) if as_json else print_result(annotated.to_text())
     if annotated.unreadable:
         raise DataError(
             f"{len(annotated.unreadable)} images cannot be used, so that their annotations stay without masks; the "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import print_json
+from maskx_pipeline.commands.options import print_json, print_result
 
 
 @click.command(name="compare", short_help="The AP of evaluated runs as one table.")
@@ -29,4 +29,4 @@ def command(runs: tuple[Path, ...], style: str, all_figures: bool) -> None:
     from maskx_pipeline import stages
 
     comparison = stages.compare(runs, all_figures=all_figures)
-    print_json(comparison.to_json()) if style == "json" else click.echo(comparison.to_text(style))
+    print_json(comparison.to_json()) if style == "json" else print_result(comparison.to_text(style))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.project import Project
 
@@ -36,4 +36,4 @@ def command(
     from maskx_pipeline import stages
 
     config = project.load(ContactSheetConfig, options)
-    click.echo(stages.contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))
+    print_result(stages.contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))

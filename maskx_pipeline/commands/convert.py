@@ -13,6 +13,7 @@ from maskx_pipeline.commands.options import (
     json_option,
     overwrite_option,
     print_json,
+    print_result,
     project_option,
 )
 from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
@@ -40,7 +41,7 @@ def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) 
 
     project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
     out = stages.convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
-    print_json(read_report(out)) if as_json else click.echo(out)
+    print_json(read_report(out)) if as_json else print_result(out)
 
 
 @command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
@@ -59,4 +60,4 @@ def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) ->
 
     config = project.load(GrabCutConfig, options)
     out = stages.convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
-    print_json(read_grabcut_report(out)) if as_json else click.echo(out)
+    print_json(read_grabcut_report(out)) if as_json else print_result(out)

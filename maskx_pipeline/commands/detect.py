@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
@@ -26,7 +26,7 @@ def train(project: Project, overwrite: bool, **options: Any) -> None:
 
     config = project.load(DetectConfig, options)
     folder = stages.train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
-    click.echo(folder)
+    print_result(folder)
 
 
 @command.command(name="import", short_help="Take torchvision's Faster R-CNN, by name or from a file.")
@@ -39,4 +39,4 @@ def import_(project: Project, overwrite: bool, **options: Any) -> None:
 
     config = project.load(ImportConfig, options)
     folder = stages.import_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
-    click.echo(folder)
+    print_result(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import folder_option, json_option, print_json
+from maskx_pipeline.commands.options import folder_option, json_option, print_json, print_result
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.errors import CheckFailedError
 from maskx_pipeline.project import read_project
@@ -34,14 +34,14 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
         raise click.UsageError("--env looks at no data, so that there is nothing to estimate; give one of the two.")
     if env:
         found = stages.describe_environment(folder)
-        print_json(found.to_json()) if as_json else click.echo(found.to_text())
+        print_json(found.to_json()) if as_json else print_result(found.to_text())
         return
     project = read_project(folder)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     report = stages.check_data(data, masks=masks)
     expected = None
     if not as_json:
-        click.echo(report.to_text())
+        print_result(report.to_text())
     if estimate and not report.fatal:
         expected = stages.estimate_stages(
             data,
@@ -52,7 +52,7 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
             joint=project.load(E2EConfig),
         )
         if not as_json:
-            click.echo(f"\n{expected.to_text()}")
+            print_result(f"\n{expected.to_text()}")
     if as_json:
         print_json(report.to_json() | ({} if expected is None else {"estimate": expected.to_json()}))
     if report.fatal:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig, mask_options
 from maskx_pipeline.project import Project
 
@@ -36,4 +36,4 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
         overwrite=overwrite,
         command=command_line(),
     )
-    click.echo(folder)
+    print_result(folder)

@@ -12,6 +12,7 @@ from maskx_pipeline.commands.options import (
     json_option,
     overwrite_option,
     print_json,
+    print_result,
     project_option,
 )
 from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
@@ -31,4 +32,4 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
     config = project.load(EvaluateConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     evaluation = stages.evaluate(config, data, masks=masks, overwrite=overwrite, command=command_line())
-    print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))
+    print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))

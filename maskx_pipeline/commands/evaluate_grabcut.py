@@ -12,6 +12,7 @@ from maskx_pipeline.commands.options import (
     json_option,
     overwrite_option,
     print_json,
+    print_result,
     project_option,
 )
 from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig, MasksConfig
@@ -38,4 +39,4 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
     evaluation = stages.evaluate_grabcut(
         config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line()
     )
-    print_json(evaluation.to_json()) if as_json else click.echo(evaluation.to_text(per_category=per_category))
+    print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))

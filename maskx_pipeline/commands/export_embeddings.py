@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.commands.options import (
+    config_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_result,
+    project_option,
+)
 from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
 from maskx_pipeline.project import Project
 
@@ -24,7 +31,7 @@ def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **o
     config, data, masks = project.load(ExportConfig, options), project.load(DataConfig), project.load(MasksConfig)
     if dry_run:
         plan = stages.plan_export(config, data, masks=masks)
-        print_json(plan.to_json()) if as_json else click.echo(plan.to_text())
+        print_json(plan.to_json()) if as_json else print_result(plan.to_text())
         return
     path = stages.export_embeddings(config, data, masks=masks, overwrite=overwrite)
-    print_json({"cache": str(path)}) if as_json else click.echo(path)
+    print_json({"cache": str(path)}) if as_json else print_result(path)

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, json_option, overwrite_option, print_json, project_option
+from maskx_pipeline.commands.options import (
+    config_options,
+    json_option,
+    overwrite_option,
+    print_json,
+    print_result,
+    project_option,
+)
 from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.project import Project
 
@@ -24,4 +31,4 @@ def command(project: Project, as_json: bool, overwrite: bool, **options: Any) ->
     if as_json:
         print_json({"path": str(exported.path), "note": str(exported.note), "code": exported.code})
     else:
-        click.echo(f"{exported.path}\n\n{exported.code}", nl=False)
+        print_result(f"{exported.path}\n\n{exported.code}", nl=False)

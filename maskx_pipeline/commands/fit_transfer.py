@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.project import Project
 
@@ -25,4 +25,4 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
     config = project.load(TransferConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     folder = stages.fit_transfer(config, data, masks=masks, overwrite=overwrite, command=command_line())
-    click.echo(folder)
+    print_result(folder)

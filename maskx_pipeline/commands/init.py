@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, folder_option, overwrite_option
+from maskx_pipeline.commands.options import config_options, folder_option, overwrite_option, print_result
 from maskx_pipeline.config import DataConfig, MasksConfig, ShapesConfig
 
 _MASKS = [item.name for item in dataclasses.fields(MasksConfig)]
@@ -68,4 +68,4 @@ def command(
         paths = {name: value.resolve() for name, value in masks.items() if value is not None}
         mask_data = MasksConfig.from_mapping(paths, source="command line")
         path = stages.init_project(folder, data, masks=mask_data, overwrite=overwrite)
-    click.echo(path)
+    print_result(path)

@@ -87,9 +87,17 @@ def command_line() -> str:
     return " ".join(["maskx", *sys.argv[1:]])
 
 
+def print_result(value: Any, *, nl: bool = True) -> None:
+    """Print what a command made to stdout: once, where several processes made it together."""
+    from maskx_pipeline.engine import distributed
+
+    if distributed.is_main():
+        click.echo(value, nl=nl)
+
+
 def print_json(value: Any) -> None:
     """Print JSON to stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    print_result(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _read_project(ctx: click.Context, param: click.Parameter, value: Path) -> Project | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import json_option, overwrite_option, print_json
+from maskx_pipeline.commands.options import json_option, overwrite_option, print_json, print_result
 
 
 @click.command(name="plot-splits", short_help="What T gains on many splits, as a plot (Figure 3).")
@@ -22,9 +22,9 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -
     Give a baseline and a model with T for each of several splits, such as random-20-1 to random-60-5. Each split is a
     point: the relative change of mask AP on its unseen categories, against the mean number of mask annotations of its
     seen ones. A line is the mean of the splits with as many seen categories. Splits whose baseline has no AP above zero
-    are only printed.
+    are only printed; where there are no others, no file is written.
     """
     from maskx_pipeline import stages
 
     study = stages.plot_splits(runs, out, overwrite=overwrite)
-    print_json(study.to_json()) if as_json else click.echo(study.to_text())
+    print_json(study.to_json()) if as_json else print_result(study.to_text())

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import PredictConfig
 from maskx_pipeline.project import Project
 
@@ -21,4 +21,4 @@ def command(images: tuple[Path, ...], project: Project, overwrite: bool, **optio
     """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
     from maskx_pipeline import stages
 
-    click.echo(stages.predict(project.load(PredictConfig, options), images, overwrite=overwrite))
+    print_result(stages.predict(project.load(PredictConfig, options), images, overwrite=overwrite))

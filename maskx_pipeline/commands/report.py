@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, project_option
+from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
 from maskx_pipeline.config import DataConfig, MasksConfig, ReportConfig
 from maskx_pipeline.project import Project
 
@@ -27,4 +27,4 @@ def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options
 
     config = project.load(ReportConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    click.echo(stages.report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))
+    print_result(stages.report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))

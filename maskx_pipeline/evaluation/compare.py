@@ -15,6 +15,7 @@ from maskx_pipeline.evaluation.compared_run import (
     ALL_FIGURES,
     FIGURES,
     ComparedRun,
+    check_evaluated,
     number_text,
     read_compared_run,
 )
@@ -72,9 +73,11 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
     Where that was with the best weights of some and the last of others, a warning says of which.
 
     Raises:
-        RunError: A folder is no such run, or was not evaluated.
+        RunError: A folder is no such run, or some were not evaluated.
     """
     figures = ALL_FIGURES if all_figures else FIGURES
+    folders = list(folders)
+    check_evaluated(folders)
     runs = tuple(read_compared_run(folder, figures) for folder in folders)
     last = [row.run for row in runs if row.evaluated.endswith("-last")]
     if last and len(last) < len(runs):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.engine.runlog import read_run
-from maskx_pipeline.errors import RunError
+from maskx_pipeline.errors import RunError, listed
 
 FIGURES = ("AP", "AP50")
 ALL_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 """Those of the paper's Table 2: at IoU .50 and .75, and of small, medium and large objects."""
+
+_NAMED = 20  # runs that were not evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,13 @@ def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> Compare
     Raises:
         RunError: The folder is no such run, or was not evaluated.
     """
-    record = read_run(folder)
+    record = _read_record(folder)
     joint = record["stage"] == "e2e"
     if joint:
         config = {**record["transfer"], "split": record["config"]["split"]}
     elif record["stage"] == "evaluate-grabcut":
         config = dict.fromkeys(("embedding", "form", "split"), "-")
     else:
-        record = read_run(folder, stage="fit-transfer")
         config = record["config"]
     path = newest_evaluation(folder)
     try:
@@ -100,17 +101,48 @@ def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> Compare
     )
 
 
+def check_evaluated(folders: Iterable[Path]) -> None:
+    """See that all these runs were evaluated, before any is read.
+
+    Raises:
+        RunError: Some were not, and all of those are named; or a folder is no stage-2, joint or GrabCut run.
+    """
+    missing = []
+    for folder in folders:
+        _read_record(folder)
+        if not _evaluations(folder):
+            missing.append(folder)
+    if missing:
+        raise _not_evaluated(missing)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    record = read_run(folder)
+    return record if record["stage"] in ("e2e", "evaluate-grabcut") else read_run(folder, stage="fit-transfer")
+
+
 def _category_ids(record: dict[str, Any]) -> frozenset[int]:
     return frozenset(entry["id"] for entry in record.get("categories", ()))
 
 
 def newest_evaluation(folder: Path) -> Path:
     """The record written last; those of all category sets hold the same figures of seen and unseen."""
-    records = sorted(folder.glob("evaluation/*/ap-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    records = _evaluations(folder)
     if not records:
-        raise RunError(f"{folder} has not been evaluated.", _evaluate(folder))
-    return records[-1]
+        raise _not_evaluated([folder])
+    return max(records, key=lambda path: path.stat().st_mtime_ns)
 
 
-def _evaluate(folder: Path) -> str:
+def _evaluations(folder: Path) -> list[Path]:
+    return list(folder.glob("evaluation/*/ap-*.json"))
+
+
+def _not_evaluated(folders: Sequence[Path]) -> RunError:
+    if len(folders) == 1:
+        return RunError(f"{folders[0]} has not been evaluated.", _evaluate(folders[0]))
+    names = listed([str(folder) for folder in folders], _NAMED)
+    return RunError(f"{len(folders)} runs have not been evaluated: {names}.", f"{_evaluate('RUN')} for each of them")
+
+
+def _evaluate(folder: Path | str) -> str:
     return f"run `maskx evaluate --model {folder}`"

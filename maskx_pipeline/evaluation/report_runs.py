@@ -11,7 +11,7 @@ from typing import Any
 
 from maskx_pipeline.engine.runlog import METRICS_FILE, RUN_FILE, read_run
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.evaluation.compared_run import ComparedRun, newest_evaluation, read_compared_run
+from maskx_pipeline.evaluation.compared_run import ComparedRun, check_evaluated, newest_evaluation, read_compared_run
 
 _LOSSES = ("mask_loss", "loss_mask", "loss")  # of stage 2, of joint training, and of anything else
 
@@ -92,9 +92,10 @@ def read_reported_runs(folders: Sequence[Path]) -> tuple[ReportedRun, ...]:
     """Read evaluated runs, in this order; a folder that is named twice counts once.
 
     Raises:
-        RunError: A folder is no run of a mask model, was not evaluated, or a record cannot be read.
+        RunError: A folder is no run of a mask model, some were not evaluated, or a record cannot be read.
     """
     distinct = list({folder.resolve(): folder for folder in folders}.values())
+    check_evaluated(distinct)
     names = _different_names(distinct)
     return tuple(_read(folder, name) for folder, name in zip(distinct, names, strict=True))
 

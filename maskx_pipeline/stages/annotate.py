@@ -57,7 +57,9 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
     counts = None if overwrite else finished_counts(config.out, origin)
     if counts is not None and not counts["unreadable"]:
         logger.info("%s is finished and unchanged.", config.out)
-        return Annotated.from_json(counts)
+        annotated = Annotated.from_json(counts)
+        _warn_of_nothing(annotated)
+        return annotated
     journal = Journal(journal_path(config.out), origin, overwrite=overwrite)
     log_problems(made.data)
     gaps = find_mask_gaps(made.data, labels=made.labels)
@@ -78,7 +80,22 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
     write_report(config.out, origin, annotated.to_json())
     if not annotated.unreadable:
         journal_path(config.out).unlink()
+    _warn_of_nothing(annotated)
     return annotated
+
+
+def _warn_of_nothing(annotated: Annotated) -> None:
+    """Say so where the model was asked for masks and none of them was taken."""
+    if annotated.filled:
+        return
+    if annotated.uncertain:
+        logger.warning("No mask was filled in: give a lower --min-confidence, or another model with --model.")
+    elif annotated.empty:
+        logger.warning(
+            "No mask was filled in: in none of %d boxes does the model find a pixel of the object. Train it longer, or "
+            "give another with --model; with --evaluate this command says how good its masks are.",
+            annotated.empty,
+        )
 
 
 def evaluate_annotation(config: AnnotateConfig, data: DataConfig, dataset: Path) -> AnnotationQuality:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,15 +10,22 @@ from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine.files import check_ending
 from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.errors import listed
 from maskx_pipeline.evaluation import sheet_layout, splits_plot
 from maskx_pipeline.evaluation.contact_sheet import predicted_row, read_sheet_images, truth_row
 from maskx_pipeline.evaluation.splits import SplitStudy, read_splits
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.stages.models import load_model, whole_model
 
+logger = logging.getLogger("maskx")
+
+_NAMED = 10  # splits that are not drawn
+
 
 def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) -> SplitStudy:
     """Plot the relative change of AP on unseen categories against the masks per seen one: a point per split.
+
+    Where no split has a change, nothing is drawn, and that is logged.
 
     Args:
         folders: Evaluated runs: on each split a baseline and a model with T.
@@ -27,6 +35,16 @@ def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) 
     check_ending(out, splits_plot.FORMATS)
     refuse_to_replace(out, overwrite)
     study = read_splits(folders)
+    if not study.by_size():
+        out.unlink(missing_ok=True)  # an earlier plot, of other numbers
+        logger.warning(
+            "%s is not written: on no split has the baseline an AP above zero on unseen categories, so there is no "
+            "change relative to it. Train longer, or check with `maskx compare` what was measured.",
+            out,
+        )
+        return study
+    if absent := [point.split for point in study.points if point.change is None]:
+        logger.warning("Not drawn, since there the baseline has no AP above zero: %s.", listed(absent, _NAMED))
     splits_plot.plot_splits(study, out)
     return study
 

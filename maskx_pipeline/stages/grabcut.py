@@ -50,7 +50,7 @@ def evaluate_grabcut(
             masked = masked_labels(read_mask_train(data, masks, categories=cache.categories))
         seen = frozenset(resolve_category_set(config.seen, val.categories, masked=masked, seen=None))
         labels = resolve_category_set(config.split, val.categories, masked=masked, seen=seen)
-        run = open_run(
+        with open_run(
             config.out,
             stage="evaluate-grabcut",
             identity=grabcut.identity(),
@@ -58,16 +58,16 @@ def evaluate_grabcut(
             inputs={"cache": cache.digest, "val annotations": val.digest},
             command=command,
             overwrite=overwrite,
-        )
-        folder = config.out / "evaluation" / "cache"
-        if run.state == "finished" and (folder / "results.json").is_file():
-            results = read_results(folder / "results.json")
-        else:
-            cutter = GrabCut(iterations=grabcut.iterations, context=grabcut.context, seed=grabcut.seed)
-            results, whole = predictions_by_grabcut(cache, val, grabcut=cutter, workers=grabcut.workers)
-            write_results(folder / "results.json", results)
-            run.update(seen=[], categories=[asdict(category) for category in val.categories], opencv=cutter.version)
-            run.finish(detections=len(results), whole_boxes=whole)
+        ) as run:
+            folder = config.out / "evaluation" / "cache"
+            if run.state == "finished" and (folder / "results.json").is_file():
+                results = read_results(folder / "results.json")
+            else:
+                cutter = GrabCut(iterations=grabcut.iterations, context=grabcut.context, seed=grabcut.seed)
+                results, whole = predictions_by_grabcut(cache, val, grabcut=cutter, workers=grabcut.workers)
+                write_results(folder / "results.json", results)
+                run.update(seen=[], categories=[asdict(category) for category in val.categories], opencv=cutter.version)
+                run.finish(detections=len(results), whole_boxes=whole)
     evaluation = evaluate_results(
         results, val, labels=labels, split=config.split, seen=seen, model=config.out, source="cache"
     )

@@ -29,7 +29,7 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
     inputs = {"weights": content, "categories": digest_of([[c.id, c.name] for c in categories])}
     if config.names is not None and config.names.is_file():
         inputs["names"] = sha256_of_file(config.names)
-    run = open_run(
+    with open_run(
         config.out,
         stage="detect",
         identity=config.identity(),
@@ -37,28 +37,28 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
         inputs=inputs,
         command=command,
         overwrite=overwrite,
-    )
-    if run.state == "finished":
-        logger.info("%s is finished and unchanged.", config.out)
-        return config.out
-    imported = read_detector(config, categories)
-    if imported.left_out:
-        logger.info(
-            "%d of the %d classes that the detector knows are not in the data set and count as background: %s",
-            len(imported.left_out),
-            len(imported.left_out) + len(categories),
-            ", ".join(imported.left_out),
+    ) as run:
+        if run.state == "finished":
+            logger.info("%s is finished and unchanged.", config.out)
+            return config.out
+        imported = read_detector(config, categories)
+        if imported.left_out:
+            logger.info(
+                "%d of the %d classes that the detector knows are not in the data set and count as background: %s",
+                len(imported.left_out),
+                len(imported.left_out) + len(categories),
+                ", ".join(imported.left_out),
+            )
+        for name in (BEST_FILE, LAST_FILE):  # as a training leaves them
+            save_weights(config.out / name, imported.tensors, {"imported": content})
+        run.update(
+            config=imported.config.to_mapping(),
+            categories=categories_to_json(categories),
+            imported={
+                **config.to_mapping(),
+                "outputs": {c.name: n for c, n in zip(categories, imported.outputs, strict=True)},
+                "left_out": list(imported.left_out),
+            },
         )
-    for name in (BEST_FILE, LAST_FILE):  # as a training leaves them
-        save_weights(config.out / name, imported.tensors, {"imported": content})
-    run.update(
-        config=imported.config.to_mapping(),
-        categories=categories_to_json(categories),
-        imported={
-            **config.to_mapping(),
-            "outputs": {c.name: n for c, n in zip(categories, imported.outputs, strict=True)},
-            "left_out": list(imported.left_out),
-        },
-    )
-    run.finish()
+        run.finish()
     return config.out

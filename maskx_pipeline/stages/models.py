@@ -56,7 +56,7 @@ def evaluate(
     results_folder = folder / "evaluation" / f"{origin}-{config.checkpoint}"
     if origin == "images" and (overwrite or not (results_folder / "results.json").is_file()):
         whole_model(loaded, device="cpu")  # known to be there before an earlier result is removed
-    run = open_run(
+    with open_run(
         results_folder,
         stage="evaluate",
         identity={"from": origin, "weights": loaded.sha256},
@@ -64,14 +64,14 @@ def evaluate(
         inputs={"val annotations": val.digest},
         command=command,
         overwrite=overwrite,
-    )
-    results_file = run.folder / "results.json"
-    if run.state == "finished" and results_file.is_file():
-        results = read_results(results_file)
-    else:
-        results = _predict_val(loaded, val, config, origin)
-        write_results(results_file, results)
-        run.finish()
+    ) as run:
+        results_file = run.folder / "results.json"
+        if run.state == "finished" and results_file.is_file():
+            results = read_results(results_file)
+        else:
+            results = _predict_val(loaded, val, config, origin)
+            write_results(results_file, results)
+            run.finish()
     evaluation = evaluate_results(
         results, val, labels=labels, split=config.split, seen=loaded.seen, model=folder, source=origin
     )

@@ -52,7 +52,7 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
     check_detector(config)
     if overwrite:
         _check_machine(config)
-    run = open_run(
+    with open_run(
         config.out,
         stage="detect",
         identity=config.identity(),
@@ -65,15 +65,15 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
-    )
-    if run.state == "finished":
-        logger.info("%s is finished and unchanged.", config.out)
-        return config.out
-    device = resolve_device(config.device)
-    dtype = amp_dtype(config.amp, device)
-    detection.train_detector(
-        config, train, run=run, evaluate=lambda detector: box_ap(detector, val, device=device, amp_dtype=dtype)
-    )
+    ) as run:
+        if run.state == "finished":
+            logger.info("%s is finished and unchanged.", config.out)
+            return config.out
+        device = resolve_device(config.device)
+        dtype = amp_dtype(config.amp, device)
+        detection.train_detector(
+            config, train, run=run, evaluate=lambda detector: box_ap(detector, val, device=device, amp_dtype=dtype)
+        )
     return config.out
 
 
@@ -132,7 +132,7 @@ def fit_transfer(
         fit.check_fit(config, cache, seen=seen)
         if overwrite:
             _check_machine(config)
-        run = open_run(
+        with open_run(
             folder,
             stage="fit-transfer",
             identity=config.identity(),
@@ -145,21 +145,21 @@ def fit_transfer(
             command=command,
             overwrite=overwrite,
             tensorboard=config.tensorboard,
-        )
-        _warn_of_another_detector(config, cache)
-        _record_masks(run, train, seen)
-        if run.state == "finished":
-            fit.record_detector(run, config.detector)
-            logger.info("%s is finished and unchanged.", folder)
-            return folder
-        dtype = amp_dtype(config.amp, resolve_device(config.device))
-        fit.fit_transfer(
-            config,
-            cache,
-            seen=seen,
-            run=run,
-            evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
-        )
+        ) as run:
+            _warn_of_another_detector(config, cache)
+            _record_masks(run, train, seen)
+            if run.state == "finished":
+                fit.record_detector(run, config.detector)
+                logger.info("%s is finished and unchanged.", folder)
+                return folder
+            dtype = amp_dtype(config.amp, resolve_device(config.device))
+            fit.fit_transfer(
+                config,
+                cache,
+                seen=seen,
+                run=run,
+                evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
+            )
     return folder
 
 
@@ -228,7 +228,7 @@ def train_e2e(
     if overwrite:
         _check_machine(config)
     folder = config.out / e2e_run_name(config, start.transfer)
-    run = open_run(
+    with open_run(
         folder,
         stage=E2E,
         identity={**start.identity(), **config.identity()},
@@ -243,22 +243,22 @@ def train_e2e(
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
-    )
-    _record_masks(run, train, seen)
-    if run.state == "finished":
-        logger.info("%s is finished and unchanged.", folder)
-        return folder
-    device = resolve_device(config.device)
-    dtype = amp_dtype(config.amp, device)
-    joint_training.train_joint_model(
-        config,
-        train,
-        start=start,
-        seen=seen,
-        masks=masks,
-        run=run,
-        evaluate=lambda model: joint_metrics(model, val, seen=seen, device=device, amp_dtype=dtype),
-    )
+    ) as run:
+        _record_masks(run, train, seen)
+        if run.state == "finished":
+            logger.info("%s is finished and unchanged.", folder)
+            return folder
+        device = resolve_device(config.device)
+        dtype = amp_dtype(config.amp, device)
+        joint_training.train_joint_model(
+            config,
+            train,
+            start=start,
+            seen=seen,
+            masks=masks,
+            run=run,
+            evaluate=lambda model: joint_metrics(model, val, seen=seen, device=device, amp_dtype=dtype),
+        )
     return folder
 
 

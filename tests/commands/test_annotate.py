@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotate_world import MIXED, annotate, entries, write_dataset, write_model, write_photo
+from annotate_world import MIXED, SQUARE, annotate, entries, write_dataset, write_model, write_photo
 from pycocotools.coco import COCO
 
 
@@ -113,6 +113,22 @@ def test_uncertain_masks_are_left_out(project: Path) -> None:
     assert kept == {number for number, confidence in sure.items() if confidence >= least}
     assert counts["uncertain"] == len(sure) - len(kept) > 0
     assert "above 1" in annotate(project, "boxes.json", "--min-confidence", "50", code=1).stderr
+
+
+def test_that_nothing_was_filled_is_said_with_what_to_do(project: Path) -> None:
+    """Each time, since the exit code is 0; and not where there was nothing to fill."""
+    nothing = "warning: No mask was filled in"
+    assert nothing not in annotate(project, "boxes.json").stderr
+    unsure = annotate(project, "boxes.json", "--min-confidence", "1", "--out", "unsure.json")
+    assert f"{nothing}: give a lower --min-confidence" in unsure.stderr
+    write_dataset(project, {"a.png": "RGB"}, [{"category_id": 1}])  # of which the model finds none
+    for _ in range(2):
+        done = annotate(project, "boxes.json", "--out", "empty.json")
+        assert "0 of 1 annotations filled" in done.stdout
+        assert f"{nothing}: in none of 1 boxes" in done.stderr
+        assert "--model" in done.stderr
+    write_dataset(project, {"a.png": "RGB"}, [{"segmentation": SQUARE}])
+    assert nothing not in annotate(project, "boxes.json", "--out", "full.json").stderr
 
 
 def test_unusable_images_are_named_and_tried_again_by_the_next_call(project: Path) -> None:

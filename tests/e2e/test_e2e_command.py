@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from joint_world import DETECT, JOINT, seen_file, write_data
 
 from maskx_pipeline.commands import run
 from maskx_pipeline.project import write_project
+
+ROOT = Path(__file__).parents[2]
 
 
 def maskx(*arguments: str, code: int = 0) -> tuple[str, str]:
@@ -48,6 +53,24 @@ def test_a_joint_model_is_trained_evaluated_compared_and_predicts(project: Path)
     rows = json.loads(maskx("compare", model, "--format", "json")[0])["runs"]
     assert rows[0]["embedding"] == "cls"
     assert "unchanged" in maskx("e2e", "--init", "backbone", "--embedding", "cls", "--no-stop-gradient")[1]
+
+
+def test_two_processes_train_one_model_and_print_it_once(project: Path) -> None:
+    """Under torchrun with gloo: the result can be taken into a variable of a script, also from a second call."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for state in ("", "is finished and unchanged"):
+        done = subprocess.run(
+            [*command, "-m", "maskx_pipeline", "e2e", "--init", "backbone", "--embedding", "cls", "--name", "shared"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout == f"{Path('runs/e2e/shared')}\n"
+        assert state in done.stderr
+    assert json.loads((project / "runs/e2e/shared/run.json").read_text())["status"] == "finished"
 
 
 def test_without_a_detector_the_error_says_what_to_run(project: Path) -> None:

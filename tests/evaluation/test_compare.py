@@ -107,10 +107,14 @@ def test_best_weights_beside_last_ones_are_said(study: list[Path], caplog: pytes
 
 
 def test_what_was_not_evaluated_is_refused_with_the_command(tmp_path: Path) -> None:
-    """Also a broken record, and a folder that is no run."""
+    """All of them at once; also a broken record, and a folder that is no run."""
     folder = a_run(tmp_path / "t")
     with pytest.raises(RunError, match=r"maskx evaluate --model .*t`"):
         compare_runs([folder])
+    others = [a_run(tmp_path / name) for name in ("u", "v")]
+    with pytest.raises(RunError, match=r"^3 runs have not been evaluated: .*/t, .*/u, .*/v\.\n") as caught:
+        compare_runs([folder, *others, a_run(tmp_path / "w", unseen=1.0)])
+    assert "run `maskx evaluate --model RUN` for each of them" in str(caught.value)
     a_run(folder, unseen=1.0)
     (folder / "evaluation" / "cache-best" / "ap-all.json").write_text("{}")
     with pytest.raises(RunError, match="cannot be read"):

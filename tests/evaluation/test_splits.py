@@ -93,14 +93,12 @@ def test_the_table_holds_the_points_and_the_mean_of_each_size(study: list[Path])
 def test_without_an_ap_to_be_relative_to_there_is_no_change(
     study: list[Path], tmp_path: Path, baseline: float | None
 ) -> None:
-    """Such a split is listed with a dash and not drawn; with no other, that is an error."""
+    """Such a split is listed with a dash."""
     empty = a_pair(tmp_path, [1, 2, 3], baseline, 5.0)
     found = read_splits([*study, *empty])
     assert [point.change for point in found.points if point.seen == 3] == [None]
     assert 3 not in found.means()
     assert found.to_text().splitlines()[3].split()[-1] == "-"
-    with pytest.raises(RunError, match="no split has the baseline an AP above zero"):
-        read_splits(empty)
 
 
 def test_a_run_without_its_partner_is_refused(study: list[Path], tmp_path: Path) -> None:
@@ -141,8 +139,9 @@ def test_runs_that_lack_what_is_drawn_are_refused(study: list[Path], tmp_path: P
     old = a_run(tmp_path / "old", trained=[4], unseen=1.0, masks={})
     with pytest.raises(RunError, match="old did not record how many masks"):
         read_splits([*study, old, a_run(tmp_path / "base", trained=[4], unseen=1.0, embedding="none")])
-    next(study[0].glob("evaluation/*/ap-all.json")).unlink()
-    with pytest.raises(RunError, match="has not been evaluated"):
+    for folder in study[:2]:
+        next(folder.glob("evaluation/*/ap-all.json")).unlink()
+    with pytest.raises(RunError, match=r"2 runs have not been evaluated: .*agnostic@1236, .*cls@1236\."):
         read_splits(study)
 
 
@@ -187,6 +186,22 @@ def test_the_command_prints_the_table_and_keeps_what_exists(
     assert "--overwrite" in capsys.readouterr().err
     assert run_maskx([*arguments, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_splits(study).to_json()
+
+
+def test_splits_that_are_not_drawn_are_named(
+    study: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With no others the numbers are printed all the same, and no plot is left of an earlier call."""
+    empty = a_pair(tmp_path, [1, 2, 3], 0.0, 5.0)
+    out = tmp_path / "plot.svg"
+    assert run_maskx(["plot-splits", *map(str, [*study, *empty]), "--out", str(out)]) == 0
+    assert "no AP above zero: random-3-1.\n" in capsys.readouterr().err
+    assert out.is_file()
+    assert run_maskx(["plot-splits", *map(str, empty), "--out", str(out), "--overwrite"]) == 0
+    printed, said = capsys.readouterr()
+    assert printed.splitlines()[1:] == ["random-3-1  cls@123     3              20          0.0          5.0         -"]
+    assert f"{out} is not written: on no split" in said
+    assert not out.exists()
 
 
 def test_other_commands_do_not_import_matplotlib() -> None:
