@@ -62,7 +62,7 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     detect = DetectConfig(backbone_weights="none", norm="frozen", min_size=size, max_size=2 * size)
     start = Start(detect, TransferConfig(form="published"), None, None, "")
     config = E2EConfig()
-    model = build_joint_model(config, start, categories=data.categories).to(device).train()
+    model = build_joint_model(config, start, categories=data.categories, seen=seen).to(device).train()
     train_stages(model.detector, detect.trainable_layers)
     optimizer = build_optimizer(model, lr=0.0, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0)
     masks = SeenMasks(data, seen=seen, size=2 * config.roi_size)

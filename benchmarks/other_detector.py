@@ -24,6 +24,8 @@ Options = Mapping[str, str | float | bool]
 HALVES = ("voc", "nonvoc")
 SIZES: Options = {"head-width": 64, "head-depth": 4, "rois-per-batch": 32, "lr": 0.1, "epochs": 6.0, "eval-every": 0.0}
 RESULT = "at-ground-truth.json"
+BY_CATEGORY = {"class-agnostic": "agnostic", "cls, conditioned": "cls-conditioned", "cls, conditioned, rbf": "cls-rbf"}
+OBJECTS = 20  # of a category in val, at least, for a line of its own
 SCRIPT = Path(__file__).parents[1] / "docs" / "how-to" / "other_detector.py"
 Figures = Mapping[str, Mapping[str, float]]  # mask_iou or ap -> half -> percent
 
@@ -35,6 +37,8 @@ def rows(glove: Path) -> Iterator[tuple[str, str, Options]]:
         for embedding in ("randn", "glove", "cls"):
             files = {"embedding-file": str(glove)} if embedding == "glove" else {}
             yield f"{embedding}, {form}", f"{embedding}-{form}", {"embedding": embedding, "form": form, **files}
+    for embedding in ("randn", "cls"):
+        yield f"{embedding}, conditioned, rbf", f"{embedding}-rbf", {"embedding": embedding, "kernel": "rbf"}
     yield "fully supervised (oracle)", "oracle", {"embedding": "none", "class-specific": True}
 
 
@@ -131,6 +135,40 @@ def print_tables(methods: Sequence[tuple[str, str]], seeds: Sequence[int]) -> No
             print(f"| {method} | {' | '.join(cells)} |")
 
 
+def print_categories(seeds: Sequence[int]) -> None:
+    """Where T wins and loses from nonvoc to voc: mask IoU of each unseen category that has enough objects in val."""
+    import torch
+
+    from maskx_pipeline.cache.reader import RoICache
+    from maskx_pipeline.data.category_sets import resolve_category_set
+    from maskx_pipeline.engine.device import amp_dtype
+    from maskx_pipeline.transfer.load import load_mask_model
+    from maskx_pipeline.transfer.mask_iou import mask_iou
+
+    cpu = torch.device("cpu")
+    print("\nMask IoU of unseen categories, nonvoc -> voc, in percent, mean ± standard deviation over seeds.\n")
+    print(f"| category, objects in val | {' | '.join(BY_CATEGORY)} |")
+    print(f"| --- |{' ---: |' * len(BY_CATEGORY)}")
+    with RoICache(Path("runs/cache.h5")) as cache:
+        truth = cache.ground_truth
+        models = [
+            [load_mask_model(Path(f"runs/seed-{seed}/{name}@nonvoc")).model for seed in seeds]
+            for name in BY_CATEGORY.values()
+        ]
+        for label in sorted(resolve_category_set("voc", cache.categories, masked=(), seen=None)):
+            count = int(((truth.labels == label) & (truth.has_mask == 1)).sum())
+            if count < OBJECTS:
+                continue
+            cells = []
+            for of_seeds in models:
+                found = [
+                    100 * mask_iou(model, cache, labels={label}, device=cpu, amp_dtype=amp_dtype("auto", cpu))
+                    for model in of_seeds
+                ]
+                cells.append(_mean(found, len(seeds)))
+            print(f"| {cache.categories[label - 1].name}, {count} | {' | '.join(cells)} |")
+
+
 def _figures(seed: int, name: str, half: str) -> Figures | None:
     half = "all" if name == "oracle" else half
     path = Path(f"runs/seed-{seed}/{name}@{half}/{RESULT}")
@@ -161,6 +199,7 @@ def main() -> None:
             make_cache(shared)
             fit_all(options.seeds, methods)
         print_tables([(method, name) for method, name, _ in methods], options.seeds)
+        print_categories(options.seeds)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from shapes_study_rows import ROWS, A, B, Row
+from shapes_study_rows import A, B, Row, rows_of
 from shapes_study_table import print_study
 
 # Beside those of `maskx init --shapes`: sizes with which the whole study takes two hours on two cores.
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=[], help="Only tables whose title has one of these words.")
     parser.add_argument("--only-print", action="store_true", help="Print from the runs that are there.")
     options = parser.parse_args()
-    rows = [row for row in ROWS if not options.tables or any(word in row.table for word in options.tables)]
+    rows = rows_of(options.tables)
     projects = {seed: (options.folder / f"seed-{seed}").resolve() for seed in options.seeds}
     if not options.only_print:
         for project in projects.values():

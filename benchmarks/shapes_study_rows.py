@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 A, B = "seen", "unseen"  # the halves of the categories, as the files that the generator wrote call them
@@ -46,6 +47,7 @@ def _conditioned(embedding: str, more: str = "") -> str:
 _1A, _1B = "Table 1a: the input to T", "Table 1b: the structure of T"
 _1C, _1D = "Table 1c: the MLP mask branch", "Table 1d: the training strategy"
 _MORE, _BASE = "Beyond the paper: conditioning", "Baselines"
+_LIKE = "Beyond the paper: similarities to the seen categories"
 _ALL = ("all",)
 
 ROWS = (
@@ -135,8 +137,11 @@ ROWS = (
         command="e2e",
         init="clsbox-conditioned",
     ),
+    Row(_LIKE, "randn, conditioned, rbf", "randn-rbf", _conditioned("randn", "--kernel rbf")),
+    Row(_LIKE, "cls, conditioned, rbf", "cls-rbf", _conditioned("cls", "--kernel rbf")),
+    Row(_LIKE, "cls+box, conditioned, rbf", "clsbox-rbf", _conditioned("cls+box", "--kernel rbf")),
 )
-TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE)
+TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE, _LIKE)
 
 # Rows of other tables that stand in these too, in the paper's order.
 ALSO = {
@@ -145,7 +150,15 @@ ALSO = {
     _1D: (AGNOSTIC, PUBLISHED, CONDITIONED),
     _BASE: (AGNOSTIC, PUBLISHED, CONDITIONED),
     _MORE: (PUBLISHED, CONDITIONED),
+    _LIKE: (AGNOSTIC, "randn, conditioned", "cls, conditioned", CONDITIONED),
 }
+
+
+def rows_of(words: Sequence[str]) -> list[Row]:
+    """The rows of the tables whose title has one of these words, those of other tables that stand there included."""
+    tables = [table for table in TABLES if not words or any(word in table for word in words)]
+    also = {method for table in tables for method in ALSO.get(table, ())}
+    return [row for row in ROWS if row.table in tables or row.method in also]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from maskx_pipeline.stages.inputs import embedding_files
         ({"embedding": "randn", "randn_per": "word"}, "randn-per-word-conditioned"),
         ({"condition": "centred", "shared": False, "zero_start": False},
          "cls+box-conditioned-centred-unshared-random-start"),
+        ({"embedding": "cls", "kernel": "rbf"}, "cls-conditioned-rbf"),
         ({"embedding": "cls", "form": "published", "mask_branch": "fcn+mlp"}, "cls-published+mlp"),
         ({"embedding": "none"}, "agnostic"),
         ({"embedding": "none", "mask_branch": "fcn+mlp", "mlp_layers": 3}, "agnostic+mlp3"),
@@ -42,17 +43,17 @@ def test_a_run_is_named_after_what_makes_its_model(settings: dict[str, Any], nam
 
 def test_every_structure_has_a_name_of_its_own() -> None:
     """Two runs of one study never meet in a folder because of the structure of T or of the mask branch."""
-    structures = itertools.product((1, 2, 3), ("none", "relu", "leaky_relu"), ("raw", "centred", "pca"), *[(0, 1)] * 2)
+    structures = itertools.product((1, 2, 3), ("none", "relu", "leaky_relu"), ("raw", "centred", "pca"), *[(0, 1)] * 3)
     names: dict[str, tuple[Any, ...]] = {}
-    for layers, activation, condition, shared, zero_start in structures:
+    for layers, activation, condition, rbf, shared, zero_start in structures:
         for branch, form in itertools.product(("fcn", "fcn+mlp"), ("published", "conditioned")):
             config = TransferConfig(
                 form=form, layers=layers, activation=activation, condition=condition, shared=bool(shared),
-                zero_start=bool(zero_start), mask_branch=branch,
+                kernel="rbf" if rbf else "linear", zero_start=bool(zero_start), mask_branch=branch,
             )  # fmt: skip
             key = (form, branch, *dataclasses.astuple(config.structure()))
             assert names.setdefault(stages.run_name(config), key) == key
-    assert len(names) == 3 * 3 * 3 * 2 * 2 * 2 * 2
+    assert len(names) == 3 * 3 * 3 * 2 * 2 * 2 * 2 * 2
 
 
 def test_the_embedding_file_belongs_to_the_inputs_of_a_run_by_its_content(tmp_path: Path) -> None:

@@ -26,13 +26,18 @@ class TransferForm:
     layers: int
     activation: str
     condition: str
+    kernel: str
     shared: bool
     zero_start: bool
 
 
 FORMS = {
-    "published": TransferForm(layers=2, activation="leaky_relu", condition="raw", shared=False, zero_start=False),
-    "conditioned": TransferForm(layers=1, activation="none", condition="pca", shared=True, zero_start=True),
+    "published": TransferForm(
+        layers=2, activation="leaky_relu", condition="raw", kernel="linear", shared=False, zero_start=False
+    ),
+    "conditioned": TransferForm(
+        layers=1, activation="none", condition="pca", kernel="linear", shared=True, zero_start=True
+    ),
 }
 
 
@@ -71,8 +76,9 @@ class TransferConfig(StageConfig):
     )
     form: str = option(
         "conditioned",
-        "Preset of the five options after it. published: layers 2, activation leaky_relu, condition raw, no-shared, "
-        "no-zero-start. conditioned: layers 1, activation none, condition pca, shared, zero-start.",
+        "Preset of the six options after it. published: layers 2, activation leaky_relu, condition raw, kernel linear, "
+        "no-shared, no-zero-start. conditioned: layers 1, activation none, condition pca, kernel linear, shared, "
+        "zero-start.",
         choices=("published", "conditioned"),
     )
     layers: int | None = option(
@@ -87,12 +93,20 @@ class TransferConfig(StageConfig):
         "form says.",
         choices=("raw", "centred", "pca"),
     )
+    kernel: str | None = option(
+        None,
+        "What the first layer of T reads. linear: the embedding itself; rbf: its similarity to that of each seen "
+        "category, so that T adds nothing for a category that is like none of them; by default as the form says.",
+        choices=("linear", "rbf"),
+    )
     shared: bool | None = option(
         None, "Add T's output to weights that all categories share; by default as the form says."
     )
     zero_start: bool | None = option(None, "Start the last layer of T at zero; by default as the form says.")
     components: int = option(16, "Principal components of the embedding under condition pca.", minimum=1)
-    component_std: float = option(0.3, "Overall std to which these components are scaled.", minimum=0)
+    component_std: float = option(
+        0.3, "Overall std to which these components, and the similarities of kernel rbf, are scaled.", minimum=0
+    )
     leaky_slope: float = option(0.1, "Negative slope of leaky_relu.", minimum=0)
     mask_branch: str = option(
         "fcn",

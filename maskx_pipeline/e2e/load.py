@@ -15,7 +15,7 @@ from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.maskx import MaskX
-from maskx_pipeline.transfer.mask_model import assemble_mask_model
+from maskx_pipeline.transfer.mask_model import CENTRES, assemble_mask_model
 
 STAGE = "e2e"
 
@@ -77,6 +77,7 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
     mask_model = assemble_mask_model(
         transfer,
         embeddings=embeddings_of(mask_tensors),
+        centres=mask_tensors.get(CENTRES),
         num_classes=len(categories),
         in_channels=int(detector.backbone.out_channels),
         roi_size=config.roi_size,

@@ -123,7 +123,9 @@ def _read_start(
     return Start(detector.config, fitted.config, detector, fitted, content)
 
 
-def build_joint_model(config: E2EConfig, start: Start, *, categories: Sequence[Category]) -> JointModel:
+def build_joint_model(
+    config: E2EConfig, start: Start, *, categories: Sequence[Category], seen: Collection[int]
+) -> JointModel:
     """Put the model together as it is before the first step; the caller seeds torch."""
     if start.detector is None:
         detector = build_detector(num_classes=len(categories) + 1, **detector_arguments(start.detect))
@@ -139,6 +141,7 @@ def build_joint_model(config: E2EConfig, start: Start, *, categories: Sequence[C
             category_names=[category.name for category in categories],
             in_channels=int(detector.backbone.out_channels),
             roi_size=config.roi_size,
+            seen=seen,
         )
     else:
         mask_model = start.fitted.model.requires_grad_(True)
@@ -156,12 +159,13 @@ def build_joint_model(config: E2EConfig, start: Start, *, categories: Sequence[C
 
 
 def _check_random_start(transfer: TransferConfig) -> None:
-    condition = transfer.structure().condition
-    if transfer.embedding in LIVE_KINDS and condition != "raw":
+    structure = transfer.structure()
+    fixed = f"the condition {structure.condition}" if structure.condition != "raw" else "the kernel rbf"
+    if transfer.embedding in LIVE_KINDS and (structure.condition, structure.kernel) != ("raw", "linear"):
         raise ConfigError(
-            f"T is to read class weights under the condition {condition}, which is fixed at the start; but at a start "
-            "from the backbone they are still random.",
-            "give --condition raw or --form published, or start from a detector: --init runs/detector",
+            f"T is to read class weights under {fixed}, which is fixed at the start; but at a start from the backbone "
+            "they are still random.",
+            "give --condition raw --kernel linear or --form published, or start from a detector: --init runs/detector",
         )
 
 

@@ -48,7 +48,7 @@ def train_joint_model(
         RunError: The loss is not finite.
     """
     seed_step(config.seed, BEFORE_TRAINING)
-    model = build_joint_model(config, start, categories=train.categories).to(resolve_device(config.device))
+    model = build_joint_model(config, start, categories=train.categories, seen=seen).to(resolve_device(config.device))
     run.update(
         categories=categories_to_json(train.categories),
         seen=[category.id for category in train.categories if category.label in seen],

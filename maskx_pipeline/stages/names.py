@@ -48,6 +48,7 @@ def _beside_the_form(config: TransferConfig) -> list[str]:
         "layers": f"{structure.layers}layer",
         "activation": {"none": "linear"}.get(structure.activation, structure.activation),
         "condition": structure.condition,
+        "kernel": structure.kernel,
         "shared": "shared" if structure.shared else "unshared",
         "zero_start": "zero-start" if structure.zero_start else "random-start",
     }

@@ -72,6 +72,7 @@ def fit_transfer(
             category_names=[category.name for category in cache.categories],
             in_channels=cache.channels,
             roi_size=cache.roi_size,
+            seen=seen,
         ).to(device)
         run.update(**_record(config, cache, seen, run, rois=len(seen_rois), iterations=iterations))
         if config.class_specific and len(seen) < cache.num_classes:

@@ -10,7 +10,7 @@ from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-from maskx_pipeline.transfer.mask_model import MaskModel, assemble_mask_model
+from maskx_pipeline.transfer.mask_model import CENTRES, MaskModel, assemble_mask_model
 
 _EMBEDDINGS = "predictor.class_embeddings"
 _AGAIN = "run `maskx fit-transfer` again, with --overwrite"
@@ -73,6 +73,7 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
     model = assemble_mask_model(
         config,
         embeddings=tensors.get(_EMBEDDINGS),
+        centres=tensors.get(CENTRES),
         num_classes=len(categories),
         in_channels=channels,
         roi_size=roi_size,

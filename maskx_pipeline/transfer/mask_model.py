@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,11 @@ from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.transfer.embeddings import class_embeddings, condition_embeddings
 from maskx_pipeline.transfer.mask_heads import FCNMaskHead, MLPMaskBranch
 from maskx_pipeline.transfer.mask_predictors import AgnosticPredictor, ClassSpecificPredictor, TransferPredictor
-from maskx_pipeline.transfer.weight_transfer import WeightTransfer
+from maskx_pipeline.transfer.weight_transfer import Similarities, WeightTransfer
 from maskx_pipeline.transfer.word_vectors import random_vectors, read_vectors
+
+CENTRES = "predictor.transfer.similarities.centres"
+"""Where the weights of a model of kernel rbf hold what T compares with, which says how many categories these are."""
 
 MaskPredictor = AgnosticPredictor | ClassSpecificPredictor | TransferPredictor
 
@@ -68,6 +71,7 @@ def build_mask_model(
     category_names: Sequence[str],
     in_channels: int,
     roi_size: int,
+    seen: Collection[int] | None = None,
 ) -> MaskModel:
     """Build the untrained mask model that the settings describe; the caller seeds torch.
 
@@ -77,10 +81,11 @@ def build_mask_model(
         category_names: Of all K categories, for word vectors.
         in_channels: C of the RoI features.
         roi_size: S of the RoI features.
+        seen: Labels of the categories whose masks may be used, all of them by default; only kernel rbf asks.
 
     Raises:
         ConfigError: The settings contradict each other, the class embeddings do not differ so that they have no
-            components, or word vectors are missing.
+            components or no similarities, or word vectors are missing.
     """
     embeddings = raw_embeddings(config, class_weights=class_weights, category_names=category_names)
     if embeddings is not None:
@@ -88,7 +93,12 @@ def build_mask_model(
             embeddings, config.structure().condition, components=config.components, std=config.component_std
         )
     return assemble_mask_model(
-        config, embeddings=embeddings, num_classes=len(class_weights.w_cls), in_channels=in_channels, roi_size=roi_size
+        config,
+        embeddings=embeddings,
+        centres=embeddings if embeddings is None or seen is None else embeddings[[label - 1 for label in sorted(seen)]],
+        num_classes=len(class_weights.w_cls),
+        in_channels=in_channels,
+        roi_size=roi_size,
     )
 
 
@@ -124,14 +134,26 @@ def raw_embeddings(
 
 
 def assemble_mask_model(
-    config: TransferConfig, *, embeddings: Tensor | None, num_classes: int, in_channels: int, roi_size: int
+    config: TransferConfig,
+    *,
+    embeddings: Tensor | None,
+    num_classes: int,
+    in_channels: int,
+    roi_size: int,
+    centres: Tensor | None = None,
 ) -> MaskModel:
-    """Build the mask model from what T reads: ``embeddings`` [K, D], or None where there is no T."""
+    """Build the mask model from what T reads: ``embeddings`` [K, D], or None where there is no T.
+
+    Under kernel rbf T compares them with ``centres`` [S, D], by default with themselves.
+    """
     # The head comes first, so that one seed starts it alike whatever the predictor is.
     head = FCNMaskHead(in_channels=in_channels, width=config.head_width, depth=config.head_depth)
     predictor: MaskPredictor | None = None
     if embeddings is not None:
         structure = config.structure()
+        similarities = None
+        if structure.kernel == "rbf":
+            similarities = Similarities(embeddings if centres is None else centres, std=config.component_std)
         transfer = WeightTransfer(
             in_dim=embeddings.shape[1],
             out_dim=head.out_channels,
@@ -140,6 +162,7 @@ def assemble_mask_model(
             leaky_slope=config.leaky_slope,
             zero_start=structure.zero_start,
             shared=structure.shared,
+            similarities=similarities,
         )
         predictor = TransferPredictor(transfer=transfer, class_embeddings=embeddings)
     elif config.class_specific:

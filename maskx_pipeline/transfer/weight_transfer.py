@@ -11,6 +11,46 @@ from maskx_pipeline.errors import ConfigError
 _SHARED_STD = 0.001
 
 
+class Similarities(nn.Module):
+    """How much a category is like each of some others: a Gaussian of the distance of their class embeddings.
+
+    The Gaussian's standard deviation is half of the median distance between two of the others. A category that is like
+    none of them has similarities near zero, so that T, of which these are the input, does not extrapolate.
+
+    Args:
+        centres (FloatTensor[S, D]): Class embeddings of the others.
+        std: The std of all similarities among the others together.
+
+    Raises:
+        ConfigError: Most of the others do not differ, or there is one alone.
+    """
+
+    centres: Tensor
+    exponent: Tensor
+    gain: Tensor
+
+    def __init__(self, centres: Tensor, *, std: float) -> None:
+        super().__init__()
+        centres = centres.detach().clone()
+        squared = torch.pdist(centres.double().cpu()).square()
+        if not len(squared) or squared.median() == 0:
+            raise ConfigError(
+                f"The class embeddings of the {len(centres)} seen categories do not differ, so none is like another.",
+                "give --kernel linear, or --embedding none for the class-agnostic baseline",
+            )
+        exponent = -2 / squared.median()
+        self.register_buffer("centres", centres)
+        self.register_buffer("exponent", exponent.to(centres))
+        self.register_buffer("gain", torch.ones_like(self.exponent))
+        self.gain.mul_(std / self.forward(centres).std(correction=0))
+
+    def forward(self, class_embeddings: Tensor) -> Tensor:
+        """Of class embeddings FloatTensor[K, D] to each centre: FloatTensor[K, S]."""
+        # By subtraction: by a product of matrices, which may be the default, a row would depend on how many there are.
+        distances = torch.cdist(class_embeddings, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+        return self.gain * torch.exp(self.exponent * distances.square())
+
+
 class WeightTransfer(nn.Module):
     """T(w_det; theta), an MLP that is shared by all categories (section 3.1, eq. 1).
 
@@ -26,6 +66,7 @@ class WeightTransfer(nn.Module):
         zero_start: Start the last layer at zero.
         shared: Add learned weights that all categories share; the last layer then has no bias of its own, which would
             be the same parameter twice.
+        similarities: Of the class embeddings to those of the seen categories, which the first layer then reads instead.
 
     Raises:
         ConfigError: No layer, or an unknown activation.
@@ -41,11 +82,13 @@ class WeightTransfer(nn.Module):
         leaky_slope: float,
         zero_start: bool,
         shared: bool,
+        similarities: Similarities | None = None,
     ) -> None:
         super().__init__()
         if layers < 1:
             raise ConfigError(f"T needs at least one layer, not {layers}.")
-        widths = [in_dim] + [out_dim] * layers
+        self.similarities = similarities
+        widths = [in_dim if similarities is None else len(similarities.centres)] + [out_dim] * layers
         modules: list[nn.Module] = []
         for number in range(1, layers + 1):
             last = number == layers
@@ -70,6 +113,8 @@ class WeightTransfer(nn.Module):
         Returns:
             FloatTensor[K, C]: 1x1 kernels of the mask predictor, C = 256 mask-feature channels, no bias.
         """
+        if self.similarities is not None:
+            class_embeddings = self.similarities(class_embeddings)
         weights: Tensor = self.layers(class_embeddings)
         return weights if self.shared_weights is None else weights + self.shared_weights
 

@@ -47,17 +47,19 @@ def _mask_gradient(model: JointModel, data: CocoData) -> dict[str, Tensor | None
 
 
 @pytest.mark.parametrize("layer", ["cls_score", "bbox_pred"])
-@pytest.mark.parametrize("form", ["published", "conditioned"])
+@pytest.mark.parametrize(
+    "structure", [{"form": "published"}, {"form": "conditioned"}, {"form": "conditioned", "kernel": "rbf"}]
+)
 def test_the_mask_loss_reaches_the_class_weights_only_without_stop_gradient(
-    data: CocoData, layer: str, form: str
+    data: CocoData, layer: str, structure: dict[str, Any]
 ) -> None:
     """Section 3.2: w_det stays homogeneous between seen and unseen categories if the gradient is stopped."""
     name = f"detector.roi_heads.box_predictor.{layer}.weight"
-    stopped = _mask_gradient(joint_model(data, form=form, zero_start=False), data)
+    stopped = _mask_gradient(joint_model(data, **structure, zero_start=False), data)
     assert stopped[name] is None or not stopped[name].any()
     assert any(g is not None and g.any() for n, g in stopped.items() if n.startswith("mask_model.predictor"))
     assert any(g is not None and g.any() for n, g in stopped.items() if n.startswith("detector.backbone.fpn"))
-    free = _mask_gradient(joint_model(data, stop_gradient=False, form=form, zero_start=False), data)[name]
+    free = _mask_gradient(joint_model(data, stop_gradient=False, **structure, zero_start=False), data)[name]
     assert free is not None
     rows = free.view(4, -1)
     assert not rows[0].any()

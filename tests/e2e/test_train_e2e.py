@@ -17,6 +17,7 @@ from maskx_pipeline.detection import image_training as training
 from maskx_pipeline.e2e.load import load_joint_model
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError
+from maskx_pipeline.transfer.mask_predictors import TransferPredictor
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,7 @@ def test_what_cannot_be_a_start_is_refused_with_nothing_written(
     """Each is an error that says what to do, before there is a run folder."""
     wrong: list[tuple[str, dict[str, Any], TransferConfig, tuple[str, ...]]] = [
         ("under the condition pca", {"init": Path("backbone")}, transfer_config(form="conditioned"), ()),
+        ("under the kernel rbf", {"init": Path("backbone")}, transfer_config(kernel="rbf"), ()),
         ("holds no run", {"init": tmp_path / "nothing"}, transfer_config(), ()),
         ("is a file", {"init": detector / "best.safetensors"}, transfer_config(), ()),
         ("a run of `maskx e2e`", {"init": trained}, transfer_config(), ()),
@@ -274,3 +276,16 @@ def test_every_mask_branch_trains_and_loads(folder: Path, data: DataConfig, tmp_
     assert (loaded.model.live is not None) == (changes["embedding"] == "cls")
     assert loaded.seen == {1, 2}
     assert set(JOINT) <= set(json.loads((run / "run.json").read_text())["config"])
+
+
+def test_similarities_to_seen_categories_are_trained_on_and_loaded(
+    folder: Path, data: DataConfig, detector: Path, tmp_path: Path
+) -> None:
+    """Those of the start: what T compares with stays fixed, while the class weights move."""
+    config = joint_config(folder, init=detector, out=tmp_path, iterations=2, eval_every=0)
+    run = _train(config, data, transfer=transfer_config(form="conditioned", kernel="rbf"))
+    predictor = load_joint_model(run, checkpoint="last").model.mask_model.predictor
+    assert isinstance(predictor, TransferPredictor)
+    assert predictor.transfer.similarities is not None
+    assert len(predictor.transfer.similarities.centres) == 2
+    assert len(predictor.mask_weights()) == 3

@@ -29,6 +29,7 @@ OpenRun = Callable[[Path, TransferConfig], Run]
         {"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp"},
         {"embedding": "cls+box", "form": "published", "layers": 3, "activation": "relu", "mask_branch": "fcn+mlp"},
         {"embedding": "cls", "form": "conditioned"},
+        {"embedding": "cls", "form": "conditioned", "kernel": "rbf"},
         {"embedding": "randn", "form": "published", "shared": True},
     ],
     ids=lambda settings: "-".join(str(value) for value in settings.values()),

@@ -46,13 +46,14 @@ def _model(
     return model
 
 
-def _build(config: TransferConfig, num_classes: int = 6) -> MaskModel:
+def _build(config: TransferConfig, num_classes: int = 6, seen: set[int] | None = None) -> MaskModel:
     return build_mask_model(
         config,
         class_weights=_class_weights(num_classes),
         category_names=[f"kind {number}" for number in range(num_classes)],
         in_channels=5,
         roi_size=4,
+        seen=seen,
     )
 
 
@@ -256,6 +257,7 @@ def test_the_oracle_starts_as_the_authors() -> None:
         ("published", {"layers": 1, "zero_start": True, "condition": "centred"}),
         ("conditioned", {"layers": 2, "activation": "leaky_relu", "shared": False, "zero_start": False}),
         ("conditioned", {"condition": "raw"}),
+        ("conditioned", {"kernel": "rbf"}),
     ],
 )
 def test_a_given_option_overrides_the_form(form: str, changes: dict[str, Any]) -> None:
@@ -271,6 +273,7 @@ def test_a_given_option_overrides_the_form(form: str, changes: dict[str, Any]) -
         expected["activation"] == "relu"
     )
     assert (predictor.transfer.shared_weights is not None) == expected["shared"]
+    assert (predictor.transfer.similarities is not None) == (expected["kernel"] == "rbf")
     assert (not linears[-1].weight.any()) == expected["zero_start"]
     raw = _class_weights().w_cls
     read = {"raw": raw, "centred": raw - raw.mean(dim=0)}.get(expected["condition"])
@@ -280,10 +283,23 @@ def test_a_given_option_overrides_the_form(form: str, changes: dict[str, Any]) -
         assert predictor.class_embeddings.std(correction=0).item() == pytest.approx(0.3, rel=1e-5)
 
 
+def test_similarities_are_those_to_the_seen_categories() -> None:
+    """Whatever their order; without the seen ones being named, to all."""
+    config = TransferConfig(embedding="cls", kernel="rbf", condition="raw", head_width=8, head_depth=0)
+    for seen, rows in (({5, 2}, [1, 4]), (None, [0, 1, 2, 3, 4, 5])):
+        predictor = _build(config, seen=seen).predictor
+        assert isinstance(predictor, TransferPredictor)
+        assert predictor.transfer.similarities is not None
+        assert torch.equal(predictor.transfer.similarities.centres, _class_weights().w_cls[rows])
+        assert predictor.mask_weights().shape == (6, 8)
+
+
 def test_saying_what_the_form_says_changes_nothing() -> None:
     """The identity of a run is that of the structure, however it was asked for."""
     plain = TransferConfig(form="published")
-    spelt = plain.replace(layers=2, activation="leaky_relu", condition="raw", shared=False, zero_start=False)
+    spelt = plain.replace(
+        layers=2, activation="leaky_relu", condition="raw", kernel="linear", shared=False, zero_start=False
+    )
     assert spelt.digest() == plain.digest() != plain.replace(layers=3).digest()
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.weight_transfer import WeightTransfer
+from maskx_pipeline.transfer.weight_transfer import Similarities, WeightTransfer
 
 
 def _transfer(**changes: Any) -> WeightTransfer:
@@ -86,3 +86,52 @@ def test_an_impossible_structure_is_an_error(changes: dict[str, Any], text: str)
     """No layers, or an unknown activation, is refused by name."""
     with pytest.raises(ConfigError, match=text):
         _transfer(**changes)
+
+
+def _similarities(count: int = 5, std: float = 0.3) -> Similarities:
+    return Similarities(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), std=std)
+
+
+def test_similarities_are_gaussians_of_half_the_median_distance() -> None:
+    """exp(-d^2 / (2 (m / 2)^2)), scaled so that those among the centres have the std asked for."""
+    similarities = _similarities()
+    centres = similarities.centres
+    squared = (centres[:, None] - centres).square().sum(dim=2)
+    median = squared[torch.triu(torch.ones(5, 5), diagonal=1) > 0].sqrt().median()
+    expected = torch.exp(-squared / (2 * (median / 2) ** 2))
+    found = similarities(centres)
+    torch.testing.assert_close(found / found[0, 0], expected)
+    assert found.std(correction=0).item() == pytest.approx(0.3)
+
+
+def test_a_category_like_none_gets_the_shared_weights_exactly() -> None:
+    """T does not extrapolate; one that is a centre gets what was learnt for it."""
+    transfer = _transfer(layers=1, shared=True, similarities=_similarities())
+    assert transfer.similarities is not None
+    far, near = torch.full((1, 3), 100.0), transfer.similarities.centres[:1]
+    assert transfer.shared_weights is not None
+    assert torch.equal(transfer(far)[0], transfer.shared_weights)
+    assert not torch.allclose(transfer(near)[0], transfer.shared_weights, atol=1e-3)
+
+
+def test_the_similarity_of_a_row_depends_on_that_row_alone() -> None:
+    """For K rows and for the rows of a batch the kernels are the same, bit for bit."""
+    similarities, rows = _similarities(40), torch.randn(60, 3)
+    assert torch.equal(similarities(rows)[7:9], similarities(rows[7:9]))
+
+
+def test_the_gradient_reaches_class_embeddings_that_are_centres() -> None:
+    """At a distance of zero it is zero, and not NaN: joint training starts there."""
+    similarities = _similarities()
+    rows = similarities.centres.clone().requires_grad_()
+    similarities(rows)[:, 1:].sum().backward()
+    assert rows.grad is not None
+    assert rows.grad.isfinite().all()
+    assert rows.grad[0].any()
+
+
+@pytest.mark.parametrize("centres", [torch.zeros(1, 3), torch.ones(4, 3)])
+def test_categories_that_do_not_differ_have_no_similarities(centres: Tensor) -> None:
+    """The error says what to take in their place."""
+    with pytest.raises(ConfigError, match=r"do not differ(.|\n)*--kernel linear"):
+        Similarities(centres, std=0.3)
