@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ from maskx_pipeline.engine.runlog import Run
 
 BEFORE_TRAINING = -1
 """The step whose seed the untrained model is built with."""
+
+_PAPERS_PASSES = 12  # 90,000 iterations of 16 images, of COCO's 118,287
+
+logger = logging.getLogger("maskx")
 
 
 def train_on_images(
@@ -52,6 +57,8 @@ def train_on_images(
     dataset = DetectionDataset(train, flip_probability=config.flip, seed=config.seed)
     wrapped = distributed.wrap(module, device)
     source: Iterator[tuple[list[Tensor], list[dict[str, Any]]]] | None = None
+    if note := long_schedule(config, images=len(dataset)):
+        logger.warning(note)
 
     def loss_at(step: int) -> dict[str, Tensor]:
         nonlocal source
@@ -102,3 +109,19 @@ def train_on_images(
         desc=desc,
     )
     run.finish(**metrics)
+
+
+def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
+    """A sentence for who trains much longer than the paper, whose schedule is the default; else nothing.
+
+    Args:
+        config: The schedule.
+        images: How many images with boxes it is for.
+    """
+    passes = config.iterations * config.images_per_batch / images
+    if passes < 2 * _PAPERS_PASSES:
+        return ""
+    return (
+        f"By the schedule in [{config.table}] each of {images} images is looked at {passes:.0f} times, in the paper "
+        f"each of COCO's {_PAPERS_PASSES} times; smaller `iterations` and `steps` shorten it."
+    )

@@ -15,6 +15,7 @@ from maskx_pipeline.data.check_report import align
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
+from maskx_pipeline.detection.image_training import long_schedule
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
@@ -24,7 +25,6 @@ from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
 
 logger = logging.getLogger("maskx")
 
-_PAPERS_PASSES = 12  # 90,000 iterations of 16 images, of COCO's 118,287
 _FILES = 4  # best.safetensors, last.safetensors, and a state that holds weights and momentum
 
 _ASSUMED = (
@@ -152,16 +152,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def _notes(detect: DetectConfig, train: CocoData) -> tuple[str, ...]:
-    """The paper's schedule, which is the default, is that of a data set as large as COCO."""
     annotations = train.annotations()
-    images = len(set(annotations.image_ids[~annotations.iscrowd].tolist()))
-    passes = detect.iterations * detect.images_per_batch / images
-    if passes < 2 * _PAPERS_PASSES:
-        return ()
-    return (
-        f"`detect train` looks at each of {images} images {passes:.0f} times, in the paper {_PAPERS_PASSES} times at "
-        "each of COCO's; `iterations` and `steps` in [detect] shorten it.",
-    )
+    note = long_schedule(detect, images=len(set(annotations.image_ids[~annotations.iscrowd].tolist())))
+    return (note,) if note else ()
 
 
 def _frozen(export: ExportConfig, detect: DetectConfig, untrained: FasterRCNN) -> tuple[FrozenDetector, int, str]:

@@ -15,6 +15,8 @@ import torch
 from tiny_detector import CATEGORIES, train
 from torchvision.ops import FrozenBatchNorm2d
 
+from maskx_pipeline.config import DetectConfig, E2EConfig
+from maskx_pipeline.detection import image_training
 from maskx_pipeline.detection.backbone import build_backbone
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights, sha256_of_weights
@@ -38,6 +40,20 @@ def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path) 
     train(tmp_path)
     for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
         assert (run / name).read_bytes() == (trained / name).read_bytes(), name
+
+
+def test_a_schedule_much_longer_than_the_papers_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default is COCO's: on a few hundred images it is thousands of passes."""
+    assert not image_training.long_schedule(DetectConfig(), images=118_287)
+    assert "[detect] each of 343 images is looked at 4198 times" in image_training.long_schedule(
+        DetectConfig(), images=343
+    )
+    assert "[e2e]" in image_training.long_schedule(E2EConfig(), images=343)
+    monkeypatch.setattr(image_training, "_PAPERS_PASSES", 0)
+    train(tmp_path)
+    assert "By the schedule in [detect]" in caplog.text
 
 
 def test_a_trained_detector_loads_with_its_categories_and_digest(trained: Path) -> None:
