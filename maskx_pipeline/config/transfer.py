@@ -147,6 +147,20 @@ class TransferConfig(StageConfig):
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(TransferForm)}
         return dataclasses.replace(FORMS[self.form], **{name: v for name, v in given.items() if v is not None})
 
+    def form_name(self) -> str:
+        """The form, and in a word each how the structure of T differs from it: ``published-3layer-relu``."""
+        form, structure = FORMS[self.form], self.structure()
+        words = {
+            "layers": f"{structure.layers}layer",
+            "activation": {"none": "linear"}.get(structure.activation, structure.activation),
+            "condition": structure.condition,
+            "kernel": structure.kernel,
+            "shared": "shared" if structure.shared else "unshared",
+            "zero_start": "zero-start" if structure.zero_start else "random-start",
+        }
+        different = [word for name, word in words.items() if getattr(structure, name) != getattr(form, name)]
+        return "-".join([self.form, *different])
+
     def identity(self) -> dict[str, Any]:
         """With the structure of T spelt out, so that giving what the form says anyway changes nothing."""
         structure = dict.fromkeys(("form", *dataclasses.asdict(self.structure())))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.runlog import read_run
 from maskx_pipeline.errors import RunError, listed
 
@@ -87,7 +88,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> Compare
     return ComparedRun(
         run=folder.resolve().name,
         embedding=config["embedding"],
-        form="-" if config["embedding"] == "none" else config["form"],
+        form=_form(config, folder),
         split=config["split"],
         unseen=unseen,
         seen=seen,
@@ -119,6 +120,12 @@ def check_evaluated(folders: Iterable[Path]) -> None:
 def _read_record(folder: Path) -> dict[str, Any]:
     record = read_run(folder)
     return record if record["stage"] in ("e2e", "evaluate-grabcut") else read_run(folder, stage="fit-transfer")
+
+
+def _form(config: Mapping[str, Any], folder: Path) -> str:
+    if config["embedding"] in ("-", "none"):
+        return "-"
+    return TransferConfig.from_mapping(config, source=str(folder / "run.json")).form_name()
 
 
 def _category_ids(record: dict[str, Any]) -> frozenset[int]:

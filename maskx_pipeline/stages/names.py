@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config import FORMS, E2EConfig, TransferConfig
+from maskx_pipeline.config import E2EConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def run_name(config: TransferConfig) -> str:
         name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
     else:
         per_word = config.embedding == "randn" and config.randn_per == "word"
-        name = "-".join([config.embedding, *(["per-word"] if per_word else []), config.form, *_beside_the_form(config)])
+        name = "-".join([config.embedding, *(["per-word"] if per_word else []), config.form_name()])
         name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
     if config.mask_branch != "fcn" and config.mlp_layers > 1:
         name += str(config.mlp_layers)
@@ -39,20 +39,6 @@ def checked_name(name: str) -> str:
     if name in (".", "..") or "/" in name or "\\" in name:
         raise ConfigError(f"--name {name} is a path, not a name.", "give a plain name, and the folder with --out")
     return name
-
-
-def _beside_the_form(config: TransferConfig) -> list[str]:
-    """How the structure of T differs from that of its form, in words for a folder name."""
-    form, structure = FORMS[config.form], config.structure()
-    words = {
-        "layers": f"{structure.layers}layer",
-        "activation": {"none": "linear"}.get(structure.activation, structure.activation),
-        "condition": structure.condition,
-        "kernel": structure.kernel,
-        "shared": "shared" if structure.shared else "unshared",
-        "zero_start": "zero-start" if structure.zero_start else "random-start",
-    }
-    return [word for name, word in words.items() if getattr(structure, name) != getattr(form, name)]
 
 
 def e2e_run_name(config: E2EConfig, transfer: TransferConfig) -> str:

@@ -76,6 +76,12 @@ def test_runs_are_listed_in_the_order_asked_for(study: list[Path]) -> None:
     assert [row.run for row in compare_runs(study[::-1]).runs] == ["t", "agnostic"]
 
 
+def test_a_form_that_was_changed_is_shown_as_it_is(tmp_path: Path) -> None:
+    """What differs from the form decides the result as much as its name."""
+    runs = [a_run(tmp_path / "t", unseen=1.0, embedding="cls", form="published", condition="pca", kernel="rbf")]
+    assert compare_runs(runs).runs[0].form == "published-pca-rbf"
+
+
 def test_every_format_holds_the_same_cells(study: list[Path]) -> None:
     """For a terminal, a document, a spreadsheet and a program."""
     comparison = compare_runs(study)
