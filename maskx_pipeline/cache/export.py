@@ -17,6 +17,7 @@ from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, meas
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
+from maskx_pipeline.cache.validation import check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.config import DetectConfig, ExportConfig
 from maskx_pipeline.data.records import CocoData
@@ -171,6 +172,9 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
                 if path == out:
                     return True
     leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
+    if overwrite:
+        for path in filter(Path.exists, leftovers):
+            check_not_written(path)
     occupied = sum(path.stat().st_blocks * 512 for path in leftovers if path.exists())
     check_disk(out.parent, needed - occupied)
     if overwrite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,26 @@ def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Pat
     wrong = np.flatnonzero(~np.isfinite(scales).all(axis=1))
     if len(wrong):
         raise CacheError(f"{path}: train/feature_scales[{rows[wrong[0]]}] is not finite.", _FORMAT_HINT)
+
+
+def check_not_written(path: Path) -> None:
+    """See that no process is writing a cache, before it is removed.
+
+    Raises:
+        CacheError: One is.
+    """
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # HDF5 holds an exclusive lock while it writes
+        except BlockingIOError as error:
+            raise being_written(path) from error
+        except OSError:  # a file system without locks
+            return
+
+
+def being_written(path: Path) -> CacheError:
+    """The error for a cache that a process is writing."""
+    return CacheError(f"{path} is being written by another process.", "wait for it, or give another --out")
 
 
 def _check_header(file: Any, path: Path) -> None:

@@ -22,6 +22,7 @@ from maskx_pipeline.cache.eight_bit import quantise
 from maskx_pipeline.cache.layout import allocate, cut, index_bytes, write_header
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Dimensions, GroupName, pack_targets
+from maskx_pipeline.cache.validation import being_written
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.engine.files import atomic_path
@@ -94,9 +95,7 @@ class RoICacheWriter:
         try:
             writer = cls(path)
         except BlockingIOError as error:
-            raise CacheError(
-                f"{partial_path(path)} is being written by another process.", "wait for it, or give another --out"
-            ) from error
+            raise being_written(partial_path(path)) from error
         except (OSError, ValueError, KeyError) as error:
             raise CacheError(f"{partial_path(path)} is damaged: {error}.", again) from error
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import logging
 import os
 import shutil
@@ -226,6 +227,21 @@ def test_overwrite_starts_an_unfinished_export_again(tmp_path: Path, train: Coco
         cache_fakes.export(out, train, val)
     cache_fakes.export(out, train, val, overwrite=True)
     assert not partial_path(out).exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_process_writes_is_left_alone(
+    tmp_path: Path, train: CocoData, val: CocoData, overwrite: bool
+) -> None:
+    """Neither continued nor deleted; HDF5 locks the file that it writes."""
+    out = tmp_path / "cache.h5"
+    partial_path(out).write_bytes(b"rows")
+    with partial_path(out).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(CacheError, match=r"cache.h5.partial is being written by another process"):
+            cache_fakes.export(out, train, val, overwrite=overwrite)
+        assert partial_path(out).read_bytes() == b"rows"
+    assert cache_fakes.export(out, train, val, overwrite=True).exists()
 
 
 def test_overwrite_never_deletes_what_is_no_cache(tmp_path: Path, train: CocoData, val: CocoData) -> None:
