@@ -53,7 +53,7 @@ def maskx(project: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
 
 
 def make_project(folder: Path) -> ImportedProject:
-    """Import, export embeddings, and fit: with T, class-agnostic, class-specific, and with the MLP branch."""
+    """Import, export embeddings, and fit: T of both kernels, class-agnostic, class-specific, and the MLP branch."""
     data = write_data(folder / "data")
     seen_file(folder)
     tables = {
@@ -79,6 +79,7 @@ def make_project(folder: Path) -> ImportedProject:
     maskx(folder, "export-embeddings")
     for name, *options in (
         (T, "--embedding", "cls+box"),
+        ("rbf", "--embedding", "cls", "--kernel", "rbf"),
         ("agnostic", "--embedding", "none"),
         ("oracle", "--embedding", "none", "--class-specific"),
         ("mlp", "--embedding", "cls", "--mask-branch", "fcn+mlp"),

@@ -56,7 +56,9 @@ def _assert_same(model: MaskRCNN, project: ImportedProject, run: str) -> Tensor:
     return theirs["masks"][kept, 0]
 
 
-@pytest.mark.parametrize(("run", "ending"), [(T, "safetensors"), ("agnostic", "pth"), ("oracle", "pth")])
+@pytest.mark.parametrize(
+    ("run", "ending"), [(T, "safetensors"), ("rbf", "pth"), ("agnostic", "pth"), ("oracle", "pth")]
+)
 def test_the_printed_code_loads_a_torchvision_model_with_the_same_masks(
     imported_project: ImportedProject, run: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
