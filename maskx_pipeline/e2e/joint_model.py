@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -16,14 +15,7 @@ from maskx_pipeline.e2e.live_embedding import LiveEmbedding
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.maskx import MaskX
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import MaskModel
-
-_EMBEDDINGS = "predictor.class_embeddings"
-
-
-def embeddings_of(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """What T reads, FloatTensor[K, D], among the tensors of a mask model; None where it has no T."""
-    return tensors.get(_EMBEDDINGS)
+from maskx_pipeline.transfer.mask_model import EMBEDDINGS, MaskModel
 
 
 class JointModel(nn.Module):
@@ -60,7 +52,7 @@ class JointModel(nn.Module):
     def refresh(self) -> None:
         """Bring the class embeddings that the mask model keeps up to date with the box head."""
         if self.live is not None:
-            self.mask_model.get_buffer(_EMBEDDINGS).copy_(self.live(self.detector))
+            self.mask_model.get_buffer(EMBEDDINGS).copy_(self.live(self.detector))
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Any]], masks: SeenMasks) -> dict[str, Tensor]:
         """The losses of one step.
@@ -129,4 +121,4 @@ class JointModel(nn.Module):
         embeddings = self.live(self.detector)
         if self.stop_gradient:
             embeddings = embeddings.detach()
-        return cast(Tensor, functional_call(self.mask_model, {_EMBEDDINGS: embeddings}, (roi_features, labels)))
+        return cast(Tensor, functional_call(self.mask_model, {EMBEDDINGS: embeddings}, (roi_features, labels)))

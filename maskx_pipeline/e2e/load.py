@@ -8,14 +8,14 @@ from pathlib import Path
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.detection.load import empty_detector
-from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
+from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.maskx import MaskX
-from maskx_pipeline.transfer.mask_model import CENTRES, assemble_mask_model
+from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, assemble_mask_model
 
 STAGE = "e2e"
 
@@ -76,14 +76,14 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
     mask_tensors = {n.removeprefix(_MASK_MODEL): v for n, v in tensors.items() if n.startswith(_MASK_MODEL)}
     mask_model = assemble_mask_model(
         transfer,
-        embeddings=embeddings_of(mask_tensors),
+        embeddings=mask_tensors.get(EMBEDDINGS),
         centres=mask_tensors.get(CENTRES),
         num_classes=len(categories),
         in_channels=int(detector.backbone.out_channels),
         roi_size=config.roi_size,
     )
     live = None
-    if transfer.embedding in LIVE_KINDS and embeddings_of(mask_tensors) is not None:
+    if transfer.embedding in LIVE_KINDS and EMBEDDINGS in mask_tensors:
         live = LiveEmbedding(
             kind=transfer.embedding, mean=tensors.get(f"{_LIVE}mean"), basis=tensors.get(f"{_LIVE}basis")
         )

@@ -15,7 +15,7 @@ from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
-from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
+from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.engine.runlog import read_run
 from maskx_pipeline.errors import ConfigError, RunError
@@ -23,7 +23,7 @@ from maskx_pipeline.maskx import detector_of
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.transfer.embeddings import principal_components
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
-from maskx_pipeline.transfer.mask_model import build_mask_model, raw_embeddings
+from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model, raw_embeddings
 
 BACKBONE = "backbone"
 
@@ -145,7 +145,7 @@ def build_joint_model(
         )
     else:
         mask_model = start.fitted.model.requires_grad_(True)
-    read_by_t = embeddings_of(dict(mask_model.named_buffers()))
+    read_by_t = dict(mask_model.named_buffers()).get(EMBEDDINGS)
     live = None
     if start.transfer.embedding in LIVE_KINDS and read_by_t is not None:
         live = LiveEmbedding.following(detector, start.transfer.embedding, read_by_t)

@@ -10,9 +10,8 @@ from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import read_run, weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-from maskx_pipeline.transfer.mask_model import CENTRES, MaskModel, assemble_mask_model
+from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, MaskModel, assemble_mask_model
 
-_EMBEDDINGS = "predictor.class_embeddings"
 _AGAIN = "run `maskx fit-transfer` again, with --overwrite"
 
 
@@ -68,11 +67,11 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
         detector_sha256, detector_amp = str(record["detector_sha256"]), str(record["detector_amp"])
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
-    if (config.embedding == "none") != (_EMBEDDINGS not in tensors):
+    if (config.embedding == "none") != (EMBEDDINGS not in tensors):
         raise WeightsError(f"{path} does not fit `embedding = {config.embedding}` of its run.", _AGAIN)
     model = assemble_mask_model(
         config,
-        embeddings=tensors.get(_EMBEDDINGS),
+        embeddings=tensors.get(EMBEDDINGS),
         centres=tensors.get(CENTRES),
         num_classes=len(categories),
         in_channels=channels,

@@ -16,6 +16,9 @@ from maskx_pipeline.transfer.mask_predictors import AgnosticPredictor, ClassSpec
 from maskx_pipeline.transfer.weight_transfer import Similarities, WeightTransfer
 from maskx_pipeline.transfer.word_vectors import random_vectors, read_vectors
 
+EMBEDDINGS = "predictor.class_embeddings"
+"""Where the weights of a model with T hold the class embeddings that T reads."""
+
 CENTRES = "predictor.transfer.similarities.centres"
 """Where the weights of a model of kernel rbf hold what T compares with, which says how many categories these are."""
 
@@ -88,14 +91,16 @@ def build_mask_model(
             components or no similarities, or word vectors are missing.
     """
     embeddings = raw_embeddings(config, class_weights=class_weights, category_names=category_names)
+    centres = None
     if embeddings is not None:
         embeddings = condition_embeddings(
             embeddings, config.structure().condition, components=config.components, std=config.component_std
         )
+        centres = embeddings if seen is None else embeddings[[label - 1 for label in sorted(seen)]]
     return assemble_mask_model(
         config,
         embeddings=embeddings,
-        centres=embeddings if embeddings is None or seen is None else embeddings[[label - 1 for label in sorted(seen)]],
+        centres=centres,
         num_classes=len(class_weights.w_cls),
         in_channels=in_channels,
         roi_size=roi_size,

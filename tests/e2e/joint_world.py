@@ -14,9 +14,9 @@ from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferC
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.e2e.joint_model import JointModel, embeddings_of
+from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
-from maskx_pipeline.transfer.mask_model import build_mask_model
+from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model
 
 NAMES = ("cat", "dog", "cow")
 UNSEEN = 3
@@ -127,7 +127,7 @@ def joint_model(data: CocoData, *, stop_gradient: bool = True, **changes: Any) -
         in_channels=8,
         roi_size=ROI_SIZE,
     )
-    read_by_t = embeddings_of(dict(mask_model.named_buffers()))
+    read_by_t = dict(mask_model.named_buffers()).get(EMBEDDINGS)
     live = None
     if transfer.embedding in LIVE_KINDS and read_by_t is not None:
         live = LiveEmbedding.following(detector, transfer.embedding, read_by_t)

@@ -14,11 +14,11 @@ from maskx_pipeline.data.dataset import DetectionDataset
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
-from maskx_pipeline.e2e import joint_model as module
 from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.transfer.embeddings import class_embeddings
+from maskx_pipeline.transfer.mask_model import EMBEDDINGS
 
 SEEN = {1, 2}
 
@@ -169,7 +169,7 @@ def test_the_map_of_the_start_gives_what_t_was_built_with_and_moves_with_the_wei
 ) -> None:
     """A basis that is fixed: adding the same to every category moves all alike, however they are reduced."""
     model = joint_model(data, condition=condition)
-    built = model.mask_model.get_buffer(module._EMBEDDINGS).clone()
+    built = model.mask_model.get_buffer(EMBEDDINGS).clone()
     assert model.live is not None
     assert torch.allclose(model.live(model.detector), built, atol=1e-5)
     with torch.no_grad():
