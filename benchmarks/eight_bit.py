@@ -7,7 +7,6 @@ moves the AP says how much of a difference is chance.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,8 +70,7 @@ def ap_rows(projects: Sequence[Path]) -> Iterator[list[str]]:
 
 def difference(values: Sequence[float]) -> str:
     """Mean ± standard deviation with a sign, then the single values."""
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):+.2f}{spread} ({', '.join(f'{value:+.2f}' for value in values)})"
+    return f"{mean_and_spread(values, 2, sign='+')} ({', '.join(f'{value:+.2f}' for value in values)})"
 
 
 def size_rows(project: Path) -> Iterator[list[str]]:

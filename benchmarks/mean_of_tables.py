@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± standard deviation, which is 0 for a single value."""
+def mean_and_spread(values: Sequence[float], digits: int = 1, sign: str = "") -> str:
+    """Mean ± standard deviation, which is 0 for a single value; with ``sign="+"`` the mean has one."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
+    return f"{statistics.mean(values):{sign}.{digits}f} ± {spread:.{digits}f}"
+
+
+def mean_of_seeds(values: Sequence[float], expected: int, sign: str = "") -> str:
+    """The same, with the number of seeds behind it where some are missing, and a dash where all are."""
+    if not values:
+        return "-"
+    return mean_and_spread(values, sign=sign) + ("" if len(values) == expected else f" ({len(values)})")
 
 
 def main() -> None:

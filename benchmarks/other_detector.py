@@ -10,11 +10,12 @@ import argparse
 import contextlib
 import json
 import runpy
-import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mean_of_tables import mean_of_seeds
 
 if TYPE_CHECKING:
     from maskx_pipeline.cache.reader import RoICache
@@ -129,9 +130,11 @@ def print_tables(methods: Sequence[tuple[str, str]], seeds: Sequence[int]) -> No
                 found = {seed: f[metric] for seed in seeds if (f := _figures(seed, name, trained))}
                 base = {seed: f[metric] for seed in seeds if (f := _figures(seed, "agnostic", trained))}
                 both = [] if name == "agnostic" else [seed for seed in found if seed in base]
-                cells.append(_mean([found[seed][other] for seed in found], len(seeds)))
-                cells.append(_mean([found[seed][other] - base[seed][other] for seed in both], len(seeds), sign="+"))
-                cells.append(_mean([found[seed][trained] for seed in found], len(seeds)))
+                cells.append(mean_of_seeds([found[seed][other] for seed in found], len(seeds)))
+                cells.append(
+                    mean_of_seeds([found[seed][other] - base[seed][other] for seed in both], len(seeds), sign="+")
+                )
+                cells.append(mean_of_seeds([found[seed][trained] for seed in found], len(seeds)))
             print(f"| {method} | {' | '.join(cells)} |")
 
 
@@ -146,6 +149,7 @@ def print_categories(seeds: Sequence[int]) -> None:
     from maskx_pipeline.transfer.mask_iou import mask_iou
 
     cpu = torch.device("cpu")
+    dtype = amp_dtype("auto", cpu)
     print("\nMask IoU of unseen categories, nonvoc -> voc, in percent, mean ± standard deviation over seeds.\n")
     print(f"| category, objects in val | {' | '.join(BY_CATEGORY)} |")
     print(f"| --- |{' ---: |' * len(BY_CATEGORY)}")
@@ -161,11 +165,8 @@ def print_categories(seeds: Sequence[int]) -> None:
                 continue
             cells = []
             for of_seeds in models:
-                found = [
-                    100 * mask_iou(model, cache, labels={label}, device=cpu, amp_dtype=amp_dtype("auto", cpu))
-                    for model in of_seeds
-                ]
-                cells.append(_mean(found, len(seeds)))
+                found = [100 * mask_iou(m, cache, labels={label}, device=cpu, amp_dtype=dtype) for m in of_seeds]
+                cells.append(mean_of_seeds(found, len(seeds)))
             print(f"| {cache.categories[label - 1].name}, {count} | {' | '.join(cells)} |")
 
 
@@ -173,14 +174,6 @@ def _figures(seed: int, name: str, half: str) -> Figures | None:
     half = "all" if name == "oracle" else half
     path = Path(f"runs/seed-{seed}/{name}@{half}/{RESULT}")
     return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def _mean(values: Sequence[float], expected: int, sign: str = "") -> str:
-    """With the number of seeds behind it where some are missing."""
-    if not values:
-        return "-"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):{sign}.1f}{spread}" + ("" if len(values) == expected else f" ({len(values)})")
 
 
 def main() -> None:

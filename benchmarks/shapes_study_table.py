@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mean_of_tables import mean_and_spread
+from mean_of_tables import mean_of_seeds
 from shapes_study_rows import ALSO, CLAIMS, TABLES, Claim, Row
 
 Figures = dict[str, tuple[float, float]]  # half trained on -> AP on unseen, AP on seen
@@ -29,7 +29,7 @@ def print_study(projects: Sequence[Path], rows: Sequence[Row], *, halves: tuple[
         print("| --- | ---: | ---: | ---: | ---: |")
         for method in methods:
             cells = [
-                _mean([seed[method][half][kind] for seed in seeds if half in seed.get(method, {})], len(seeds))
+                mean_of_seeds([seed[method][half][kind] for seed in seeds if half in seed.get(method, {})], len(seeds))
                 for half in halves
                 for kind in (0, 1)
             ]
@@ -69,12 +69,6 @@ def _figures_of(project: Path, rows: Sequence[Row]) -> dict[str, Figures]:
                 half = direction.split(" -> ")[0]
                 figures.setdefault(by_name[line["method"]], {})[half] = (numbers["AP on B"], numbers["AP on A"])
     return figures
-
-
-def _mean(values: Sequence[float], expected: int) -> str:
-    if not values:
-        return "-"
-    return mean_and_spread(values) + ("" if len(values) == expected else f" ({len(values)})")
 
 
 def _verdict(claim: Claim, seeds: Sequence[Mapping[str, Figures]], half: str) -> tuple[str, str]:
