@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from maskx_pipeline.cache.detectors import RoIDetector
 from maskx_pipeline.cache.layout import index_bytes
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData, ImageRecord
-from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.errors import DataError, MachineError
 
 
@@ -150,7 +150,7 @@ def plan_of_counts(
     return ExportPlan(train_images, val_images, train_rois, detections, val_objects, size, seconds)
 
 
-def measure_export(config: ExportConfig, frozen: FrozenDetector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
+def measure_export(config: ExportConfig, frozen: RoIDetector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
     """Time a few training images as the export looks at those of train, and as at those of val; the first warms up.
 
     Raises:

@@ -54,11 +54,11 @@ def test_the_expected_time_counts_mirrored_images(tmp_path: Path, train: CocoDat
 def test_the_time_of_an_image_is_measured_as_it_is_exported(tmp_path: Path, train: CocoData) -> None:
     """On images of the data, of which those of train are not asked for detections; without any it is a known error."""
     config = cache_fakes.make_config(tmp_path)
-    measured = measure_export(config, _SlowBoxHead(), train)  # type: ignore[arg-type]
+    measured = measure_export(config, _SlowBoxHead(), train)
     assert 0 < measured.train < measured.val < 10
     empty = cache_fakes.make_data(tmp_path, [], count=0, name="none")
     with pytest.raises(DataError, match="no image"):
-        measure_export(config, _SlowBoxHead(), empty)  # type: ignore[arg-type]
+        measure_export(config, _SlowBoxHead(), empty)
 
 
 def test_too_little_disk_names_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,10 +99,14 @@ def _of_python() -> None:
     ],
 )
 def test_so_is_the_memory_of_the_machine(
-    allocate: object, said: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    allocate: Callable[[], None],
+    said: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As torch, NumPy and Python really say it."""
-    monkeypatch.setattr(stages, "train_detector", lambda *arguments, **options: allocate())  # type: ignore[operator]
+    monkeypatch.setattr(stages, "train_detector", lambda *arguments, **options: allocate())
     assert run(["detect", "train"]) == 1
     message = capsys.readouterr().err
     assert "The memory of this machine " + said in message
