@@ -114,10 +114,11 @@ def read_project(folder: Path) -> Project:
 
 
 def _warn_of_unknown_variables() -> None:
-    names = {environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in dataclasses.fields(cast(Any, cls))}
+    known = [environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in dataclasses.fields(cast(Any, cls))]
+    known.append(PROJECT_VARIABLE)
     for name in sorted(os.environ):
-        if name.startswith("MASKX_") and name not in {*names, PROJECT_VARIABLE}:
-            near = difflib.get_close_matches(name, sorted(names), n=1)
+        if name.startswith("MASKX_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             logger.warning("%s names no setting and is ignored%s", name, f"; did you mean {near[0]}?" if near else ".")
 
 

@@ -163,6 +163,8 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
     """Look at what is there before anything is written; whether the cache is already finished."""
     if overwrite:
         _check_replaceable(out)
+        for path in filter(Path.exists, _files_of(out)):
+            check_not_written(path)
     else:
         for path in dict.fromkeys([out, *shards]):
             if path.exists():
@@ -172,9 +174,6 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
                 if path == out:
                     return True
     leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
-    if overwrite:
-        for path in filter(Path.exists, leftovers):
-            check_not_written(path)
     occupied = sum(path.stat().st_blocks * 512 for path in leftovers if path.exists())
     check_disk(out.parent, needed - occupied)
     if overwrite:

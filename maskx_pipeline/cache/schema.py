@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.settings import option_name
+
 FORMAT = "maskx-roi-cache"
 SCHEMA_VERSION = 1
 
@@ -118,7 +120,7 @@ class CacheIdentity:
         ]
         mine, theirs = _plain(self.export), _plain(wanted.export)
         found += [
-            f"{key.replace('_', '-')}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
+            f"{option_name(key)}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
             for key in sorted({*mine, *theirs})
             if mine.get(key) != theirs.get(key)
         ]

@@ -12,7 +12,8 @@ from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import read_run, weights_file
+from maskx_pipeline.engine.run_folder import read_run
+from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.maskx import MaskX
 from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, assemble_mask_model

@@ -17,7 +17,7 @@ from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
-from maskx_pipeline.engine.runlog import read_run
+from maskx_pipeline.engine.run_folder import read_run
 from maskx_pipeline.errors import ConfigError, RunError
 from maskx_pipeline.maskx import detector_of
 from maskx_pipeline.settings import option_name

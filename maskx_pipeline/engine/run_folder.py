@@ -16,6 +16,7 @@ from maskx_pipeline import __version__
 from maskx_pipeline.engine.files import is_temporary, write_json
 from maskx_pipeline.engine.lock import lock_folder, unlock_folder
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.settings import option_name
 
 SCHEMA = 1
 RUN_FILE = "run.json"
@@ -183,7 +184,7 @@ def _differences(record: dict[str, Any], stage: str, wanted: dict[str, Any]) -> 
         old, new = record[part], wanted[part]
         for key in sorted(old.keys() | new.keys()):
             if key not in old or key not in new or old[key] != new[key]:
-                name = key.rstrip("_").replace("_", "-") if part == "identity" else key
+                name = option_name(key) if part == "identity" else key
                 lines.append(f"{name}: {_show(old, key)} -> {_show(new, key)}")
     return lines
 

@@ -13,23 +13,11 @@ from typing import Any, Self
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.files import atomic_path, json_value, write_json
 from maskx_pipeline.engine.lock import unlock_folder
-from maskx_pipeline.engine.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now, read_run
+from maskx_pipeline.engine.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now
 from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
 from maskx_pipeline.errors import RunError
 
 logger = logging.getLogger("maskx")
-
-__all__ = [
-    "BEST_FILE",
-    "LAST_FILE",
-    "METRICS_FILE",
-    "RUN_FILE",
-    "STATE_FILE",
-    "Run",
-    "open_run",
-    "read_run",
-    "weights_file",
-]
 
 METRICS_FILE = "metrics.jsonl"
 STATE_FILE = "state.pt"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.config import TransferConfig
-from maskx_pipeline.engine.runlog import read_run
+from maskx_pipeline.engine.run_folder import read_run
 from maskx_pipeline.errors import RunError, listed
 
 FIGURES = ("AP", "AP50")
@@ -119,7 +119,9 @@ def check_evaluated(folders: Iterable[Path]) -> None:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     record = read_run(folder)
-    return record if record["stage"] in ("e2e", "evaluate-grabcut") else read_run(folder, stage="fit-transfer")
+    if record["stage"] in ("fit-transfer", "e2e", "evaluate-grabcut"):
+        return record
+    return read_run(folder, stage="fit-transfer")  # says what is wrong with it
 
 
 def _form(config: Mapping[str, Any], folder: Path) -> str:

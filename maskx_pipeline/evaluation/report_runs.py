@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.engine.runlog import METRICS_FILE, RUN_FILE, read_run
+from maskx_pipeline.engine.run_folder import RUN_FILE, read_run
+from maskx_pipeline.engine.runlog import METRICS_FILE
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.compared_run import ComparedRun, check_evaluated, newest_evaluation, read_compared_run
 

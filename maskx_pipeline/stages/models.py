@@ -19,7 +19,8 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.load import LoadedJointModel, load_joint_model
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import open_run, read_run
+from maskx_pipeline.engine.run_folder import read_run
+from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError, RunError
 from maskx_pipeline.evaluation.compare import Comparison, compare_runs
 from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results

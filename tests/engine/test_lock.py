@@ -17,7 +17,8 @@ import pytest
 
 from maskx_pipeline.engine import run_folder
 from maskx_pipeline.engine.lock import lock_folder
-from maskx_pipeline.engine.runlog import RUN_FILE, Run, open_run
+from maskx_pipeline.engine.run_folder import RUN_FILE
+from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.errors import RunError
 
 _PROGRAM = Path(__file__).with_name("hold_run.py")

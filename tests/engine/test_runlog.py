@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from maskx_pipeline.engine.runlog import RUN_FILE, STATE_FILE, Run, open_run, read_run
+from maskx_pipeline.engine.run_folder import RUN_FILE, read_run
+from maskx_pipeline.engine.runlog import STATE_FILE, Run, open_run
 from maskx_pipeline.errors import RunError
 
 
