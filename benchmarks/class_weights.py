@@ -23,7 +23,7 @@ from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.loop import seed_step
-from maskx_pipeline.engine.run_folder import read_run
+from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.transfer.embeddings import class_embeddings, principal_components
 
 KINDS = ("cls", "box", "cls+box")

@@ -33,12 +33,12 @@ from maskx_pipeline.config import DetectConfig, E2EConfig, ShapesConfig, Transfe
 from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.data.dataset import DetectionDataset
 from maskx_pipeline.data.masks import segmentation_to_rle
-from maskx_pipeline.data.shapes import generate_shapes
 from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.e2e.mask_targets import SeenMasks
-from maskx_pipeline.e2e.start import Start, build_joint_model
+from maskx_pipeline.e2e.start import Start, build_e2e_model
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer
+from maskx_pipeline.shapes.generate import generate_shapes
 
 Step = Callable[[], None]
 _NEAR = 50  # proposals about each object
@@ -62,7 +62,7 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     detect = DetectConfig(backbone_weights="none", norm="frozen", min_size=size, max_size=2 * size)
     start = Start(detect, TransferConfig(form="published"), None, None, "")
     config = E2EConfig()
-    model = build_joint_model(config, start, categories=data.categories, seen=seen).to(device).train()
+    model = build_e2e_model(config, start, categories=data.categories, seen=seen).to(device).train()
     train_stages(model.detector, detect.trainable_layers)
     optimizer = build_optimizer(model, lr=0.0, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0)
     masks = SeenMasks(data, seen=seen, size=2 * config.roi_size)

@@ -52,13 +52,13 @@ def run_name(method: str, features: str) -> str:
 
 def ap_rows(projects: Sequence[Path]) -> Iterator[list[str]]:
     """AP of each method from each cache, and its difference from the first, paired by project."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.compare import compare
 
     for method, (name, _) in METHODS.items():
         found: dict[str, dict[str, list[float]]] = {}
         for features in FEATURES:
             folders = [project / "runs" / "transfer" / run_name(name, features) for project in projects]
-            runs = stages.compare(folders).to_json()["runs"]
+            runs = compare(folders).to_json()["runs"]
             found[features] = {kind: [run[f"{kind} mask"]["AP"] for run in runs] for kind in ("unseen", "seen")}
         for features, figures in found.items():
             cells = []

@@ -23,22 +23,23 @@ from pathlib import Path
 import torch
 from side_by_side import Measured, print_machine, print_table, side_by_side
 
-from maskx_pipeline import stages
 from maskx_pipeline.cache.export import export_embeddings
 from maskx_pipeline.cache.plan import train_images
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, DetectConfig, ExportConfig, ShapesConfig, TransferConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.data.shapes import generate_shapes
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import evaluate_results
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
-from maskx_pipeline.maskx import MaskX, detector_of
+from maskx_pipeline.shapes.generate import generate_shapes
+from maskx_pipeline.stages.detect_train import train_detector
+from maskx_pipeline.stages.fit_transfer import fit_transfer
 from maskx_pipeline.transfer.load import load_mask_model
+from maskx_pipeline.whole_model import WholeModel, detector_of
 
 
 def make_project(folder: Path, *, images: int, side: int, detections: int) -> DataConfig:
@@ -65,7 +66,7 @@ def make_project(folder: Path, *, images: int, side: int, detections: int) -> Da
         eval_every=0,
         workers=0,
     )
-    stages.train_detector(detect, config)
+    train_detector(detect, config)
     return config
 
 
@@ -116,11 +117,11 @@ def time_evaluation(folder: Path, data: DataConfig, *, repeats: int) -> tuple[st
         rois_per_batch=4,
         eval_every=0,
     )
-    stages.fit_transfer(fit, data)
+    fit_transfer(fit, data)
     fitted = load_mask_model(folder / "model")
     device = resolve_device("auto")
     dtype = amp_dtype(fitted.config.amp, device)
-    maskx = MaskX.build(detector_of(fitted), fitted, device=device)
+    maskx = WholeModel.build(detector_of(fitted), fitted, device=device)
     found: dict[str, object] = {}
     with RoICache(folder / "cache.h5") as cache:
         val = read_coco(data.val_annotations, data.val_images, categories=cache.categories)

@@ -21,8 +21,8 @@ from maskx_pipeline.config import DetectConfig, TransferConfig
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.evaluation.paste import paste_to_rle
-from maskx_pipeline.maskx import Instances, MaskX
 from maskx_pipeline.transfer.mask_model import assemble_mask_model
+from maskx_pipeline.whole_model import Instances, WholeModel
 
 CATEGORIES = 80
 HEIGHT, WIDTH = 480, 640
@@ -97,8 +97,8 @@ def compare(*, size: int, repeats: int, warm_up: int) -> list[list[str]]:
     return rows
 
 
-def make_models(size: int, device: torch.device) -> tuple[MaskX, MaskX, MaskRCNN]:
-    """MaskX in float32 and in bf16, and torchvision's model, on one set of random weights."""
+def make_models(size: int, device: torch.device) -> tuple[WholeModel, WholeModel, MaskRCNN]:
+    """WholeModel in float32 and in bf16, and torchvision's model, on one set of random weights."""
     torch.manual_seed(0)
     config = DetectConfig(backbone_weights="none", min_size=size, max_size=2 * size)
     detector = build_detector(num_classes=CATEGORIES + 1, **detector_arguments(config)).eval()
@@ -118,7 +118,9 @@ def make_models(size: int, device: torch.device) -> tuple[MaskX, MaskX, MaskRCNN
         roi_size=_ROI_SIZE,
     )
     ours, half = (
-        MaskX(FrozenDetector(detector, device=device, amp_dtype=dtype), mask_model, roi_size=_ROI_SIZE, amp_dtype=dtype)
+        WholeModel(
+            FrozenDetector(detector, device=device, amp_dtype=dtype), mask_model, roi_size=_ROI_SIZE, amp_dtype=dtype
+        )
         for dtype in (None, torch.bfloat16)
     )
     return ours, half, reference.eval().to(device)

@@ -66,8 +66,8 @@ def fit_all(seeds: Sequence[int], methods: Sequence[tuple[str, str, Options]]) -
     from maskx_pipeline.config import DataConfig
     from maskx_pipeline.data.category_sets import resolve_category_set
     from maskx_pipeline.data.coco import read_coco
-    from maskx_pipeline.engine.files import write_json
     from maskx_pipeline.project import read_project
+    from maskx_pipeline.provenance.files import write_json
 
     data = read_project(Path()).load(DataConfig)
     with RoICache(Path("runs/cache.h5")) as cache:

@@ -51,7 +51,7 @@ def print_study(projects: Sequence[Path], rows: Sequence[Row], *, halves: tuple[
 
 def _figures_of(project: Path, rows: Sequence[Row]) -> dict[str, Figures]:
     """The figures of one seed by method; a run that stands for both directions has them for both."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.compare import compare
 
     runs = project / "runs" / "transfer"
     folders: dict[Path, Row] = {}
@@ -60,7 +60,7 @@ def _figures_of(project: Path, rows: Sequence[Row]) -> dict[str, Figures]:
             folder = runs / (row.name if half == "all" else f"{row.name}@{half}")
             if list(folder.glob("evaluation/*/ap-*.json")):
                 folders[folder] = row
-    table = stages.compare(folders).to_json()
+    table = compare(folders).to_json()
     by_name = {row.name: row.method for row in rows}
     figures: dict[str, Figures] = {}
     for line in table.get("methods", ()):

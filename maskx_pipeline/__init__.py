@@ -1,7 +1,7 @@
 """maskx: instance segmentation when every category has boxes but only some have masks.
 
-From Python: ``maskx_pipeline.load(run)`` gives a model that predicts, and ``maskx_pipeline.stages`` has a function per
-stage. Both import torch when they are first asked for, and not before.
+From Python: ``maskx_pipeline.load(run)`` gives a model that predicts, and ``maskx_pipeline.stages`` has a file per
+command. Both import torch when they are first asked for, and not before.
 """
 
 from __future__ import annotations

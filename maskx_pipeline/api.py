@@ -14,8 +14,8 @@ from torch import Tensor
 from maskx_pipeline.data.image_inputs import image_tensor
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.maskx import MaskX
-from maskx_pipeline.stages.models import load_model, whole_model
+from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.whole_model import WholeModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Model:
         seen: Labels of the categories whose masks were used in training.
     """
 
-    def __init__(self, maskx: MaskX, *, categories: tuple[Category, ...], seen: frozenset[int]) -> None:
+    def __init__(self, maskx: WholeModel, *, categories: tuple[Category, ...], seen: frozenset[int]) -> None:
         self.categories = categories
         self.seen = seen
         self._maskx = maskx

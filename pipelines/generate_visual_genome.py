@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.data import shapes_draw as draw
-from maskx_pipeline.data.visual_genome_categories import COCO_CATEGORIES, NAMED_OTHERWISE
+from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES, NAMED_OTHERWISE
 from maskx_pipeline.project import write_project
+from maskx_pipeline.shapes import draw
 
 SIZE = 128
 OBJECTS_PER_IMAGE = 15

@@ -161,7 +161,7 @@ def test_a_page_runs_as_it_is_written(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     if page == "docs/how-to/figures.md":  # a gain relative to an AP of 0 cannot be drawn
-        monkeypatch.setattr("maskx_pipeline.stages.models.predictions_from_cache", lambda *_, **__: true_masks(coco))
+        monkeypatch.setattr("maskx_pipeline.stages.evaluate.predictions_from_cache", lambda *_, **__: true_masks(coco))
     WORLDS[page](folder, coco, project)
     run_page(page, folder, tmp_path / "scripts", settings=settings)
 

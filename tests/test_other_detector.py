@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from maskx_pipeline import stages
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
 from maskx_pipeline.config import DataConfig, ExportConfig
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.features import Detections
 from maskx_pipeline.errors import CacheError, DataError
+from maskx_pipeline.stages.foreign import export_foreign
 
 DOCS = Path(__file__).parents[1] / "docs" / "how-to"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -72,7 +72,7 @@ def export(
     folder: Path, detector: Tiny, *, categories: int = 2, sha256: str = "tiny", feature_dtype: str = "float16"
 ) -> Path:
     """Write runs/cache.h5 of a data set of its own."""
-    return stages.export_foreign(
+    return export_foreign(
         ExportConfig(
             out=folder / "runs" / "cache.h5", roi_size=3, mask_size=6, rois_per_object=1, feature_dtype=feature_dtype
         ),

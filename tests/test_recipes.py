@@ -148,7 +148,7 @@ def test_on_shapes_the_generators_files_are_the_category_sets(tmp_path: Path) ->
 
 
 def test_table_2_has_the_papers_rows_in_its_order(tmp_path: Path) -> None:
-    """Class-agnostic, tested with GrabCut, trained on GrabCut's masks of all boxes, MaskX R-CNN, oracle."""
+    """Class-agnostic, tested with GrabCut, trained on GrabCut's masks of all boxes, WholeModel R-CNN, oracle."""
     calls = _run_with_stand_in(ROOT / "pipelines" / "table2.sh", tmp_path)
     joint = [call for call in calls if call[0] == "e2e"]
     assert [(call[2], call[6:]) for call in joint] == [
@@ -177,7 +177,7 @@ def test_table_2_of_one_direction_leaves_out_the_oracle(tmp_path: Path) -> None:
 
 
 def test_figure_4_is_a_picture_of_each_direction(tmp_path: Path) -> None:
-    """The baseline above MaskX R-CNN, the models of Table 2, for the images asked for."""
+    """The baseline above WholeModel R-CNN, the models of Table 2, for the images asked for."""
     calls = _run_with_stand_in(ROOT / "pipelines" / "figure4.sh", tmp_path, IMAGES="a.jpg b.jpg")
     table_2 = _run_with_stand_in(ROOT / "pipelines" / "table2.sh", _folder(tmp_path / "table2"))
     joint = {n: call for n, call in enumerate(calls, 1) if call[0] == "e2e"}
@@ -262,7 +262,7 @@ def test_figure_3_ends_with_its_plot(tiny_project: Path, monkeypatch: pytest.Mon
     val = json.loads((tiny_project / "data" / "shapes" / "val.json").read_text())
     keys = ("image_id", "category_id", "bbox", "segmentation")
     truth = [{"score": 0.5} | {key: entry[key] for key in keys} for entry in val["annotations"]]
-    monkeypatch.setattr("maskx_pipeline.stages.models.predictions_from_cache", lambda *_, **__: truth)
+    monkeypatch.setattr("maskx_pipeline.stages.evaluate.predictions_from_cache", lambda *_, **__: truth)
     table, means = _run_recipe("figure3", tiny_project, SIZES="3 5", TRIALS="1").stdout.split("\n\n")
     assert [row.split()[0] for row in table.splitlines()[1:]] == ["random-3-1", "random-5-1"]
     assert [row.split()[:3] for row in means.splitlines()[1:]] == [["3", "1", "+0.0"], ["5", "1", "+0.0"]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskx_pipeline.config import STAGE_CONFIGS, DetectConfig, EvaluateConfig, ExportConfig, TransferConfig
-from maskx_pipeline.config.joint import mask_options
+from maskx_pipeline.config.e2e import mask_options
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import field_name, option_name
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from maskx_pipeline import stages
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.stages.inputs import embedding_files
+from maskx_pipeline.stages.names import run_name
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from maskx_pipeline.stages.inputs import embedding_files
 )  # fmt: skip
 def test_a_run_is_named_after_what_makes_its_model(settings: dict[str, Any], name: str) -> None:
     """Embedding, form and what differs from it, mask branch, and the seen categories if they are not the usual."""
-    assert stages.run_name(TransferConfig(**settings)) == name
+    assert run_name(TransferConfig(**settings)) == name
 
 
 def test_every_structure_has_a_name_of_its_own() -> None:
@@ -52,7 +52,7 @@ def test_every_structure_has_a_name_of_its_own() -> None:
                 kernel="rbf" if rbf else "linear", zero_start=bool(zero_start), mask_branch=branch,
             )  # fmt: skip
             key = (form, branch, *dataclasses.astuple(config.structure()))
-            assert names.setdefault(stages.run_name(config), key) == key
+            assert names.setdefault(run_name(config), key) == key
     assert len(names) == 3 * 3 * 3 * 2 * 2 * 2 * 2 * 2
 
 

@@ -16,7 +16,7 @@ from maskx_in_process import run_script
 from PIL import Image
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.data.visual_genome_categories import COCO_CATEGORIES
+from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES
 from maskx_pipeline.project import read_project
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"

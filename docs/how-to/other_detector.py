@@ -12,12 +12,12 @@ import torch
 from torch.nn.functional import interpolate, pad
 from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
-from maskx_pipeline import stages
 from maskx_pipeline.config import DataConfig, ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.features import Detections
 from maskx_pipeline.project import read_project
+from maskx_pipeline.stages.foreign import export_foreign
 
 SIDE, STRIDES, MOST = 640, (8, 16, 32), 30  # longer side of the resized image; the head's levels; detections per image
 
@@ -76,7 +76,7 @@ if __name__ == "__main__":
     sample = torch.cat([look.pool(look.proposals_xyxy, 4) for look in looks])
     detector.mean, detector.std = sample.mean((0, 2, 3), keepdim=True), sample.std((0, 2, 3), keepdim=True)
     none = torch.zeros(80, 0)  # one box layer for all categories: there are no box weights per category
-    stages.export_foreign(
+    export_foreign(
         project.load(ExportConfig),
         data,
         detector=detector,

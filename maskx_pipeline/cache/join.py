@@ -11,8 +11,8 @@ import numpy as np
 from maskx_pipeline.cache.layout import write_header
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import GROUP_PATHS, pack_targets
-from maskx_pipeline.engine.files import atomic_path
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.provenance.files import atomic_path
 
 
 def shard_path(path: Path, rank: int, world_size: int) -> Path:

@@ -20,6 +20,7 @@ from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.errors import DataError, MachineError
+from maskx_pipeline.text import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +213,3 @@ def check_disk(folder: Path, needed: int) -> None:
             f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",
             "free some space, give --out on another disk or --feature-dtype int8, or lower --rois-per-object",
         )
-
-
-def format_bytes(count: int) -> str:
-    """``12.3 GB``, with decimal prefixes as disks are sold."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"

@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from maskx_pipeline.engine.files import atomic_path
+from maskx_pipeline.provenance.files import atomic_path
 
 _PAGE = 4096
 

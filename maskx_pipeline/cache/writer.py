@@ -25,8 +25,8 @@ from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Di
 from maskx_pipeline.cache.validation import being_written
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
-from maskx_pipeline.engine.files import atomic_path
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.provenance.files import atomic_path
 
 _GROUPS = tuple(GROUP_PATHS)
 

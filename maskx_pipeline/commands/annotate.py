@@ -32,14 +32,14 @@ def command(dataset: Path, project: Project, evaluate: bool, as_json: bool, over
 
     Masks that exist, ids, order, and every other byte stay as they are. Interrupted, it continues where it stopped.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
     config, data = project.load(AnnotateConfig, options), project.load(DataConfig)
     if evaluate:
-        quality = stages.evaluate_annotation(config, data, dataset)
+        quality = evaluate_annotation(config, data, dataset)
         print_json(quality.to_json()) if as_json else print_result(quality.to_text())
         return
-    annotated = stages.annotate_boxes(config, data, dataset, overwrite=overwrite)
+    annotated = annotate_boxes(config, data, dataset, overwrite=overwrite)
     print_json(annotated.to_json()) if as_json else print_result(annotated.to_text())
     if annotated.unreadable:
         raise DataError(

@@ -26,7 +26,7 @@ def command(runs: tuple[Path, ...], style: str, all_figures: bool) -> None:
     Runs of a split of the categories and of its reverse are laid out like the paper's tables: a line per method, AP on
     B (unseen) and AP on A (seen) for each direction.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.compare import compare
 
-    comparison = stages.compare(runs, all_figures=all_figures)
+    comparison = compare(runs, all_figures=all_figures)
     print_json(comparison.to_json()) if style == "json" else print_result(comparison.to_text(style))

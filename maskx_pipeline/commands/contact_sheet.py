@@ -33,7 +33,7 @@ def command(
     Without IMAGES those of val in [data] are taken. Seen categories are green and unseen ones red, as in the overlays
     of `maskx predict`.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.contact_sheet import contact_sheet
 
     config = project.load(ContactSheetConfig, options)
-    print_result(stages.contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))
+    print_result(contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))

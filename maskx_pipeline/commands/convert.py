@@ -36,11 +36,11 @@ def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) 
     Needs no project: `maskx init` comes after it, with the annotations that this writes. OUT/report.json counts every
     dropped object by its reason; OUT/coco-categories.json says which category is which of COCO's.
     """
-    from maskx_pipeline import stages
-    from maskx_pipeline.data.visual_genome import read_report
+    from maskx_pipeline.convert.visual_genome import read_report
+    from maskx_pipeline.stages.convert_visual_genome import convert_visual_genome
 
     project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
-    out = stages.convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
+    out = convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
     print_json(read_report(out)) if as_json else print_result(out)
 
 
@@ -55,9 +55,9 @@ def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) ->
     A model trained on them is Mask R-CNN trained on GrabCut masks. Needs OpenCV (the extra `grabcut`).
     OUT.report.json counts the objects, and those where GrabCut found nothing and the mask is the whole box.
     """
-    from maskx_pipeline import stages
-    from maskx_pipeline.data.grabcut_annotations import read_grabcut_report
+    from maskx_pipeline.stages.convert_grabcut import convert_grabcut
+    from maskx_pipeline.teachers.grabcut_annotations import read_grabcut_report
 
     config = project.load(GrabCutConfig, options)
-    out = stages.convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
+    out = convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
     print_json(read_grabcut_report(out)) if as_json else print_result(out)

@@ -22,10 +22,10 @@ def command() -> None:
 @overwrite_option
 def train(project: Project, overwrite: bool, **options: Any) -> None:
     """Train Faster R-CNN on the boxes of all categories, seen and unseen."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.detect_train import train_detector
 
     config = project.load(DetectConfig, options)
-    folder = stages.train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    folder = train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
     print_result(folder)
 
 
@@ -35,8 +35,8 @@ def train(project: Project, overwrite: bool, **options: Any) -> None:
 @overwrite_option
 def import_(project: Project, overwrite: bool, **options: Any) -> None:
     """Take torchvision's Faster R-CNN instead of training one: its outputs are mapped to the categories by name."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.detect_import import import_detector
 
     config = project.load(ImportConfig, options)
-    folder = stages.import_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    folder = import_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
     print_result(folder)

@@ -24,10 +24,10 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
 
     A new detector has the settings of [detect]; a new mask model those of [fit-transfer] and of the options here.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.e2e import train_e2e
 
     mask_model = {name: options.pop(name) for name in mask_options()}
-    folder = stages.train_e2e(
+    folder = train_e2e(
         project.load(E2EConfig, options),
         project.load(DataConfig),
         detect=project.load(DetectConfig),

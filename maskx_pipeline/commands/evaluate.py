@@ -27,9 +27,9 @@ from maskx_pipeline.project import Project
 @overwrite_option
 def command(project: Project, per_category: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Report box and mask AP on a category set, and beside it on the seen and the unseen categories."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.evaluate import evaluate
 
     config = project.load(EvaluateConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    evaluation = stages.evaluate(config, data, masks=masks, overwrite=overwrite, command=command_line())
+    evaluation = evaluate(config, data, masks=masks, overwrite=overwrite, command=command_line())
     print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))

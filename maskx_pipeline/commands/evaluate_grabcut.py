@@ -31,12 +31,10 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
 
     Needs OpenCV (the extra `grabcut`). `maskx compare` takes the folder --out beside those of models.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.evaluate_grabcut import evaluate_grabcut
 
     config = project.load(EvaluateGrabCutConfig, options)
     grabcut = project.load(GrabCutConfig, {name: value for name, value in options.items() if name != "out"})
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    evaluation = stages.evaluate_grabcut(
-        config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line()
-    )
+    evaluation = evaluate_grabcut(config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line())
     print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))

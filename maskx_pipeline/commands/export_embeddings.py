@@ -26,12 +26,12 @@ from maskx_pipeline.project import Project
 @overwrite_option
 def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
 
     config, data, masks = project.load(ExportConfig, options), project.load(DataConfig), project.load(MasksConfig)
     if dry_run:
-        plan = stages.plan_export(config, data, masks=masks)
+        plan = plan_export(config, data, masks=masks)
         print_json(plan.to_json()) if as_json else print_result(plan.to_text())
         return
-    path = stages.export_embeddings(config, data, masks=masks, overwrite=overwrite)
+    path = export_embeddings(config, data, masks=masks, overwrite=overwrite)
     print_json({"cache": str(path)}) if as_json else print_result(path)

@@ -25,9 +25,9 @@ from maskx_pipeline.project import Project
 @overwrite_option
 def command(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.export_model import export_model
 
-    exported = stages.export_model(project.load(ExportModelConfig, options), overwrite=overwrite)
+    exported = export_model(project.load(ExportModelConfig, options), overwrite=overwrite)
     if as_json:
         print_json({"path": str(exported.path), "note": str(exported.note), "code": exported.code})
     else:

@@ -20,9 +20,9 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
 
     Only the masks of --split are used. RoI features and class weights are those of the cache; the detector is not run.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.fit_transfer import fit_transfer
 
     config = project.load(TransferConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    folder = stages.fit_transfer(config, data, masks=masks, overwrite=overwrite, command=command_line())
+    folder = fit_transfer(config, data, masks=masks, overwrite=overwrite, command=command_line())
     print_result(folder)

@@ -44,7 +44,7 @@ def command(
     **options: Any,
 ) -> None:
     """Make a project folder: maskx.toml for a COCO-format data set, or a generated one with --shapes."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.init import init_project, init_shapes
 
     given = {
         "--train-images": train_images,
@@ -60,12 +60,12 @@ def command(
         shapes = ShapesConfig.from_mapping(
             {key: value for key, value in options.items() if value is not None}, source="command line"
         )
-        path = stages.init_shapes(folder, shapes, overwrite=overwrite)
+        path = init_shapes(folder, shapes, overwrite=overwrite)
     elif missing:
         raise click.UsageError(f"Missing {', '.join(missing)}; or give --shapes for a generated data set.")
     else:
         data = DataConfig(**{flag[2:].replace("-", "_"): value.resolve() for flag, value in given.items() if value})
         paths = {name: value.resolve() for name, value in masks.items() if value is not None}
         mask_data = MasksConfig.from_mapping(paths, source="command line")
-        path = stages.init_project(folder, data, masks=mask_data, overwrite=overwrite)
+        path = init_project(folder, data, masks=mask_data, overwrite=overwrite)
     print_result(path)

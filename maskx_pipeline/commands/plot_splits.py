@@ -24,7 +24,7 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -
     seen ones. A line is the mean of the splits with as many seen categories. Splits whose baseline has no AP above zero
     are only printed; where there are no others, no file is written.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.plot_splits import plot_splits
 
-    study = stages.plot_splits(runs, out, overwrite=overwrite)
+    study = plot_splits(runs, out, overwrite=overwrite)
     print_json(study.to_json()) if as_json else print_result(study.to_text())

@@ -19,6 +19,6 @@ from maskx_pipeline.project import Project
 @overwrite_option
 def command(images: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
     """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.predict import predict
 
-    print_result(stages.predict(project.load(PredictConfig, options), images, overwrite=overwrite))
+    print_result(predict(project.load(PredictConfig, options), images, overwrite=overwrite))

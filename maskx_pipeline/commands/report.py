@@ -23,8 +23,8 @@ def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options
     The page needs no network and no other file. The baseline is the class-agnostic run among RUNS, else the first. The
     gallery shows recorded masks, so no model is run.
     """
-    from maskx_pipeline import stages
+    from maskx_pipeline.stages.report import report
 
     config = project.load(ReportConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    print_result(stages.report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))
+    print_result(report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig, VisualGenomeConfig
 from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
+from maskx_pipeline.config.e2e import E2EConfig, mask_options
 from maskx_pipeline.config.evaluation import (
     AnnotateConfig,
     ContactSheetConfig,
@@ -17,7 +18,6 @@ from maskx_pipeline.config.evaluation import (
     ReportConfig,
 )
 from maskx_pipeline.config.export_model import ExportModelConfig
-from maskx_pipeline.config.joint import E2EConfig, mask_options
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.settings import StageConfig

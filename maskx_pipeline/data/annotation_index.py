@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from maskx_pipeline.data.annotation_columns import AnnotationColumns, EntriesInText, FileBytes, Stamp
-from maskx_pipeline.engine.files import atomic_path
+from maskx_pipeline.provenance.files import atomic_path
 
 _LOG = logging.getLogger("maskx")
 

@@ -14,8 +14,8 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
-from maskx_pipeline.engine.files import sha256_of_file
 from maskx_pipeline.errors import MachineError, WeightsError
+from maskx_pipeline.provenance.files import sha256_of_file
 
 IMAGENET, NONE = "imagenet", "none"
 

@@ -13,9 +13,9 @@ from maskx_pipeline.detection.backbone import IMAGENET, NONE, resolve_norm
 from maskx_pipeline.detection.features import freeze_detector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
-from maskx_pipeline.engine.run_folder import read_run
 from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
+from maskx_pipeline.provenance.run_folder import read_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from maskx_pipeline.config import DetectConfig, ImportConfig
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import download, read_foreign_weights
 from maskx_pipeline.detection.load import empty_detector
-from maskx_pipeline.engine.files import sha256_of_file
 from maskx_pipeline.errors import ConfigError, DataError, WeightsError
+from maskx_pipeline.provenance.files import sha256_of_file
 
 logger = logging.getLogger("maskx")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.detection.load import empty_detector
-from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
+from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.run_folder import read_run
 from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-from maskx_pipeline.maskx import MaskX
+from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, assemble_mask_model
+from maskx_pipeline.whole_model import WholeModel
 
 STAGE = "e2e"
 
@@ -25,7 +25,7 @@ _AGAIN = "run `maskx e2e` again, with --overwrite"
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedJointModel:
+class LoadedE2EModel:
     """A joint model and what belongs to it.
 
     Attributes:
@@ -37,20 +37,20 @@ class LoadedJointModel:
         sha256: Of these weights, hex.
     """
 
-    model: JointModel
+    model: E2EModel
     config: E2EConfig
     detect: DetectConfig
     categories: tuple[Category, ...]
     seen: frozenset[int]
     sha256: str
 
-    def maskx(self, device: str) -> MaskX:
+    def maskx(self, device: str) -> WholeModel:
         """The model for prediction, in the precision of its training."""
         found = resolve_device(device)
         return self.model.maskx(device=found, amp_dtype=amp_dtype(self.config.amp, found))
 
 
-def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJointModel:
+def load_e2e_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedE2EModel:
     """Load what ``maskx e2e`` left in a run folder; nothing that it started from is needed.
 
     Args:
@@ -88,7 +88,7 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
         live = LiveEmbedding(
             kind=transfer.embedding, mean=tensors.get(f"{_LIVE}mean"), basis=tensors.get(f"{_LIVE}basis")
         )
-    model = JointModel(
+    model = E2EModel(
         detector=detector,
         mask_model=mask_model,
         live=live,
@@ -99,7 +99,7 @@ def load_joint_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedJoi
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
-    return LoadedJointModel(
+    return LoadedE2EModel(
         model=model.eval().requires_grad_(False),
         config=config,
         detect=detect,

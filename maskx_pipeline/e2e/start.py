@@ -15,15 +15,15 @@ from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
-from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
-from maskx_pipeline.engine.run_folder import read_run
+from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
-from maskx_pipeline.maskx import detector_of
+from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.transfer.embeddings import principal_components
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model, raw_embeddings
+from maskx_pipeline.whole_model import detector_of
 
 BACKBONE = "backbone"
 
@@ -123,9 +123,9 @@ def _read_start(
     return Start(detector.config, fitted.config, detector, fitted, content)
 
 
-def build_joint_model(
+def build_e2e_model(
     config: E2EConfig, start: Start, *, categories: Sequence[Category], seen: Collection[int]
-) -> JointModel:
+) -> E2EModel:
     """Put the model together as it is before the first step; the caller seeds torch."""
     if start.detector is None:
         detector = build_detector(num_classes=len(categories) + 1, **detector_arguments(start.detect))
@@ -149,7 +149,7 @@ def build_joint_model(
     live = None
     if start.transfer.embedding in LIVE_KINDS and read_by_t is not None:
         live = LiveEmbedding.following(detector, start.transfer.embedding, read_by_t)
-    return JointModel(
+    return E2EModel(
         detector=detector,
         mask_model=mask_model,
         live=live,

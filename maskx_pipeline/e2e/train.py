@@ -11,9 +11,9 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import Target
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
-from maskx_pipeline.e2e.joint_model import JointModel
 from maskx_pipeline.e2e.mask_targets import SeenMasks
-from maskx_pipeline.e2e.start import Start, build_joint_model
+from maskx_pipeline.e2e.model import E2EModel
+from maskx_pipeline.e2e.start import Start, build_e2e_model
 from maskx_pipeline.engine.device import resolve_device
 from maskx_pipeline.engine.loop import seed_step
 from maskx_pipeline.engine.runlog import Run
@@ -21,7 +21,7 @@ from maskx_pipeline.engine.runlog import Run
 BEST_METRIC = "seen_mask_ap"
 
 
-def train_joint_model(
+def train_e2e_model(
     config: E2EConfig,
     train: CocoData,
     *,
@@ -29,7 +29,7 @@ def train_joint_model(
     seen: frozenset[int],
     masks: SeenMasks,
     run: Run,
-    evaluate: Callable[[JointModel], dict[str, float]],
+    evaluate: Callable[[E2EModel], dict[str, float]],
 ) -> None:
     """Train, or continue to, and finish the run.
 
@@ -48,7 +48,7 @@ def train_joint_model(
         RunError: The loss is not finite.
     """
     seed_step(config.seed, BEFORE_TRAINING)
-    model = build_joint_model(config, start, categories=train.categories, seen=seen).to(resolve_device(config.device))
+    model = build_e2e_model(config, start, categories=train.categories, seen=seen).to(resolve_device(config.device))
     run.update(
         categories=categories_to_json(train.categories),
         seen=[category.id for category in train.categories if category.label in seen],

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from maskx_pipeline.engine.files import atomic_path
 from maskx_pipeline.errors import WeightsError
+from maskx_pipeline.provenance.files import atomic_path
 
 _METADATA_KEY = "maskx"
 

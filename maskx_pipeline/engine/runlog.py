@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.files import atomic_path, json_value, write_json
-from maskx_pipeline.engine.lock import unlock_folder
-from maskx_pipeline.engine.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now
 from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.provenance.files import atomic_path, json_value, write_json
+from maskx_pipeline.provenance.lock import unlock_folder
+from maskx_pipeline.provenance.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now
 
 logger = logging.getLogger("maskx")
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.engine.files import atomic_path, write_json
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.coco_ap import ApSummary, ApTable, Result, precision_table
 from maskx_pipeline.evaluation.table import evaluation_table
+from maskx_pipeline.provenance.files import atomic_path, write_json
 
 _FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 

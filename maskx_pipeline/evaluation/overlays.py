@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.maskx import Instances
+from maskx_pipeline.whole_model import Instances
 
 # Four shades each, so that neighbours of the same kind can be told apart.
 SEEN_COLOURS = ((38, 194, 70), (120, 214, 40), (0, 168, 107), (70, 235, 130))

@@ -16,7 +16,7 @@ from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import write_results
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
-from maskx_pipeline.maskx import Instances, MaskX
+from maskx_pipeline.whole_model import Instances, WholeModel
 
 logger = logging.getLogger("maskx")
 
@@ -25,7 +25,7 @@ RESULTS_FILE = "results.json"
 
 
 def predict_folder(
-    maskx: MaskX,
+    maskx: WholeModel,
     images: Iterable[Path],
     *,
     out: Path,
@@ -89,7 +89,7 @@ def predict_folder(
     return out / RESULTS_FILE
 
 
-def predict_image(maskx: MaskX, image: Tensor, *, score_threshold: float) -> Instances:
+def predict_image(maskx: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
     """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
     return maskx.predict(image.float().div(255)).above(score_threshold)
 

@@ -19,8 +19,8 @@ from maskx_pipeline.detection.features import Detections, FrozenDetector
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.evaluation.coco_ap import Result, average_precision
 from maskx_pipeline.evaluation.paste import paste_to_rle
-from maskx_pipeline.maskx import Instances, MaskX, masks_of
 from maskx_pipeline.transfer.mask_model import MaskModel
+from maskx_pipeline.whole_model import Instances, WholeModel, masks_of
 
 
 def predictions_from_cache(
@@ -75,7 +75,7 @@ def predictions_from_cache(
     return results
 
 
-def predictions_from_images(maskx: MaskX, val: CocoData) -> list[Result]:
+def predictions_from_images(maskx: WholeModel, val: CocoData) -> list[Result]:
     """Detect and segment in the images of val.
 
     Returns:

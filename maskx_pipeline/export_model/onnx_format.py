@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from maskx_pipeline.engine.files import atomic_path
 from maskx_pipeline.errors import MachineError
 from maskx_pipeline.export_model.baked import BakedMaskHead
+from maskx_pipeline.provenance.files import atomic_path
 
 FEATURES, LABELS, MASKS = "roi_features", "labels", "mask_probs"
 """Names of the inputs and of the output."""

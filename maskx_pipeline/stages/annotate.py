@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskx_pipeline.config import AnnotateConfig, DataConfig
-from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
-from maskx_pipeline.data.mask_gaps import find_mask_gaps, labels_by_name
-from maskx_pipeline.e2e.load import LoadedJointModel
-from maskx_pipeline.errors import ConfigError, DataError
-from maskx_pipeline.evaluation.annotate import Annotated, annotate
-from maskx_pipeline.evaluation.annotate_iou import AnnotationQuality, measure_annotation
-from maskx_pipeline.evaluation.annotate_journal import (
+from maskx_pipeline.annotate.fill_file import Annotated, annotate
+from maskx_pipeline.annotate.journal import (
     Journal,
     finished_counts,
     journal_path,
     report_path,
     write_report,
 )
-from maskx_pipeline.stages.models import load_model, newest_run, whole_model
+from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
+from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
+from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.e2e.load import LoadedE2EModel
+from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.model_run import load_model, newest_run, whole_model
 from maskx_pipeline.transfer.load import LoadedMaskModel
 
 logger = logging.getLogger("maskx")
@@ -50,7 +50,7 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
     origin = {
         "annotation file": made.data.digest,
         "model": made.loaded.sha256,
-        "detector": made.loaded.sha256 if isinstance(made.loaded, LoadedJointModel) else made.loaded.detector_sha256,
+        "detector": made.loaded.sha256 if isinstance(made.loaded, LoadedE2EModel) else made.loaded.detector_sha256,
         "mask-format": config.mask_format,
         "min-confidence": f"{config.min_confidence:g}",
     }
@@ -114,7 +114,7 @@ def evaluate_annotation(config: AnnotateConfig, data: DataConfig, dataset: Path)
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     folder: Path
-    loaded: LoadedMaskModel | LoadedJointModel
+    loaded: LoadedMaskModel | LoadedE2EModel
     data: CocoData
     labels: Mapping[int, int]
 

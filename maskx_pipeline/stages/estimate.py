@@ -8,10 +8,9 @@ from typing import Any
 
 from torchvision.models.detection import FasterRCNN
 
-from maskx_pipeline.cache.plan import ExportPlan, count_export, format_bytes, measure_export
+from maskx_pipeline.cache.plan import ExportPlan, count_export, measure_export
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
-from maskx_pipeline.data.check_report import align
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
@@ -22,6 +21,7 @@ from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
 from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
+from maskx_pipeline.text import format_bytes, table
 
 logger = logging.getLogger("maskx")
 
@@ -62,11 +62,11 @@ class Estimate:
 
     def to_text(self) -> str:
         """A table of the stages, then what was measured, what assumed, and the notes."""
-        rows = [["stage", "time", "disk"]]
+        rows = []
         for stage in self.stages:
             disk = "-" if stage.bytes is None else format_bytes(stage.bytes)
             rows.append([stage.stage, format_seconds(stage.seconds), disk])
-        lines = align(rows, left=[True, False, False])
+        lines = [table(["stage", "time", "disk"], rows, words=[True, False, False])]
         for word, sentences in (("measured", self.measured), ("assumed", self.assumed), ("note", self.notes)):
             lines += [f"{word}: {sentence}" for sentence in sentences]
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from maskx_pipeline.config import (
@@ -10,9 +11,11 @@ from maskx_pipeline.config import (
     TransferConfig,
 )
 from maskx_pipeline.data.category_map import read_category_map
+from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import Category, CocoData, log_problems, read_coco
-from maskx_pipeline.engine.files import sha256_of_file
+from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.settings import option_name
 
 NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
@@ -100,3 +103,11 @@ def embedding_files(config: TransferConfig) -> dict[str, str]:
         return {}
     files = {"embedding file": config.embedding_file, "embedding names": config.embedding_names}
     return {name: sha256_of_file(path) for name, path in files.items() if path is not None}
+
+
+def record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:
+    """Note in run.json how many training objects of each seen category have a mask, by the category's id."""
+    counts = count_masks(train)
+    masks = {str(category.id): counts[category.label] for category in train.categories if category.label in seen}
+    if run.record.get("masks") != masks:
+        run.update(masks=masks)

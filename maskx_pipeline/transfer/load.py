@@ -8,9 +8,9 @@ from pathlib import Path
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
-from maskx_pipeline.engine.run_folder import read_run
 from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
+from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, MaskModel, assemble_mask_model
 
 _AGAIN = "run `maskx fit-transfer` again, with --overwrite"

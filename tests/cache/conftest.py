@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import cache_fakes
 import pytest
 
 from maskx_pipeline.data.records import CocoData
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode does not; kill_export.py imports it, too
-import cache_fakes
 
 
 @pytest.fixture

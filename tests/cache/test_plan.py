@@ -12,10 +12,11 @@ import cache_fakes
 import pytest
 import torch
 
-from maskx_pipeline.cache.plan import ImageSeconds, check_disk, count_export, format_bytes, measure_export
+from maskx_pipeline.cache.plan import ImageSeconds, check_disk, count_export, measure_export
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import DataError, MachineError
+from maskx_pipeline.text import format_bytes
 
 
 def test_the_plan_is_an_upper_bound_that_counts_masked_objects(tmp_path: Path, train: CocoData, val: CocoData) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from maskx_pipeline.commands import run
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.e2e.joint_model import JointModel
+from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.engine.checkpoint import save_weights
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.transfer.mask_model import assemble_mask_model
@@ -68,7 +68,7 @@ def write_model(folder: Path, *, seed: int = 0) -> Path:
         for name, parameter in mask_model.predictor.named_parameters():
             if name.endswith("bias"):
                 parameter.copy_(torch.tensor([3.0, 1.0, -3.0]) if parameter.numel() == 3 else parameter)
-    model = JointModel(detector=detector, mask_model=mask_model, live=None, stop_gradient=True, roi_size=7)
+    model = E2EModel(detector=detector, mask_model=mask_model, live=None, stop_gradient=True, roi_size=7)
     config = E2EConfig(roi_size=7, amp="off")
     run = open_run(folder, stage="e2e", identity={}, config=config.to_mapping(), inputs={})
     run.update(

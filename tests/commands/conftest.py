@@ -1,13 +1,10 @@
-"""A project for `maskx annotate`, and the helpers of this folder made importable."""
+"""A project for `maskx annotate`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from annotate_world import MIXED, write_dataset, write_model
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskx_pipeline import stages
 from maskx_pipeline.commands import run
 from maskx_pipeline.project import PROJECT_FILE
 
@@ -33,21 +32,25 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, stage: str, error: BaseException
     def fail(*arguments: object, **options: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(stages, stage, fail)
+    monkeypatch.setattr(f"maskx_pipeline.stages.{stage}", fail)
 
 
 @pytest.mark.parametrize(
     ("command", "stage", "hint"),
     [
-        ("detect train", "train_detector", "give fewer --images-per-batch, another --device, or end other"),
-        ("e2e --lr 0.1", "train_e2e", "give fewer --images-per-batch, another --device, or end other"),
+        (
+            "detect train",
+            "detect_train.train_detector",
+            "give fewer --images-per-batch, another --device, or end other",
+        ),
+        ("e2e --lr 0.1", "e2e.train_e2e", "give fewer --images-per-batch, another --device, or end other"),
         (
             "fit-transfer --embedding cls",
-            "fit_transfer",
+            "fit_transfer.fit_transfer",
             "give --cache-in disk, fewer --rois-per-batch, another --device, or end other",
         ),
-        ("evaluate", "evaluate", "give another --device, or end other"),
-        ("doctor", "check_data", "-> end other programs that use it"),
+        ("evaluate", "evaluate.evaluate", "give another --device, or end other"),
+        ("doctor", "doctor.check_data", "-> end other programs that use it"),
     ],
 )
 def test_a_full_gpu_is_named_with_the_options_that_the_command_has(
@@ -73,7 +76,7 @@ def test_torch_finds_the_gpu_full_in_other_words(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where another process fills it, before torch has any memory of its own."""
-    _fail_with(monkeypatch, "train_detector", KERNEL)
+    _fail_with(monkeypatch, "detect_train.train_detector", KERNEL)
     assert run(["detect", "train"]) == 1
     assert "The memory of cuda is full: CUDA error: out of memory\n" in capsys.readouterr().err
 
@@ -106,7 +109,7 @@ def test_so_is_the_memory_of_the_machine(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As torch, NumPy and Python really say it."""
-    monkeypatch.setattr(stages, "train_detector", lambda *arguments, **options: allocate())
+    monkeypatch.setattr("maskx_pipeline.stages.detect_train.train_detector", lambda *arguments, **options: allocate())
     assert run(["detect", "train"]) == 1
     message = capsys.readouterr().err
     assert "The memory of this machine " + said in message
@@ -116,6 +119,6 @@ def test_so_is_the_memory_of_the_machine(
 
 def test_other_errors_keep_their_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are bugs, to be reported."""
-    _fail_with(monkeypatch, "train_detector", RuntimeError("shapes cannot be multiplied"))
+    _fail_with(monkeypatch, "detect_train.train_detector", RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
         run(["detect", "train"])

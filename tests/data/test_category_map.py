@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from maskx_pipeline.convert.visual_genome_categories import category_map, choose_categories
 from maskx_pipeline.data.category_map import read_category_map
 from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.data.records import Category
-from maskx_pipeline.data.visual_genome_categories import category_map, choose_categories
 from maskx_pipeline.errors import DataError
 
 DETECTOR = (Category(1, "dog", 1), Category(2, "cat", 2), Category(5, "tree.n.01", 3))

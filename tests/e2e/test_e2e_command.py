@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from joint_world import DETECT, JOINT, seen_file, write_data
+from e2e_world import DETECT, JOINT, seen_file, write_data
 
 from maskx_pipeline.commands import run
 from maskx_pipeline.project import write_project

@@ -8,15 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from joint_world import JOINT, detect_config, joint_config, transfer_config, write_data
+from e2e_world import JOINT, detect_config, joint_config, transfer_config, write_data
 from torchvision.models import resnet18
 
-from maskx_pipeline import stages
 from maskx_pipeline.config import DataConfig, E2EConfig, EvaluateConfig, ExportConfig, PredictConfig, TransferConfig
 from maskx_pipeline.detection import image_training as training
-from maskx_pipeline.e2e.load import load_joint_model
+from maskx_pipeline.e2e.load import load_e2e_model
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError
+from maskx_pipeline.stages.detect_train import train_detector
+from maskx_pipeline.stages.e2e import train_e2e
+from maskx_pipeline.stages.evaluate import evaluate
+from maskx_pipeline.stages.export_embeddings import export_embeddings
+from maskx_pipeline.stages.fit_transfer import fit_transfer
+from maskx_pipeline.stages.predict import predict
 from maskx_pipeline.transfer.mask_predictors import TransferPredictor
 
 
@@ -32,13 +37,13 @@ def data(folder: Path) -> DataConfig:
 
 @pytest.fixture(scope="module")
 def detector(folder: Path, data: DataConfig) -> Path:
-    return stages.train_detector(detect_config(out=folder / "detector"), data)
+    return train_detector(detect_config(out=folder / "detector"), data)
 
 
 @pytest.fixture(scope="module")
 def fitted(folder: Path, data: DataConfig, detector: Path) -> Path:
     """A stage-wise model of the same seen categories."""
-    cache = stages.export_embeddings(
+    cache = export_embeddings(
         ExportConfig(
             detector=detector, out=folder / "cache.h5", roi_size=7, mask_size=14, amp="off", workers=0, device="cpu"
         ),
@@ -48,13 +53,13 @@ def fitted(folder: Path, data: DataConfig, detector: Path) -> Path:
         form="conditioned", cache=cache, detector=detector, out=folder / "transfer", epochs=2.0, rois_per_batch=8,
         amp="off", eval_every=0.0, device="cpu", split=joint_config(folder).split,
     )  # fmt: skip
-    return stages.fit_transfer(config, data)
+    return fit_transfer(config, data)
 
 
 def _train(
     config: E2EConfig, data: DataConfig, *, transfer: TransferConfig | None = None, asked: tuple[str, ...] = ()
 ) -> Path:
-    return stages.train_e2e(config, data, detect=detect_config(), transfer=transfer or transfer_config(), asked=asked)
+    return train_e2e(config, data, detect=detect_config(), transfer=transfer or transfer_config(), asked=asked)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +122,7 @@ def test_a_trained_model_is_evaluated_and_predicts_from_images_alone(
     folder: Path, data: DataConfig, trained: Path
 ) -> None:
     """Its masks are of features as trained, not rounded to float16; a cache is refused."""
-    evaluation = stages.evaluate(EvaluateConfig(model=trained, checkpoint="last", device="cpu"), data)
+    evaluation = evaluate(EvaluateConfig(model=trained, checkpoint="last", device="cpu"), data)
     record = json.loads((trained / "run.json").read_text())["results"]
     assert evaluation.source == "images"
     for row, name in zip(evaluation.sets, ("all", "seen", "unseen"), strict=True):
@@ -126,9 +131,9 @@ def test_a_trained_model_is_evaluated_and_predicts_from_images_alone(
     assert evaluation.sets[1].mask.ap == record["seen_mask_ap"]
     assert evaluation.sets[2].mask.ap == record["unseen_mask_ap"]
     with pytest.raises(ConfigError, match="from images"):
-        stages.evaluate(EvaluateConfig(model=trained, from_="cache", device="cpu"), data)
+        evaluate(EvaluateConfig(model=trained, from_="cache", device="cpu"), data)
     out = folder / "predictions"
-    stages.predict(PredictConfig(model=trained, out=out, device="cpu", limit=1), [data.val_images])
+    predict(PredictConfig(model=trained, out=out, device="cpu", limit=1), [data.val_images])
     assert (out / "results.json").is_file()
 
 
@@ -136,7 +141,7 @@ def test_a_start_from_a_detector_goes_on_with_its_weights(folder: Path, data: Da
     """With learning rate 0 nothing moves: the detector is that of the run, conditioned T reads its components."""
     config = joint_config(folder, init=detector, name="still", lr=0.0, iterations=1, eval_every=0)
     run = _train(config, data, transfer=transfer_config(form="conditioned"))
-    loaded = load_joint_model(run, checkpoint="last")
+    loaded = load_e2e_model(run, checkpoint="last")
     weights = load_weights(detector / "best.safetensors")
     joint = {n: v for n, v in loaded.model.detector.state_dict().items() if "running" not in n and "batches" not in n}
     assert all(torch.equal(value, weights[name]) for name, value in joint.items())
@@ -207,9 +212,9 @@ def test_a_file_without_a_needed_word_is_refused_with_nothing_written(
     before = (fitted / "run.json").read_bytes()
     for overwrite in (False, True):
         with pytest.raises(ConfigError, match=r"no vector for these categories: dog \(dog\), cow \(cow\)"):
-            stages.fit_transfer(config, data, overwrite=overwrite)
+            fit_transfer(config, data, overwrite=overwrite)
     with pytest.raises(ConfigError, match="no vector"):
-        stages.fit_transfer(config.replace(out=tmp_path / "transfer"), data)
+        fit_transfer(config.replace(out=tmp_path / "transfer"), data)
     assert (fitted / "run.json").read_bytes() == before
     assert not (tmp_path / "transfer").exists()
 
@@ -224,34 +229,34 @@ def test_weights_that_saw_masks_are_refused_for_a_split_until_allowed_again(data
     said = r"trained with masks|does not fit the backbone"
     for wrong in (detect, detect.replace(backbone="resnet50", allow_mask_weights=True)):
         with pytest.raises(WeightsError, match=said):
-            stages.train_detector(wrong, data)
+            train_detector(wrong, data)
         with pytest.raises(WeightsError, match=said):
-            stages.train_e2e(joint, data, detect=wrong, transfer=transfer_config())
+            train_e2e(joint, data, detect=wrong, transfer=transfer_config())
     assert not (tmp_path / "detector").exists()
     detect = detect.replace(allow_mask_weights=True)
-    detector = stages.train_detector(detect, data)
+    detector = train_detector(detect, data)
     export = ExportConfig(
         detector=detector, out=tmp_path / "cache.h5", roi_size=7, mask_size=14, amp="off", workers=0, device="cpu"
     )
     split = joint_config(tmp_path).split
     sizes = {"epochs": 1.0, "rois_per_batch": 8, "amp": "off", "eval_every": 0.0, "device": "cpu"}
     fit = transfer_config(
-        cache=stages.export_embeddings(export, data), detector=detector, out=tmp_path / "transfer", split=split, **sizes
+        cache=export_embeddings(export, data), detector=detector, out=tmp_path / "transfer", split=split, **sizes
     )
     for init in (detector, Path("backbone")):
         joint = joint_config(tmp_path, init=init, iterations=1, eval_every=0)
         with pytest.raises(WeightsError, match=r"saw masks.*\n?.*--allow-mask-weights"):
-            stages.train_e2e(joint, data, detect=detect, transfer=transfer_config())
+            train_e2e(joint, data, detect=detect, transfer=transfer_config())
     with pytest.raises(WeightsError, match="saw masks"):
-        stages.fit_transfer(fit, data)
+        fit_transfer(fit, data)
     assert not (tmp_path / "e2e").exists()
     assert not (tmp_path / "transfer").exists()
-    fitted = stages.fit_transfer(fit.replace(allow_mask_weights=True), data)
+    fitted = fit_transfer(fit.replace(allow_mask_weights=True), data)
     joint = joint_config(tmp_path, init=fitted, iterations=1, eval_every=0)
     with pytest.raises(WeightsError, match="saw masks"):
-        stages.train_e2e(joint, data, detect=detect, transfer=transfer_config())
+        train_e2e(joint, data, detect=detect, transfer=transfer_config())
     for changes in ({"allow_mask_weights": True}, {"split": "all", "init": detector}):
-        joined = stages.train_e2e(joint.replace(**changes), data, detect=detect, transfer=transfer_config())
+        joined = train_e2e(joint.replace(**changes), data, detect=detect, transfer=transfer_config())
         assert (joined / "best.safetensors").is_file()
     record = json.loads((fitted / "run.json").read_text())
     assert record["config"]["allow_mask_weights"] is True
@@ -261,7 +266,7 @@ def test_a_detector_of_other_weights_may_be_split_although_the_flag_was_given(da
     """The flag allows a file; there is none here."""
     config = joint_config(tmp_path, init=Path("backbone"), iterations=1, eval_every=0)
     detect = detect_config(allow_mask_weights=True)
-    assert stages.train_e2e(config, data, detect=detect, transfer=transfer_config()).is_dir()
+    assert train_e2e(config, data, detect=detect, transfer=transfer_config()).is_dir()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +277,7 @@ def test_every_mask_branch_trains_and_loads(folder: Path, data: DataConfig, tmp_
     """The baselines of Tables 1c, 1d and 2 need no live embedding."""
     config = joint_config(folder, init=Path("backbone"), out=tmp_path, iterations=1, eval_every=0)
     run = _train(config, data, transfer=transfer_config(**changes))
-    loaded = load_joint_model(run)
+    loaded = load_e2e_model(run)
     assert (loaded.model.live is not None) == (changes["embedding"] == "cls")
     assert loaded.seen == {1, 2}
     assert set(JOINT) <= set(json.loads((run / "run.json").read_text())["config"])
@@ -284,7 +289,7 @@ def test_similarities_to_seen_categories_are_trained_on_and_loaded(
     """Those of the start: what T compares with stays fixed, while the class weights move."""
     config = joint_config(folder, init=detector, out=tmp_path, iterations=2, eval_every=0)
     run = _train(config, data, transfer=transfer_config(form="conditioned", kernel="rbf"))
-    predictor = load_joint_model(run, checkpoint="last").model.mask_model.predictor
+    predictor = load_e2e_model(run, checkpoint="last").model.mask_model.predictor
     assert isinstance(predictor, TransferPredictor)
     assert predictor.transfer.similarities is not None
     assert len(predictor.transfer.similarities.centres) == 2

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from maskx_pipeline.engine.run_folder import RUN_FILE, read_run
 from maskx_pipeline.engine.runlog import STATE_FILE, Run, open_run
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.provenance.run_folder import RUN_FILE, read_run
 
 
 def _open(folder: Path, **changes: Any) -> Run:

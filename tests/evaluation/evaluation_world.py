@@ -21,8 +21,8 @@ from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.maskx import MaskX
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.whole_model import WholeModel
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -49,7 +49,7 @@ class World:
     cache: RoICache
     val: CocoData
     mask_model: MaskModel
-    maskx: MaskX
+    maskx: WholeModel
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> list[list[float]]:
@@ -117,4 +117,4 @@ def make_world(folder: Path) -> Iterator[World]:
             in_channels=cache.channels,
             roi_size=cache.roi_size,
         )
-        yield World(cache, val, mask_model.eval(), MaskX(frozen, mask_model, roi_size=cache.roi_size))
+        yield World(cache, val, mask_model.eval(), WholeModel(frozen, mask_model, roi_size=cache.roi_size))

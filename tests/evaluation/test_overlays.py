@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS, _place, _Rectangle, draw_instances
-from maskx_pipeline.maskx import Instances
+from maskx_pipeline.whole_model import Instances
 
 NAMES = {1: "cat", 2: "a rather long category name"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from joint_world import seen_file, write_data
+from e2e_world import seen_file, write_data
 from torchvision.models.detection import FasterRCNN
 from torchvision_models import SIZE, calibrate, tiny_faster_rcnn
 
@@ -44,8 +44,8 @@ def maskx(project: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
         contextlib.chdir(project),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        mock.patch("maskx_pipeline.stages.training.quick_metrics", return_value={"seen_mask_ap": 0.0}),
-        mock.patch("maskx_pipeline.stages.training.joint_metrics", return_value={"seen_mask_ap": 0.0}),
+        mock.patch("maskx_pipeline.stages.fit_transfer.quick_metrics", return_value={"seen_mask_ap": 0.0}),
+        mock.patch("maskx_pipeline.stages.e2e.e2e_metrics", return_value={"seen_mask_ap": 0.0}),
     ):
         returned = run(arguments)
     assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{out.getvalue()}\n{err.getvalue()}"

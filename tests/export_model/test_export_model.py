@@ -17,8 +17,8 @@ from torchvision.models.detection import MaskRCNN
 from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.stages import export_model
-from maskx_pipeline.stages.models import load_model, whole_model
+from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.stages.export_model import export_model
 
 TOLERANCE = 5e-3
 """Of mask probabilities: maskx rounds RoI features to float16, as the RoI cache does, and torchvision does not."""

@@ -15,10 +15,10 @@ from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.export_model.loading_code import check_buildable, loading_code
 from maskx_pipeline.export_model.torchvision_format import mask_rcnn_state
-from maskx_pipeline.maskx import MaskX
 from maskx_pipeline.transfer.mask_heads import FCNMaskHead
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.mask_predictors import ClassSpecificPredictor
+from maskx_pipeline.whole_model import WholeModel
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def test_the_resnet50_constructors_load_it_and_give_the_same_masks(architecture:
     with torch.no_grad():
         theirs = model.eval()([image])[0]
     frozen = FrozenDetector(detector, device=CPU, amp_dtype=None)
-    ours = MaskX(frozen, mask_model, roi_size=14, half_features=False).predict(image)
+    ours = WholeModel(frozen, mask_model, roi_size=14, half_features=False).predict(image)
     assert len(ours) >= 5
     assert len(set(ours.labels.tolist())) > 1
     assert ours.labels.tolist() == theirs["labels"].tolist()

@@ -1,0 +1,1 @@
+"""Fill the missing masks of an annotation file."""

@@ -1,0 +1,201 @@
+"""Filling the missing masks of an annotation file: image by image, to be interrupted at any point."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
+from maskx_pipeline.annotate.journal import Journal
+from maskx_pipeline.annotate.mask_gaps import MaskGaps
+from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.whole_model import WholeModel
+
+logger = logging.getLogger("maskx")
+
+_NAMED = 10  # unreadable images named one by one; the report has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableImage:
+    """An image whose annotations stay without masks."""
+
+    file_name: str
+    reason: str
+    annotations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """What `maskx annotate` reports: how many annotations were filled, and why the others were not.
+
+    Attributes:
+        out: The annotation file.
+        annotations: All annotations of the file.
+        filled: Were given a mask.
+        filled_seen: Of them, those of categories whose masks the model was trained on.
+        confidence_seen, confidence_unseen: Mean confidence of these and of the others; None where there is none.
+        masked: Had a mask.
+        crowd: Are crowd regions.
+        uncertain: Stay without a mask, since it would be below the least confidence.
+        empty: Stay without a mask, since the model finds no pixel of the object in the box.
+        filled_holes: Masks with holes, which polygons cannot express and which were filled.
+        unknown: Stay without a mask: by name of a category that the model does not know.
+        problems: Stay without a mask: by what is wrong with the annotation.
+        unreadable: Images whose annotations stay without masks.
+    """
+
+    out: str
+    annotations: int
+    filled: int
+    filled_seen: int
+    confidence_seen: float | None
+    confidence_unseen: float | None
+    masked: int
+    crowd: int
+    uncertain: int
+    empty: int
+    filled_holes: int
+    unknown: dict[str, int]
+    problems: dict[str, int]
+    unreadable: tuple[UnreadableImage, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Annotated:
+        """The inverse of `to_json`."""
+        unreadable = tuple(UnreadableImage(**image) for image in values["unreadable"])
+        return cls(**{**values, "unreadable": unreadable})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "unreadable": [asdict(image) for image in self.unreadable]}
+
+    def to_text(self) -> str:
+        """Some lines for the terminal, without those that count nothing."""
+        unseen = self.filled - self.filled_seen
+        lines = [
+            f"{self.out}: {self.filled} of {self.annotations} annotations filled with a mask",
+            *_line(self.filled_seen, f"of seen categories, mean confidence {self.confidence_seen or 0:.2f}"),
+            *_line(unseen, f"of unseen categories, mean confidence {self.confidence_unseen or 0:.2f}"),
+            *_line(self.filled_holes, "had holes, which polygons cannot express: filled (rle keeps them)"),
+            "left as they are:",
+            *_line(self.masked, "have a mask"),
+            *_line(self.crowd, "are crowd regions"),
+            *_line(self.uncertain, "too uncertain (--min-confidence)"),
+            *_line(self.empty, "in whose box the model finds no pixel of the object"),
+        ]
+        for name, count in sorted(self.unknown.items()):
+            lines += _line(count, f"of the category `{name}`, which the model does not know")
+        for kind, count in sorted(self.problems.items()):
+            lines += _line(count, f"with a problem: {kind}")
+        lines += _line(
+            sum(i.annotations for i in self.unreadable), f"in {len(self.unreadable)} images that are unusable"
+        )
+        return "\n".join(lines if lines[-1] != "left as they are:" else lines[:-1])
+
+
+def annotate(
+    maskx: WholeModel,
+    data: CocoData,
+    gaps: MaskGaps,
+    *,
+    out: Path,
+    journal: Journal,
+    labels: Mapping[int, int],
+    seen: Collection[int],
+    mask_format: str,
+    min_confidence: float,
+    source: str,
+) -> Annotated:
+    """Predict the masks that are not in the journal yet, and write the annotation file.
+
+    Args:
+        maskx: The whole model.
+        data: The data set as read.
+        gaps: What of it is to be filled.
+        out: The annotation file to write; it is whole or not there.
+        journal: Holds what an earlier, interrupted call has done.
+        labels: The model's label of each label of ``data`` that it knows.
+        seen: The model's labels whose masks it was trained on.
+        mask_format: ``polygons`` or ``rle``.
+        min_confidence: Masks below it are left out.
+        source: What stands in ``mask_source``.
+
+    Raises:
+        DataError: No image can be read. One among others is named, and its annotations stay as they are.
+    """
+    unreadable = _fill(maskx, data, gaps, journal=journal, labels=labels, mask_format=mask_format)
+    found = {mask.annotation_id: mask for mask in journal.masks()}
+    kept = {number: m for number, m in found.items() if m.segmentation and m.confidence >= min_confidence}
+    changes = {number: _members_of(mask, source) for number, mask in kept.items()}
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(gaps.filled(changes))
+    label_of = {a.id: labels[a.label] for annotations in gaps.work.values() for a in annotations}
+    seen_ids = {number for number in kept if label_of[number] in seen}
+    empty = sum(not mask.segmentation for mask in found.values())
+    return Annotated(
+        out=str(out),
+        annotations=gaps.annotations,
+        filled=len(kept),
+        filled_seen=len(seen_ids),
+        confidence_seen=_mean([kept[number].confidence for number in seen_ids]),
+        confidence_unseen=_mean([kept[number].confidence for number in kept.keys() - seen_ids]),
+        masked=gaps.left_alone.masked,
+        crowd=gaps.left_alone.crowd,
+        uncertain=len(found) - len(kept) - empty,
+        empty=empty,
+        filled_holes=sum(mask.filled_holes > 0 for mask in kept.values()),
+        unknown=dict(gaps.left_alone.unknown),
+        problems=dict(gaps.left_alone.problems),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _fill(
+    maskx: WholeModel, data: CocoData, gaps: MaskGaps, *, journal: Journal, labels: Mapping[int, int], mask_format: str
+) -> list[UnreadableImage]:
+    unreadable: list[UnreadableImage] = []
+    first: DataError | None = None
+    done = len(journal.done)
+    if done:
+        logger.info("%d of %d images were done before.", done, len(gaps.work))
+    with progress(len(gaps.work), "annotate", "images", initial=done) as bar:
+        for image_id, annotations in gaps.work.items():
+            if image_id in journal.done:
+                continue
+            chosen = [labels[annotation.label] for annotation in annotations]
+            try:
+                journal.add(image_id, fill_masks(maskx, data, annotations, chosen, mask_format=mask_format))
+            except DataError as error:
+                if len(unreadable) < _NAMED:
+                    logger.warning("%s Its %d annotations are left as they are.", error.message, len(annotations))
+                image = data.image(image_id)
+                unreadable.append(UnreadableImage(image.file_name, error.message, len(annotations)))
+                first = first or error
+            bar.update(1)
+    if first is not None and not journal.done:
+        raise first
+    return unreadable
+
+
+def _members_of(mask: FilledMask, source: str) -> dict[str, Any]:
+    return {
+        "segmentation": mask.segmentation,
+        "area": mask.area,
+        "mask_confidence": mask.confidence,
+        "mask_source": source,
+    }
+
+
+def _line(count: int, what: str) -> list[str]:
+    return [f"  {count:>6} {what}"] if count else []
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None

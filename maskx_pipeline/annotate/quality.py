@@ -1,0 +1,227 @@
+"""How good the masks of `maskx annotate` are: masks that exist are hidden, predicted, and compared."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from maskx_pipeline import text
+from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
+from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.data.records import Annotation, Category, CocoData
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.errors import DataError
+from maskx_pipeline.whole_model import WholeModel
+
+logger = logging.getLogger("maskx")
+
+_LEAST = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScore:
+    """One hidden mask: the category, whether its masks were trained on, IoU with the true mask, and confidence."""
+
+    category: str
+    seen: bool
+    iou: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationQuality:
+    """Mask IoU of predicted masks, per category and for the seen and unseen ones.
+
+    Attributes:
+        model: The run folder of the model.
+        dataset: The annotation file.
+        scores: One for each mask that was hidden.
+        categories: Names of the categories, in their order.
+        unreadable: Images that were left out.
+    """
+
+    model: str
+    dataset: str
+    scores: tuple[MaskScore, ...]
+    categories: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; IoU in percent, None where there is nothing to measure."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "sets": {name: _set_row(scores) for name, scores in self._sets().items()},
+            "categories": [
+                {"name": name, "seen": scores[0].seen, "masks": len(scores), "mask_iou": _mean_iou(scores)}
+                for name, scores in self._by_category(self.scores).items()
+            ],
+            "min_confidence": [
+                {
+                    "min_confidence": least,
+                    **{name: {"kept": _share(s, least), "mask_iou": _mean_iou(_sure(s, least))}
+                       for name, s in self._sets().items()},
+                }
+                for least in _LEAST
+            ],
+            "unreadable": list(self.unreadable),
+        }  # fmt: skip
+
+    def to_text(self) -> str:
+        """Tables for the terminal: category sets, what --min-confidence would keep, categories."""
+        sets = self._sets()
+        rows = [
+            [name, str(r["categories"]), str(r["masks"]), _text(r["mask_iou"]), _text(r["mask_iou_of_categories"])]
+            for name, r in ((name, _set_row(scores)) for name, scores in sets.items())
+        ]
+        lines = [
+            f"{self.model} on the {len(self.scores)} masks of {self.dataset}: mask IoU at the true boxes, percent",
+            "",
+            text.table(["set", "categories", "masks", "mean", "mean of categories"], rows, words=[True, *[False] * 4]),
+            "",
+            text.table(
+                ["min-confidence", *(f"{name} {what}" for name in sets for what in ("kept", "IoU"))],
+                [
+                    [f"{least:g}", *(t for s in sets.values()
+                                     for t in (_text(_share(s, least)), _text(_mean_iou(_sure(s, least)))))]
+                    for least in _LEAST
+                ],
+                words=[False] * (1 + 2 * len(sets)),
+            ),
+            "",
+            text.table(
+                ["category", "", "masks", "IoU"],
+                [
+                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), _text(_mean_iou(scores))]
+                    for name, scores in self._by_category(self.scores).items()
+                ],
+                words=[True, True, False, False],
+            ),
+        ]  # fmt: skip
+        return "\n".join(lines)
+
+    def _sets(self) -> dict[str, list[MaskScore]]:
+        return {
+            "all": list(self.scores),
+            "seen": [score for score in self.scores if score.seen],
+            "unseen": [score for score in self.scores if not score.seen],
+        }
+
+    def _by_category(self, scores: Iterable[MaskScore]) -> dict[str, list[MaskScore]]:
+        grouped: dict[str, list[MaskScore]] = {name: [] for name in self.categories}
+        for score in scores:
+            grouped[score.category].append(score)
+        return {name: group for name, group in grouped.items() if group}
+
+
+def measure_annotation(
+    maskx: WholeModel,
+    data: CocoData,
+    *,
+    labels: Mapping[int, int],
+    seen: Collection[int],
+    mask_format: str,
+    model: str,
+) -> AnnotationQuality:
+    """Predict each mask that exists, from the box alone, and compare. Nothing is written.
+
+    What is compared is what would be written: cut off at the box, and as polygons where these are asked for.
+
+    Args:
+        maskx: The whole model.
+        data: The data set.
+        labels: The model's label of each label of ``data`` that it knows; others are left out.
+        seen: The model's labels whose masks it was trained on.
+        mask_format: ``polygons`` or ``rle``.
+        model: For the record.
+
+    Raises:
+        DataError: There is no mask to compare with, or no image can be read.
+    """
+    work = {image.id: _masked(data.annotations_of(image.id), labels) for image in data.images}
+    work = {image_id: annotations for image_id, annotations in work.items() if annotations}
+    if not work:
+        raise DataError(
+            f"{data.path} has no masks of categories that the model knows, so there is nothing to measure.",
+            "give a file with masks, such as val-annotations",
+        )
+    scores: list[MaskScore] = []
+    unreadable: list[DataError] = []
+    with progress(len(work), "annotate and compare", "images") as bar:
+        for annotations in work.values():
+            chosen = [labels[annotation.label] for annotation in annotations]
+            try:
+                filled = fill_masks(maskx, data, annotations, chosen, mask_format=mask_format)
+            except DataError as error:
+                logger.warning("%s It is left out.", error.message)
+                unreadable.append(error)
+            else:
+                scores += [
+                    _score(data, annotation, mask, seen=label in seen)
+                    for annotation, mask, label in zip(annotations, filled, chosen, strict=True)
+                ]
+            bar.update(1)
+    if not scores:
+        raise unreadable[0]
+    return AnnotationQuality(
+        model=model,
+        dataset=str(data.path),
+        scores=tuple(scores),
+        categories=_names(data.categories),
+        unreadable=tuple(error.message for error in unreadable),
+    )
+
+
+def _masked(annotations: Sequence[Annotation], labels: Mapping[int, int]) -> list[Annotation]:
+    return [a for a in annotations if a.has_mask and not a.iscrowd and a.label in labels]
+
+
+def _score(data: CocoData, annotation: Annotation, mask: FilledMask, *, seen: bool) -> MaskScore:
+    image = data.image(annotation.image_id)
+    iou = 0.0
+    if mask.segmentation is not None:
+        pair = (segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation))
+        iou = float(coco_mask.iou(*([rle] for rle in pair), [0])[0, 0])
+    return MaskScore(data.category(annotation.label).name, seen, iou, mask.confidence)
+
+
+def _names(categories: Iterable[Category]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(category.name for category in categories))
+
+
+def _set_row(scores: Sequence[MaskScore]) -> dict[str, Any]:
+    by_category: dict[str, list[float]] = {}
+    for score in scores:
+        by_category.setdefault(score.category, []).append(score.iou)
+    means = [sum(ious) / len(ious) for ious in by_category.values()]
+    return {
+        "categories": len(by_category),
+        "masks": len(scores),
+        "mask_iou": _mean_iou(scores),
+        "mask_iou_of_categories": _percent(means),
+    }
+
+
+def _sure(scores: Sequence[MaskScore], least: float) -> list[MaskScore]:
+    return [score for score in scores if score.confidence >= least]
+
+
+def _share(scores: Sequence[MaskScore], least: float) -> float | None:
+    return _percent([float(score.confidence >= least) for score in scores])
+
+
+def _mean_iou(scores: Sequence[MaskScore]) -> float | None:
+    return _percent([score.iou for score in scores])
+
+
+def _percent(values: Sequence[float]) -> float | None:
+    return 100 * math.fsum(values) / len(values) if values else None
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

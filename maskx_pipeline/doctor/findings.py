@@ -1,0 +1,104 @@
+"""What the counts of a data set mean for training, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskx_pipeline.data.records import Problem
+from maskx_pipeline.doctor.report import CategoryReport
+from maskx_pipeline.errors import listed
+
+SUSPECT_SHARE = 0.9
+"""Of a category's masks: with so many that are exactly their box, they were made from the boxes."""
+
+FEWEST_TO_SUSPECT = 5
+"""Masks: of fewer, all may be rectangles by chance."""
+
+FEW_MASKS = 10
+"""Objects: a seen category with fewer adds little to what T learns (COCO's rarest has 198)."""
+
+FEW_BOXES = 10
+"""Objects: the detector hardly learns a category with fewer, and T reads what the detector learnt."""
+
+FEW_SEEN = 10
+"""Categories: the paper's experiments have 20 or more seen ones (Figure 3), and fewer were worse."""
+
+_NAMED = 20  # categories named before "and N more"
+
+_NEEDED = (
+    "at least one category with masks is needed: draw them in a labelling tool, or take those of another data set "
+    "with `maskx init --masks-train-images` and the options beside it"
+)
+
+
+def is_suspect(masks: int, rectangles: int) -> bool:
+    """Whether nearly all masks are exactly their box."""
+    return masks >= FEWEST_TO_SUSPECT and rectangles >= SUSPECT_SHARE * masks
+
+
+def find_fatal(rows: Sequence[CategoryReport], unusable: Sequence[Problem]) -> tuple[str, ...]:
+    """Why training would go wrong, a sentence each, with what to do."""
+    fatal = []
+    suspect = [row for row in rows if row.verdict == "suspect"]
+    if not any(row.train_boxes for row in rows):
+        fatal.append("no training image has a box")
+    elif not any(row.train_masks for row in rows):
+        fatal.append(f"no category has masks in the training data, so there is nothing to learn masks from; {_NEEDED}")
+    if suspect:
+        fatal.append(_fake_masks(suspect, others=any(row.verdict == "seen" for row in rows)))
+    if not any(row.val_boxes for row in rows):
+        fatal.append("no validation image has a box, so nothing can be measured")
+    if unusable:
+        fatal.append(f"{len(unusable)} images cannot be used, the first: {unusable[0].message}")
+    return tuple(fatal)
+
+
+def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
+    """What to know besides."""
+    seen = [row for row in rows if row.verdict == "seen"]
+    masked = any(row.train_masks for row in rows)
+    notes = []
+    if seen and not any(row.verdict in ("unseen", "suspect") for row in rows):
+        notes.append("each category has masks; give fit-transfer a --split to hold some back")
+    elif 0 < len(seen) < FEW_SEEN:
+        notes.append(
+            f"only {_categories(len(seen))} with masks to learn from: compare with `--embedding none`, which may "
+            "be as good on unseen ones"
+        )
+    few = [f"{row.name} ({row.train_masks})" for row in seen if row.train_masks < FEW_MASKS]
+    if few:
+        notes.append(f"seen, but with fewer than {FEW_MASKS} masks to learn from: {_listed(few)}")
+    few = [f"{row.name} ({row.train_boxes})" for row in rows if 0 < row.train_boxes < FEW_BOXES]
+    if few:
+        notes.append(f"fewer than {FEW_BOXES} boxes in training, so hardly learnt by the detector: {_listed(few)}")
+    tiny = [
+        f"{row.name} ({row.train_tiny} of {row.train_boxes})" for row in rows if row.train_tiny * 2 > row.train_boxes
+    ]
+    if tiny:
+        notes.append(f"mostly tiny; a larger --min-size of `maskx detect train` may help: {_listed(tiny)}")
+    fake = [row.name for row in rows if is_suspect(row.val_masks, row.val_rectangles)]
+    if fake:
+        notes.append(f"validation masks that are exactly their boxes, so that mask AP means nothing: {_listed(fake)}")
+    unmeasured = [row.name for row in rows if row.val_boxes and not row.val_masks]
+    if masked and unmeasured:
+        notes.append(f"no masks in validation, so no mask AP for: {_listed(unmeasured)}")
+    return tuple(notes)
+
+
+def _fake_masks(suspect: Sequence[CategoryReport], *, others: bool) -> str:
+    names = _listed([f"{row.name} ({row.train_rectangles} of {row.train_masks})" for row in suspect])
+    text = (
+        f"masks that are exactly their boxes, from which a model learns to draw boxes: {names}. If a tool made them, "
+        "empty their `segmentation` (`[]`), so that they count as boxes only"
+    )
+    if not others:
+        return f"{text}; then no category has masks, and {_NEEDED}"
+    return f"{text}, or leave these categories out of --split; if the things are such rectangles, go on"
+
+
+def _categories(count: int) -> str:
+    return "1 category" if count == 1 else f"{count} categories"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return listed(names, _NAMED)

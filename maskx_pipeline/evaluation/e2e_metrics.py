@@ -1,0 +1,40 @@
+"""What is measured while a joint model is trained: box and mask AP from the images of val."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.e2e.model import E2EModel
+from maskx_pipeline.evaluation.coco_ap import precision_table
+from maskx_pipeline.evaluation.predictions import left_as_it_was, predictions_from_images
+
+
+def e2e_metrics(
+    model: E2EModel,
+    val: CocoData,
+    *,
+    seen: Collection[int],
+    device: torch.device,
+    amp_dtype: torch.dtype | None,
+) -> dict[str, float]:
+    """Measure a joint model; its modes and gradients are left as they were.
+
+    Only the ``seen_`` figure may choose between models: those of unseen categories come from masks that training must
+    not know of.
+
+    Returns:
+        ``box_ap`` over all categories, ``seen_mask_ap`` and ``unseen_mask_ap``, in percent; nan where val has none.
+    """
+    everything = frozenset(category.label for category in val.categories)
+    with left_as_it_was(model):
+        results = predictions_from_images(model.maskx(device=device, amp_dtype=amp_dtype), val)
+    boxes = precision_table(val, results, labels=everything, iou_type="bbox")
+    masks = precision_table(val, results, labels=everything, iou_type="segm")
+    return {
+        "box_ap": boxes.summary(everything).ap,
+        "seen_mask_ap": masks.summary(frozenset(seen)).ap,
+        "unseen_mask_ap": masks.summary(everything - frozenset(seen)).ap,
+    }

@@ -1,0 +1,66 @@
+"""`maskx contact-sheet`: predictions as a sheet of pictures (Figures 4 and 5)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskx_pipeline.config import ContactSheetConfig, DataConfig
+from maskx_pipeline.data.coco import read_coco
+from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.provenance.files import check_ending
+from maskx_pipeline.stages.inputs import refuse_to_replace
+from maskx_pipeline.study import sheet_layout
+from maskx_pipeline.study.contact_sheet import predicted_row, read_sheet_images, truth_row
+
+logger = logging.getLogger("maskx")
+
+
+def contact_sheet(
+    config: ContactSheetConfig,
+    models: Sequence[Path],
+    images: Sequence[Path],
+    data: DataConfig,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Segment the same images with several models, and lay the overlays out: a column per image, a row per model.
+
+    Args:
+        config: The settings.
+        models: Run folders, from the top row to the bottom.
+        images: Image files and folders; if there are none, the folder of val.
+        data: Its val annotations are the ground truth, if asked for; red and green in it are those of the first model.
+        overwrite: Replace a file that exists.
+
+    Returns:
+        The file ``config.out``.
+    """
+    check_ending(config.out, sheet_layout.FORMATS)
+    refuse_to_replace(config.out, overwrite)
+    loaded = [load_model(folder, config.checkpoint) for folder in models]
+    pictured = read_sheet_images(images or [data.val_images], limit=config.limit)
+    truth = []
+    if config.truth:
+        val = read_coco(data.val_annotations, data.val_images, categories=loaded[0].categories)
+        truth.append(truth_row("ground truth", pictured, val, seen=loaded[0].seen))
+    rows = []
+    with progress(len(models) * len(pictured), "contact sheet", "images") as bar:
+        for folder, model in zip(models, loaded, strict=True):
+            rows.append(
+                predicted_row(
+                    folder.resolve().name,
+                    whole_model(model, device=config.device),
+                    pictured,
+                    categories=model.categories,
+                    seen=model.seen,
+                    score_threshold=config.score_threshold,
+                    bar=bar,
+                )
+            )
+    captions = [image.path.name for image in pictured]
+    sheet = sheet_layout.lay_out([*rows, *truth], captions, columns=config.columns)
+    sheet_layout.save_sheet(sheet, config.out)
+    return config.out

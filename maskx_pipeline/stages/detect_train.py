@@ -1,0 +1,57 @@
+"""`maskx detect train`: stage 1."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from maskx_pipeline.config import (
+    DataConfig,
+    DetectConfig,
+)
+from maskx_pipeline.detection import train as detection
+from maskx_pipeline.detection.backbone import content_of
+from maskx_pipeline.detection.model import check_detector
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.evaluation.predictions import box_ap
+from maskx_pipeline.stages.inputs import read_data
+
+logger = logging.getLogger("maskx")
+
+
+def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = False, command: str = "") -> Path:
+    """Stage 1: train Faster R-CNN on the boxes of all categories.
+
+    Returns:
+        The run folder, with best.safetensors and last.safetensors.
+    """
+    distributed.start()
+    train, val = read_data(data)
+    check_detector(config)
+    if overwrite:
+        check_precision(config.amp, config.device)
+    with open_run(
+        config.out,
+        stage="detect",
+        identity=config.identity(),
+        config=config.to_mapping(),
+        inputs={
+            "train annotations": train.digest,
+            "val annotations": val.digest,
+            "backbone weights": content_of(config.backbone_weights),
+        },
+        command=command,
+        overwrite=overwrite,
+        tensorboard=config.tensorboard,
+    ) as run:
+        if run.state == "finished":
+            logger.info("%s is finished and unchanged.", config.out)
+            return config.out
+        device = resolve_device(config.device)
+        dtype = amp_dtype(config.amp, device)
+        detection.train_detector(
+            config, train, run=run, evaluate=lambda detector: box_ap(detector, val, device=device, amp_dtype=dtype)
+        )
+    return config.out

@@ -1,0 +1,98 @@
+"""`maskx e2e`: joint training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from maskx_pipeline.config import (
+    DataConfig,
+    DetectConfig,
+    E2EConfig,
+    TransferConfig,
+)
+from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.e2e import train as joint_training
+from maskx_pipeline.e2e.load import STAGE as E2E
+from maskx_pipeline.e2e.mask_targets import SeenMasks
+from maskx_pipeline.e2e.start import read_start
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.evaluation.e2e_metrics import e2e_metrics
+from maskx_pipeline.stages.inputs import embedding_files, read_data, record_masks
+from maskx_pipeline.stages.names import e2e_run_name
+
+logger = logging.getLogger("maskx")
+
+
+def train_e2e(
+    config: E2EConfig,
+    data: DataConfig,
+    *,
+    detect: DetectConfig,
+    transfer: TransferConfig,
+    asked: Collection[str] = (),
+    overwrite: bool = False,
+    command: str = "",
+) -> Path:
+    """Train detector, T and mask head jointly: the boxes of all categories, the masks of the seen ones.
+
+    Args:
+        config: The settings.
+        data: The data set.
+        detect: The settings of a new detector, at a start from the backbone.
+        transfer: The settings of a new mask model.
+        asked: Fields of ``transfer`` that must hold even if ``config.init`` brings a mask model of its own.
+
+    Returns:
+        The run folder, ``out/name``.
+    """
+    distributed.start()
+    train, val = read_data(data)
+    seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
+    start = read_start(
+        config,
+        detect=detect,
+        transfer=transfer,
+        asked=asked,
+        categories=train.categories,
+        seen=seen,
+    )
+    masks = SeenMasks(train, seen=seen, size=2 * config.roi_size)
+    if overwrite:
+        check_precision(config.amp, config.device)
+    folder = config.out / e2e_run_name(config, start.transfer)
+    with open_run(
+        folder,
+        stage=E2E,
+        identity={**start.identity(), **config.identity()},
+        config=config.to_mapping(),
+        inputs={
+            "train annotations": train.digest,
+            "val annotations": val.digest,
+            "init": start.content,
+            "seen categories": ",".join(map(str, sorted(seen))),
+            **embedding_files(start.transfer),
+        },
+        command=command,
+        overwrite=overwrite,
+        tensorboard=config.tensorboard,
+    ) as run:
+        record_masks(run, train, seen)
+        if run.state == "finished":
+            logger.info("%s is finished and unchanged.", folder)
+            return folder
+        device = resolve_device(config.device)
+        dtype = amp_dtype(config.amp, device)
+        joint_training.train_e2e_model(
+            config,
+            train,
+            start=start,
+            seen=seen,
+            masks=masks,
+            run=run,
+            evaluate=lambda model: e2e_metrics(model, val, seen=seen, device=device, amp_dtype=dtype),
+        )
+    return folder

@@ -1,0 +1,98 @@
+"""`maskx fit-transfer`: stage 2."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import (
+    DataConfig,
+    MasksConfig,
+    TransferConfig,
+)
+from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.errors import MaskXError
+from maskx_pipeline.evaluation.quick import quick_metrics
+from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data, record_masks
+from maskx_pipeline.stages.names import run_name
+from maskx_pipeline.transfer import fit
+
+logger = logging.getLogger("maskx")
+
+
+def fit_transfer(
+    config: TransferConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    overwrite: bool = False,
+    command: str = "",
+) -> Path:
+    """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
+
+    Args:
+        config: The settings.
+        data: The data set.
+        masks: As given to :func:`export_embeddings`.
+        overwrite: Replace an earlier run.
+        command: For the record.
+
+    Returns:
+        The run folder, ``out/name``.
+    """
+    folder = config.out / run_name(config)
+    with RoICache(config.cache) as cache:
+        train, val = read_mask_data(data, masks, categories=cache.categories)
+        cache.check_matches(train_digest=train.digest, val_digest=val.digest)
+        seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
+        fit.check_fit(config, cache, seen=seen)
+        if overwrite:
+            check_precision(config.amp, config.device)
+        with open_run(
+            folder,
+            stage="fit-transfer",
+            identity=config.identity(),
+            config=config.to_mapping(),
+            inputs={
+                "cache": cache.digest,
+                "seen categories": ",".join(map(str, sorted(seen))),
+                **embedding_files(config),
+            },
+            command=command,
+            overwrite=overwrite,
+            tensorboard=config.tensorboard,
+        ) as run:
+            _warn_of_another_detector(config, cache)
+            record_masks(run, train, seen)
+            if run.state == "finished":
+                fit.record_detector(run, config.detector)
+                logger.info("%s is finished and unchanged.", folder)
+                return folder
+            dtype = amp_dtype(config.amp, resolve_device(config.device))
+            fit.fit_transfer(
+                config,
+                cache,
+                seen=seen,
+                run=run,
+                evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
+            )
+    return folder
+
+
+def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
+    """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
+    try:
+        found = {load_detector(config.detector, checkpoint=name).sha256 for name in ("best", "last")}
+    except MaskXError:
+        found = set()
+    if cache.identity.detector_sha256 not in found:
+        logger.warning(
+            "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images. "
+            "Give the right one with --detector, unless another program's detector wrote the cache.",
+            config.detector,
+            config.cache,
+        )

@@ -1,0 +1,119 @@
+"""The runs of a study side by side: what their evaluations recorded, as one table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline import text
+from maskx_pipeline.study import directions
+from maskx_pipeline.study.compared_run import (
+    ALL_FIGURES,
+    FIGURES,
+    ComparedRun,
+    check_evaluated,
+    number_text,
+    read_compared_run,
+)
+from maskx_pipeline.study.directions import SIDES, DirectionTable, both_directions, column_names
+
+logger = logging.getLogger("maskx")
+
+_WORDS = ("run", "embedding", "form", "trained on")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs in the order asked for; laid out like the paper's tables where they are of both directions of a split.
+
+    With ``all_figures`` each AP stands with AP50, AP75, APS, APM and APL, as in Table 2.
+    """
+
+    runs: tuple[ComparedRun, ...]
+    all_figures: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON: the runs, and ``methods`` where they are of both directions of a split."""
+        table = both_directions(self.runs)
+        runs = [
+            {
+                "run": row.run,
+                "embedding": row.embedding,
+                "form": row.form,
+                "split": row.split,
+                "evaluated": row.evaluated,
+                "unseen mask": row.unseen,
+                "seen mask": row.seen,
+            }
+            for row in self.runs
+        ]
+        return {"runs": runs} if table is None else {"runs": runs, "methods": table.to_json(self._direction_figures)}
+
+    def to_text(self, style: str = "text") -> str:
+        """The table as ``text``, ``markdown`` or ``csv``."""
+        table = both_directions(self.runs)
+        if table is not None:
+            return _both_directions_text(table, style, self._direction_figures)
+        figures = ALL_FIGURES if self.all_figures else FIGURES
+        header = [*_WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in figures)]
+        return text.table(
+            header, [row.cells(figures) for row in self.runs], words=text.first(len(_WORDS), header), style=style
+        )
+
+    @property
+    def _direction_figures(self) -> Sequence[str]:
+        return ALL_FIGURES if self.all_figures else ("AP",)
+
+
+def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
+    """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and joint runs.
+
+    Where that was with the best weights of some and the last of others, a warning says of which.
+
+    Raises:
+        RunError: A folder is no such run, or some were not evaluated.
+    """
+    figures = ALL_FIGURES if all_figures else FIGURES
+    folders = list(folders)
+    check_evaluated(folders)
+    runs = tuple(read_compared_run(folder, figures) for folder in folders)
+    last = [row.run for row in runs if row.evaluated.endswith("-last")]
+    if last and len(last) < len(runs):
+        logger.warning(
+            "Not all with the same checkpoint: the newest evaluation of %s is of its last weights, that of the others "
+            "of their best ones. Evaluate again with --checkpoint to compare like with like.",
+            ", ".join(last),
+        )
+    return Comparison(runs, all_figures)
+
+
+def _both_directions_text(table: DirectionTable, style: str, figures: Sequence[str]) -> str:
+    if style != "text":
+        columns = [f"{direction.name}: {name}" for direction in table.directions for name in column_names(figures)]
+        header = [*directions.WORDS, *columns]
+        rows = [[row.method, row.training, *map(number_text, table.numbers(row, figures))] for row in table.rows]
+        return text.table(header, rows, words=text.first(len(directions.WORDS), header), style=style)
+    if len(figures) == 1:
+        return _block(table, [direction.name for direction in table.directions], column_names(figures), figures, SIDES)
+    # As in Table 2, all figures of a set stand side by side, and the sets below one another.
+    return "\n\n".join(
+        _block(table, [f"{direction.name}: on {side}" for direction in table.directions], figures, figures, side)
+        for side in SIDES
+    )
+
+
+def _block(
+    table: DirectionTable, above: Sequence[str], header: Sequence[str], figures: Sequence[str], sides: Sequence[str]
+) -> str:
+    """For the terminal: each direction stands above its columns, which share its width."""
+    rows = [[row.method, row.training, *map(number_text, table.numbers(row, figures, sides))] for row in table.rows]
+    gaps = 2 * (len(header) - 1)
+    column = max(len("100.0"), *map(len, header), -(-(max(map(len, above)) - gaps) // len(header)))
+    words = directions.WORDS
+    columns = [*words, *(name.rjust(column) for _ in above for name in header)]
+    body = text.table(columns, rows, words=text.first(len(words), columns))
+    line = "  ".join(name.rjust(len(header) * column + gaps) for name in above)
+    return line.rjust(max(map(len, body.splitlines()))) + "\n" + body

@@ -1,0 +1,157 @@
+"""What a run and its evaluations recorded, as far as a comparison needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.errors import RunError, listed
+from maskx_pipeline.provenance.run_folder import read_run
+
+FIGURES = ("AP", "AP50")
+ALL_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+"""Those of the paper's Table 2: at IoU .50 and .75, and of small, medium and large objects."""
+
+_NAMED = 20  # runs that were not evaluated
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """One run: its settings, and its mask AP in percent on ``unseen`` and ``seen``; None where nothing was measured.
+
+    Attributes:
+        training: ``sw`` (stage-wise) or ``e2e`` (joint), the paper's words; ``-`` for GrabCut, which is not trained.
+        class_specific: Mask weights per category without T, as the fully supervised oracle has.
+        trained: Ids of the categories whose masks it was trained on.
+        masks: How many training objects of each of these have a mask; empty where the run did not record it.
+        known: Ids of all categories.
+        per_category: The figures of each category that was evaluated, by its id.
+        evaluated: Where the detections come from and which weights were taken, as in ``cache-best``.
+    """
+
+    run: str
+    embedding: str
+    form: str
+    split: str
+    unseen: dict[str, float | None]
+    seen: dict[str, float | None]
+    training: str = "sw"
+    class_specific: bool = False
+    trained: frozenset[int] = frozenset()
+    masks: dict[int, int] = field(default_factory=dict)
+    known: frozenset[int] = frozenset()
+    per_category: dict[int, dict[str, float | None]] = field(default_factory=dict)
+    evaluated: str = ""
+
+    def cells(self, figures: Sequence[str]) -> list[str]:
+        """The row of the table."""
+        numbers = [row[figure] for row in (self.unseen, self.seen) for figure in figures]
+        return [self.run, self.embedding, self.form, self.split, *map(number_text, numbers)]
+
+
+def number_text(number: float | None) -> str:
+    """One decimal, or a dash where nothing was measured."""
+    return "-" if number is None else f"{number:.1f}"
+
+
+def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> ComparedRun:
+    """Read a stage-2, joint or GrabCut run, and these figures of the newest of its evaluations.
+
+    Raises:
+        RunError: The folder is no such run, or was not evaluated.
+    """
+    record = _read_record(folder)
+    joint = record["stage"] == "e2e"
+    if joint:
+        config = {**record["transfer"], "split": record["config"]["split"]}
+    elif record["stage"] == "evaluate-grabcut":
+        config = dict.fromkeys(("embedding", "form", "split"), "-")
+    else:
+        config = record["config"]
+    path = newest_evaluation(folder)
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        unseen, seen = (
+            {name: evaluation["sets"][kind]["mask"][name] for name in figures} for kind in ("unseen", "seen")
+        )
+        only_ap = tuple(figures) == FIGURES  # the AP of a category is in older records too
+        per_category = {
+            int(row["id"]): {"AP": row["mask_ap"]} if only_ap else {name: row["mask"][name] for name in figures}
+            for row in evaluation["categories"]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read: {error!r}.", _evaluate(folder)) from error
+    return ComparedRun(
+        run=folder.resolve().name,
+        embedding=config["embedding"],
+        form=_form(config, folder),
+        split=config["split"],
+        unseen=unseen,
+        seen=seen,
+        training="e2e" if joint else "sw" if record["stage"] == "fit-transfer" else "-",
+        class_specific=bool(config.get("class_specific")),
+        trained=frozenset(record.get("seen", ())),
+        masks={int(id_): count for id_, count in record.get("masks", {}).items()},
+        known=_category_ids(record),
+        per_category=per_category,
+        evaluated=path.parent.name,
+    )
+
+
+def check_evaluated(folders: Iterable[Path]) -> None:
+    """See that all these runs were evaluated, before any is read.
+
+    Raises:
+        RunError: Some were not, and all of those are named; or a folder is no stage-2, joint or GrabCut run.
+    """
+    missing = []
+    for folder in folders:
+        _read_record(folder)
+        if not _evaluations(folder):
+            missing.append(folder)
+    if missing:
+        raise _not_evaluated(missing)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    record = read_run(folder)
+    if record["stage"] in ("fit-transfer", "e2e", "evaluate-grabcut"):
+        return record
+    return read_run(folder, stage="fit-transfer")  # says what is wrong with it
+
+
+def _form(config: Mapping[str, Any], folder: Path) -> str:
+    if config["embedding"] in ("-", "none"):
+        return "-"
+    return TransferConfig.from_mapping(config, source=str(folder / "run.json")).form_name()
+
+
+def _category_ids(record: dict[str, Any]) -> frozenset[int]:
+    return frozenset(entry["id"] for entry in record.get("categories", ()))
+
+
+def newest_evaluation(folder: Path) -> Path:
+    """The record written last; those of all category sets hold the same figures of seen and unseen."""
+    records = _evaluations(folder)
+    if not records:
+        raise _not_evaluated([folder])
+    return max(records, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _evaluations(folder: Path) -> list[Path]:
+    return list(folder.glob("evaluation/*/ap-*.json"))
+
+
+def _not_evaluated(folders: Sequence[Path]) -> RunError:
+    if len(folders) == 1:
+        return RunError(f"{folders[0]} has not been evaluated.", _evaluate(folders[0]))
+    names = listed([str(folder) for folder in folders], _NAMED)
+    return RunError(f"{len(folders)} runs have not been evaluated: {names}.", f"{_evaluate('RUN')} for each of them")
+
+
+def _evaluate(folder: Path | str) -> str:
+    return f"run `maskx evaluate --model {folder}`"

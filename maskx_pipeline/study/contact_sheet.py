@@ -1,0 +1,138 @@
+"""Predictions of several models for the same images as one picture, as in the paper's Figures 4 and 5."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.data.records import Category, CocoData
+from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.evaluation.overlays import draw_instances, draw_objects, scaled_picture
+from maskx_pipeline.evaluation.predict_images import image_files, predict_image
+from maskx_pipeline.whole_model import WholeModel
+
+logger = logging.getLogger("maskx")
+
+CELL = 560  # pixels: the width of a cell, and its largest height
+
+
+@dataclass(frozen=True, slots=True)
+class SheetImage:
+    """An image (uint8[3, H, W], RGB), and by which factor it fits into the sheet's cells."""
+
+    path: Path
+    pixels: Tensor
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """A picture for each image, under one name: those of a model, or the ground truth."""
+
+    name: str
+    pictures: tuple[Image.Image, ...]
+
+
+def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
+    """Read image files, and those of folders in order of name.
+
+    Args:
+        paths: Image files and folders.
+        limit: At most so many, the first ones; 0: all.
+
+    Raises:
+        DataError: There is none, or none that can be read. An unreadable one among others is skipped with a warning.
+    """
+    found = image_files(paths)
+    if limit and len(found) > limit:
+        logger.info("Taking the first %d of %d images; --limit takes more.", limit, len(found))
+        found = found[:limit]
+    read: list[tuple[Path, Tensor]] = []
+    unreadable: DataError | None = None
+    for path in found:
+        try:
+            read.append((path, read_image(path)))
+        except DataError as error:
+            logger.warning("%s It is skipped.", error.message)
+            unreadable = error
+    if not read and unreadable is not None:
+        raise unreadable
+    return [SheetImage(path, pixels, CELL / max(pixels.shape[1:])) for path, pixels in read]
+
+
+def predicted_row(
+    name: str,
+    maskx: WholeModel,
+    images: Sequence[SheetImage],
+    *,
+    categories: Sequence[Category],
+    seen: Collection[int],
+    score_threshold: float,
+    bar: Progress,
+) -> SheetRow:
+    """Segment all images with one model.
+
+    Args:
+        name: Of the model.
+        maskx: The whole model.
+        images: The images.
+        categories: The model's, by ascending label.
+        seen: Labels whose masks were used in training: green; all others red.
+        score_threshold: Instances below it are left out.
+        bar: Counts the images.
+    """
+    names = {category.label: category.name for category in categories}
+    pictures = []
+    for image in images:
+        instances = predict_image(maskx, image.pixels, score_threshold=score_threshold)
+        pictures.append(
+            draw_instances(
+                image.pixels, instances, names=names, seen=seen, score_threshold=score_threshold, scale=image.scale
+            )
+        )
+        bar.update(1)
+    return SheetRow(name, tuple(pictures))
+
+
+def truth_row(name: str, images: Sequence[SheetImage], data: CocoData, *, seen: Collection[int]) -> SheetRow:
+    """Draw the annotations of the images: boxes, and masks where there are any; crowd regions are left out.
+
+    Raises:
+        ConfigError: An image is not one of ``data``.
+    """
+    ids = {data.image_path(record.id).resolve(): record.id for record in data.images}
+    pictures = []
+    for image in images:
+        if image.path.resolve() not in ids:
+            raise ConfigError(
+                f"{image.path} is none of the images of {data.path}, so there is no ground truth for it.",
+                f"give images of {data.image_dir}, or leave --truth out",
+            )
+        pictures.append(_draw_truth(image, data, ids[image.path.resolve()], seen))
+    return SheetRow(name, tuple(pictures))
+
+
+def _draw_truth(image: SheetImage, data: CocoData, image_id: int, seen: Collection[int]) -> Image.Image:
+    picture = scaled_picture(image.pixels, image.scale)
+    record = data.image(image_id)
+    objects = [annotation for annotation in data.annotations_of(image_id) if not annotation.iscrowd]
+    masks = np.zeros((len(objects), picture.height, picture.width), dtype=np.uint8)
+    for mask, annotation in zip(masks, objects, strict=True):
+        if annotation.has_mask:
+            rle = segmentation_to_rle(annotation.segmentation, record.height, record.width)
+            mask[:] = np.asarray(Image.fromarray(coco_mask.decode(rle)).resize(picture.size, Image.Resampling.NEAREST))
+    boxes = torch.tensor([annotation.box_xyxy for annotation in objects]).reshape(-1, 4)
+    labels = [annotation.label for annotation in objects]
+    texts = [data.category(label).name for label in labels]
+    return draw_objects(picture, boxes * (picture.width / record.width), masks, labels=labels, texts=texts, seen=seen)

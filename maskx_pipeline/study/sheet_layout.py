@@ -1,0 +1,111 @@
+"""Puts the pictures of a contact sheet together: a column per image, a row per model, all cells of one size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
+from maskx_pipeline.provenance.files import atomic_path, check_ending
+
+if TYPE_CHECKING:
+    from maskx_pipeline.study.contact_sheet import SheetRow
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+_GAP = 8
+_MARGIN = 16
+_NAME_SIZE, _CAPTION_SIZE, _KEY_SIZE = 24, 17, 20
+_KEY_INDENT, _KEY_GAP = 28, 40
+_INK, _GREY = (34, 34, 34), (110, 110, 110)
+_KEY = ((SEEN_COLOURS[0], "masks seen in training"), (UNSEEN_COLOURS[0], "only boxes seen in training"))
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) -> Image.Image:
+    """Lay the pictures out; after ``columns`` images the rows begin anew below.
+
+    Args:
+        rows: From top to bottom; each has a picture for every image.
+        captions: Of the images.
+        columns: Images side by side.
+
+    Returns:
+        An RGB picture on white.
+    """
+    columns = min(columns, len(captions))
+    pictures = [picture for row in rows for picture in row.pictures]
+    cell = (max(picture.width for picture in pictures), max(picture.height for picture in pictures))
+    left = _MARGIN + _line(_NAME_SIZE)
+    block = _line(_CAPTION_SIZE) + len(rows) * (cell[1] + _GAP)
+    blocks = -(-len(captions) // columns)
+    width = left + max(columns * (cell[0] + _GAP) - _GAP, _key_width()) + _MARGIN
+    height = _MARGIN + blocks * (block + _GAP) + _line(_KEY_SIZE) + _MARGIN
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, caption in enumerate(captions):
+        x = left + index % columns * (cell[0] + _GAP)
+        y = _MARGIN + index // columns * (block + _GAP)
+        font, text = _fitted(draw, caption, _CAPTION_SIZE, cell[0])
+        draw.text((x + cell[0] / 2, y), text, fill=_GREY, font=font, anchor="ma")
+        y += _line(_CAPTION_SIZE)
+        for row in rows:
+            picture = row.pictures[index]
+            sheet.paste(picture, (x + (cell[0] - picture.width) // 2, y + (cell[1] - picture.height) // 2))
+            if index % columns == 0:
+                sheet.paste(_upright(row.name, cell[1]), (_MARGIN // 2, y))
+            y += cell[1] + _GAP
+    _draw_key(draw, left, height - _MARGIN - _KEY_SIZE)
+    return sheet
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Write a sheet; the ending of the file, one of :data:`FORMATS`, is its format."""
+    check_ending(path, FORMATS)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format=FORMATS[path.suffix.lower()], quality=95, subsampling=0)
+
+
+def _upright(name: str, length: int) -> Image.Image:
+    """The name of a row as a strip to be read from below."""
+    strip = Image.new("RGB", (length, _line(_NAME_SIZE)), "white")
+    draw = ImageDraw.Draw(strip)
+    font, text = _fitted(draw, name, _NAME_SIZE, length)
+    draw.text((length / 2, strip.height / 2), text, fill=_INK, font=font, anchor="mm")
+    return strip.transpose(Image.Transpose.ROTATE_90)
+
+
+def _draw_key(draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
+    font = ImageFont.load_default(_KEY_SIZE)
+    for colour, text in _KEY:
+        draw.rectangle((x, y + 1, x + _KEY_SIZE - 3, y + _KEY_SIZE - 2), fill=colour)
+        draw.text((x + _KEY_INDENT, y + _KEY_SIZE / 2), text, fill=_INK, font=font, anchor="lm")
+        x += _KEY_INDENT + font.getlength(text) + _KEY_GAP
+
+
+def _key_width() -> int:
+    font = ImageFont.load_default(_KEY_SIZE)
+    return math.ceil(sum(_KEY_INDENT + font.getlength(text) + _KEY_GAP for _, text in _KEY)) - _KEY_GAP
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> tuple[_Font, str]:
+    """The font, smaller if need be, and the text, cut in its middle where even that does not fit."""
+    smallest = size // 2
+    font = ImageFont.load_default(size)
+    while size > smallest and draw.textlength(text, font=font) > width:
+        size -= 1
+        font = ImageFont.load_default(size)
+    kept = len(text)
+    shown = text
+    while kept > 2 and draw.textlength(shown, font=font) > width:
+        kept -= 1
+        shown = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+    return font, shown
+
+
+def _line(size: int) -> int:
+    return round(1.5 * size)
