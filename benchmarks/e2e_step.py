@@ -37,7 +37,7 @@ from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.e2e.start import Start, build_e2e_model
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
-from maskx_pipeline.engine.loop import build_optimizer
+from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.shapes.generate import generate_shapes
 
 Step = Callable[[], None]

@@ -28,7 +28,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.device import amp_dtype, autocast, precision_name, resolve_device
-from maskx_pipeline.engine.loop import build_optimizer
+from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
 from maskx_pipeline.transfer.seen_rois import SeenRoIs

@@ -13,8 +13,9 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import DetectionDataset, Target, batches
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop
+from maskx_pipeline.engine.loop import run_loop
 from maskx_pipeline.engine.runlog import Run
+from maskx_pipeline.engine.schedule import Schedule
 
 BEFORE_TRAINING = -1
 """The step whose seed the untrained model is built with."""
@@ -76,30 +77,12 @@ def train_on_images(
             )
         return losses_of(wrapped, *next(source))
 
-    def lr_at(step: int) -> float:
-        return config.lr * lr_factor(
-            step,
-            warmup_iterations=config.warmup_iterations,
-            warmup_factor=config.warmup_factor,
-            drops=config.steps,
-            gamma=config.gamma,
-        )
-
     metrics = run_loop(
         module=module,
-        optimizer=build_optimizer(
-            module,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            bias_lr_factor=config.bias_lr_factor,
-        ),
-        lr_at=lr_at,
+        schedule=schedule_of(config),
         loss_at=loss_at,
-        iterations=config.iterations,
         run=run,
         seed=config.seed,
-        clip_grad_norm=config.clip_grad_norm,
         amp_dtype=amp_dtype(config.amp, device),
         device=device,
         checkpoint_every=config.checkpoint_every,
@@ -109,6 +92,22 @@ def train_on_images(
         desc=desc,
     )
     run.finish(**metrics)
+
+
+def schedule_of(config: DetectConfig | E2EConfig) -> Schedule:
+    """The schedule that the settings describe."""
+    return Schedule(
+        iterations=config.iterations,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        bias_lr_factor=config.bias_lr_factor,
+        warmup_iterations=config.warmup_iterations,
+        warmup_factor=config.warmup_factor,
+        drops=config.steps,
+        gamma=config.gamma,
+        clip_grad_norm=config.clip_grad_norm,
+    )
 
 
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:

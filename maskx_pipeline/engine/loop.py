@@ -10,57 +10,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import autocast, precision_name
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.engine.runlog import LAST_FILE, Run
+from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.engine.state import TrainingState
 
 logger = logging.getLogger("maskx")
 
 LOG_EVERY = 20
-
-
-def build_optimizer(
-    module: nn.Module, *, lr: float, momentum: float, weight_decay: float, bias_lr_factor: float
-) -> SGD:
-    """SGD as in Detectron: biases learn ``bias_lr_factor`` times faster and, like norm layers, have no weight decay.
-
-    Parameters that do not require a gradient are left out. Each group carries ``lr_scale``, its learning rate relative
-    to ``lr``. The step is the fused one, which reads and writes each number once: with the 157 million weights of the
-    MLP branch, memory is what a step waits for.
-    """
-    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-    norm_ids = {id(p) for m in module.modules() if isinstance(m, norms) for p in m.parameters(recurse=False)}
-    weights, biases, norm_parameters = [], [], []
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if id(parameter) in norm_ids:
-            norm_parameters.append(parameter)
-        elif name.rpartition(".")[2] == "bias":
-            biases.append(parameter)
-        else:
-            weights.append(parameter)
-    groups = [
-        {"params": weights, "weight_decay": weight_decay, "lr_scale": 1.0},
-        {"params": biases, "weight_decay": 0.0, "lr_scale": bias_lr_factor},
-        {"params": norm_parameters, "weight_decay": 0.0, "lr_scale": 1.0},
-    ]
-    return SGD([group for group in groups if group["params"]], lr=lr, momentum=momentum, fused=True)
-
-
-def lr_factor(
-    step: int, *, warmup_iterations: int, warmup_factor: float, drops: tuple[int, ...], gamma: float
-) -> float:
-    """The learning rate of a step (from 0) relative to the base: linear warm-up, then a factor at each drop."""
-    factor = gamma ** sum(step >= drop for drop in drops)
-    if step < warmup_iterations:
-        factor *= warmup_factor + (1 - warmup_factor) * step / warmup_iterations
-    return factor
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -75,13 +36,10 @@ def seed_step(seed: int, step: int) -> None:
 def run_loop(
     *,
     module: nn.Module,
-    optimizer: SGD,
-    lr_at: Callable[[int], float],
+    schedule: Schedule,
     loss_at: Callable[[int], dict[str, Tensor]],
-    iterations: int,
     run: Run,
     seed: int,
-    clip_grad_norm: float,
     amp_dtype: torch.dtype | None,
     device: torch.device,
     checkpoint_every: int,
@@ -100,14 +58,11 @@ def run_loop(
 
     Args:
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
-        optimizer: From :func:`build_optimizer`.
-        lr_at: Step (from 0) to base learning rate; each group's ``lr_scale`` is applied to it.
+        schedule: How long, and with which learning rates.
         loss_at: Step to named losses, whose sum is minimised; called once for each step in ascending order, from the
             first one that is left to do, in training mode, under autocast, with the random generators seeded.
-        iterations: Steps in all.
         run: The open run.
         seed: Seed of every random choice.
-        clip_grad_norm: Largest norm of the gradient; 0 switches clipping off.
         amp_dtype: Mixed precision, or None.
         device: Where the module is.
         checkpoint_every: Steps between states.
@@ -124,6 +79,7 @@ def run_loop(
         RunError: The loss is not finite.
         KeyboardInterrupt: The user interrupted; the state was saved.
     """
+    optimizer, iterations = schedule.optimizer(module), schedule.iterations
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
     state = TrainingState(module, optimizer, scaler, run, trainable_only=trainable_only)
     state.restore()
@@ -136,7 +92,7 @@ def run_loop(
             step = state.step
             seed_step(seed, step)
             for group in optimizer.param_groups:
-                group["lr"] = lr_at(step) * group["lr_scale"]
+                group["lr"] = schedule.lr_at(step) * group["lr_scale"]
             try:
                 with autocast(device, amp_dtype):
                     losses = loss_at(step)
@@ -148,16 +104,16 @@ def run_loop(
                 raise
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(scaler.scale(total))
-            if clip_grad_norm > 0:
+            if schedule.clip_grad_norm > 0:
                 scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
+                nn.utils.clip_grad_norm_(parameters, schedule.clip_grad_norm)
             scaler.step(optimizer)
             scaler.update()
             state.count(losses)
             bar.update()
             at_end = state.step == iterations
             if state.step % LOG_EVERY == 0 or at_end:
-                state.log_losses(bar, lr=lr_at(step))
+                state.log_losses(bar, lr=schedule.lr_at(step))
             if evaluate is not None and (at_end or (evaluate_every > 0 and state.step % evaluate_every == 0)):
                 state.evaluate(evaluate, best_metric, bar)
             if at_end or state.step % checkpoint_every == 0:

@@ -17,7 +17,7 @@ from maskx_pipeline.detection.backbone import NONE, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.device import amp_dtype, autocast
-from maskx_pipeline.engine.loop import build_optimizer
+from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.evaluation.paste import paste_to_rle
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import build_mask_model

@@ -15,8 +15,9 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.load import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
+from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_iou import mask_iou
@@ -96,19 +97,10 @@ def fit_transfer(
 
         metrics = run_loop(
             module=model,
-            optimizer=build_optimizer(
-                model,
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-                bias_lr_factor=config.bias_lr_factor,
-            ),
-            lr_at=lambda step: config.lr * _lr_factor(config, step, iterations),
+            schedule=_schedule(config, iterations),
             loss_at=loss_at,
-            iterations=iterations,
             run=run,
             seed=config.seed,
-            clip_grad_norm=config.clip_grad_norm,
             amp_dtype=dtype,
             device=device,
             checkpoint_every=config.checkpoint_every,
@@ -131,13 +123,18 @@ def _steps(epochs: float, rois: int, config: TransferConfig) -> int:
     return round(epochs * rois / config.rois_per_batch)
 
 
-def _lr_factor(config: TransferConfig, step: int, iterations: int) -> float:
-    return lr_factor(
-        step,
+def _schedule(config: TransferConfig, iterations: int) -> Schedule:
+    return Schedule(
+        iterations=iterations,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        bias_lr_factor=config.bias_lr_factor,
         warmup_iterations=min(config.warmup_iterations, iterations // 10),
         warmup_factor=config.warmup_factor,
         drops=tuple(round(fraction * iterations) for fraction in config.lr_drops),
         gamma=config.gamma,
+        clip_grad_norm=config.clip_grad_norm,
     )
 
 

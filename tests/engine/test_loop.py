@@ -17,8 +17,9 @@ from tiny_training import tiny_module, train
 from torch import nn
 
 from maskx_pipeline.engine.checkpoint import load_weights, weights_metadata
-from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.errors import RunError
 
 _PROGRAM = Path(__file__).with_name("tiny_training.py")
@@ -113,16 +114,27 @@ def test_metrics_hold_the_mean_losses_and_each_evaluation(uninterrupted: Path) -
     assert lines[1]["loss"] == pytest.approx(lines[1]["fit"] + lines[1]["small"])
 
 
+CONSTANT = Schedule(
+    iterations=50,
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=0.0,
+    bias_lr_factor=1.0,
+    warmup_iterations=0,
+    warmup_factor=1.0,
+    drops=(),
+    gamma=0.1,
+    clip_grad_norm=0.0,
+)
+
+
 def _loop(folder: Path, module: nn.Module, **changes: object) -> dict[str, float]:
     arguments: dict[str, object] = {
         "module": module,
-        "optimizer": build_optimizer(module, lr=0.1, momentum=0.9, weight_decay=0.0, bias_lr_factor=1.0),
-        "lr_at": lambda _: 0.1,
+        "schedule": CONSTANT,
         "loss_at": lambda _: {"loss": module(torch.randn(4, 6)).square().mean()},
-        "iterations": 50,
         "run": open_run(folder, stage="detect", identity={}, config={}, inputs={}),
         "seed": 0,
-        "clip_grad_norm": 0.0,
         "amp_dtype": None,
         "device": torch.device("cpu"),
         "checkpoint_every": 10,
@@ -184,52 +196,6 @@ def test_frozen_parameters_can_be_left_out_of_every_file(tmp_path: Path) -> None
     }
     _loop(tmp_path / "run", module, trainable_only=True)
     assert torch.equal(module[0].weight, frozen)
-
-
-def test_optimizer_groups_follow_detectron() -> None:
-    """Weights decay; biases learn faster and do not; norm layers do not; frozen parameters are absent."""
-    module = tiny_module()
-    module[4].weight.requires_grad_(False)
-    groups = build_optimizer(module, lr=1.0, momentum=0.9, weight_decay=0.5, bias_lr_factor=2.0).param_groups
-    ids = [{id(p) for p in group["params"]} for group in groups]
-    assert [(g["weight_decay"], g["lr_scale"]) for g in groups] == [(0.5, 1.0), (0.0, 2.0), (0.0, 1.0)]
-    assert ids == [
-        {id(module[0].weight)},
-        {id(module[0].bias), id(module[4].bias)},
-        {id(p) for p in module[1].parameters()},
-    ]
-
-
-def test_the_fused_step_is_that_of_plain_sgd_whatever_the_memory_layout() -> None:
-    """Weights in channels-last order, as the mask head keeps them, move as they would without fusing."""
-    ends = []
-    for fused in (True, False):
-        seed_step(0, -1)
-        module = nn.Sequential(nn.Conv2d(6, 8, 3), nn.Flatten(), nn.Linear(8 * 9, 3)).to(
-            memory_format=torch.channels_last
-        )
-        optimizer = build_optimizer(module, lr=0.1, momentum=0.9, weight_decay=0.01, bias_lr_factor=2.0)
-        optimizer.param_groups[0]["fused"] = optimizer.param_groups[1]["fused"] = fused
-        for _ in range(4):
-            optimizer.zero_grad(set_to_none=True)
-            module(torch.randn(5, 6, 5, 5).to(memory_format=torch.channels_last)).square().mean().backward()
-            optimizer.step()
-        ends.append([parameter.detach().clone() for parameter in module.parameters()])
-    for fused_end, plain_end in zip(*ends, strict=True):
-        torch.testing.assert_close(fused_end, plain_end, rtol=1e-5, atol=1e-7)
-
-
-def test_the_learning_rate_warms_up_and_drops() -> None:
-    """Linear from the warm-up factor to 1, then a factor at each drop."""
-
-    def factor(step: int) -> float:
-        return lr_factor(step, warmup_iterations=500, warmup_factor=1 / 3, drops=(60_000, 80_000), gamma=0.1)
-
-    assert factor(0) == pytest.approx(1 / 3)
-    assert factor(250) == pytest.approx(2 / 3)
-    assert [factor(500), factor(59_999), factor(60_000)] == pytest.approx([1, 1, 0.1])
-    assert factor(80_000) == pytest.approx(0.01)
-    assert lr_factor(0, warmup_iterations=0, warmup_factor=0.1, drops=(), gamma=0.1) == 1
 
 
 def test_a_step_is_seeded_by_seed_and_step_alone() -> None:

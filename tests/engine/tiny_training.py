@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
+from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run, open_run
+from maskx_pipeline.engine.schedule import Schedule
 
 ITERATIONS = 57
 
@@ -49,13 +50,21 @@ def train(
 
     metrics = run_loop(
         module=module,
-        optimizer=build_optimizer(module, lr=lr, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0),
-        lr_at=lambda step: lr * lr_factor(step, warmup_iterations=5, warmup_factor=0.1, drops=(40,), gamma=0.1),
+        schedule=Schedule(
+            iterations=ITERATIONS,
+            lr=lr,
+            momentum=0.9,
+            weight_decay=1e-4,
+            bias_lr_factor=2.0,
+            warmup_iterations=5,
+            warmup_factor=0.1,
+            drops=(40,),
+            gamma=0.1,
+            clip_grad_norm=10.0,
+        ),
         loss_at=loss_at,
-        iterations=ITERATIONS,
         run=run,
         seed=3,
-        clip_grad_norm=10.0,
         amp_dtype=amp_dtype,
         device=torch.device("cpu"),
         checkpoint_every=7,

@@ -1,0 +1,83 @@
+"""How a training goes on: its length, and the learning rate of each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import SGD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """SGD as in Detectron, the same for the detector, stage 2 and joint training.
+
+    Attributes:
+        iterations: Steps in all.
+        lr: The base learning rate.
+        momentum: Of SGD.
+        weight_decay: Of all parameters but biases and norm layers.
+        bias_lr_factor: The learning rate of biases, relative to that of the others.
+        warmup_iterations: Steps of linear warm-up.
+        warmup_factor: The learning rate of the first step, relative to the base.
+        drops: Steps at which the learning rate is multiplied by ``gamma``.
+        gamma: See ``drops``.
+        clip_grad_norm: Largest norm of the gradient; 0 switches clipping off.
+    """
+
+    iterations: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    bias_lr_factor: float
+    warmup_iterations: int
+    warmup_factor: float
+    drops: tuple[int, ...]
+    gamma: float
+    clip_grad_norm: float
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of a step (from 0): linear warm-up, then a factor at each drop."""
+        factor = self.gamma ** sum(step >= drop for drop in self.drops)
+        if step < self.warmup_iterations:
+            factor *= self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup_iterations
+        return self.lr * factor
+
+    def optimizer(self, module: nn.Module) -> SGD:
+        """SGD on the parameters that require a gradient; see :func:`build_optimizer`."""
+        return build_optimizer(
+            module,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            bias_lr_factor=self.bias_lr_factor,
+        )
+
+
+def build_optimizer(
+    module: nn.Module, *, lr: float, momentum: float, weight_decay: float, bias_lr_factor: float
+) -> SGD:
+    """SGD as in Detectron: biases learn ``bias_lr_factor`` times faster and, like norm layers, have no weight decay.
+
+    Parameters that do not require a gradient are left out. Each group carries ``lr_scale``, its learning rate relative
+    to ``lr``. The step is the fused one, which reads and writes each number once: with the 157 million weights of the
+    MLP branch, memory is what a step waits for.
+    """
+    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+    norm_ids = {id(p) for m in module.modules() if isinstance(m, norms) for p in m.parameters(recurse=False)}
+    weights, biases, norm_parameters = [], [], []
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in norm_ids:
+            norm_parameters.append(parameter)
+        elif name.rpartition(".")[2] == "bias":
+            biases.append(parameter)
+        else:
+            weights.append(parameter)
+    groups = [
+        {"params": weights, "weight_decay": weight_decay, "lr_scale": 1.0},
+        {"params": biases, "weight_decay": 0.0, "lr_scale": bias_lr_factor},
+        {"params": norm_parameters, "weight_decay": 0.0, "lr_scale": 1.0},
+    ]
+    return SGD([group for group in groups if group["params"]], lr=lr, momentum=momentum, fused=True)
