@@ -28,16 +28,16 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     masks are nearly all like that is suspect. Tiny boxes are smaller than 16 x 16 pixels. With --env the machine is
     looked at instead, for which no project is needed.
     """
-    from maskx_pipeline.engine.environment import describe_environment
-    from maskx_pipeline.stages.doctor import check_data
-    from maskx_pipeline.stages.estimate import estimate_stages
-
     if env and estimate:
         raise click.UsageError("--env looks at no data, so that there is nothing to estimate; give one of the two.")
     if env:
+        from maskx_pipeline.engine.environment import describe_environment
+
         found = describe_environment(folder)
         print_json(found.to_json()) if as_json else print_result(found.to_text())
         return
+    from maskx_pipeline.stages.doctor import check_data
+
     project = read_project(folder)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     report = check_data(data, masks=masks)
@@ -45,6 +45,8 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     if not as_json:
         print_result(report.to_text())
     if estimate and not report.fatal:
+        from maskx_pipeline.stages.estimate import estimate_stages
+
         expected = estimate_stages(
             data,
             masks=masks,

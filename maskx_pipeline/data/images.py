@@ -6,15 +6,16 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
-from torch import Tensor
 
 from maskx_pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises on corrupt files, as found by feeding it some."""
@@ -44,6 +45,8 @@ def read_image(path: Path | str, *, width: int | None = None, height: int | None
     """
     with _errors_named(path), Image.open(path) as opened:
         pixels = np.array(to_rgb(_oriented(opened, path, width=width, height=height)))
+    import torch  # here, so that looking at headers needs none
+
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

@@ -1,16 +1,21 @@
-"""Several processes started by torchrun: gloo on the CPU, NCCL on CUDA. With one process everything is a no-op."""
+"""Several processes started by torchrun: gloo on the CPU, NCCL on CUDA. With one process everything is a no-op.
+
+Where there is one process, torch is not imported: commands that need none ask here who prints.
+"""
 
 from __future__ import annotations
 
 import atexit
 import datetime
 import os
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 _T = TypeVar("_T")
 
@@ -20,8 +25,11 @@ _TIMEOUT = datetime.timedelta(hours=6)
 
 def start() -> None:
     """Join the process group that torchrun describes in the environment; harmless if called again or without it."""
-    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _group() is not None:
         return
+    import torch
+    import torch.distributed as dist
+
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
@@ -32,13 +40,21 @@ def start() -> None:
 
 def stop() -> None:
     """Leave the process group."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    group = _group()
+    if group is not None:
+        group.destroy_process_group()
+
+
+def _group() -> ModuleType | None:
+    """``torch.distributed`` where this process has joined a group."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_initialized() else None
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    group = _group()
+    return 0 if group is None else int(group.get_rank())
 
 
 def local_rank() -> int:
@@ -48,7 +64,8 @@ def local_rank() -> int:
 
 def world_size() -> int:
     """The number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    group = _group()
+    return 1 if group is None else int(group.get_world_size())
 
 
 def is_main() -> bool:
@@ -58,23 +75,28 @@ def is_main() -> bool:
 
 def barrier() -> None:
     """Wait until every process has come here."""
-    if world_size() > 1:
-        dist.barrier()
+    group = _group()
+    if group is not None:
+        group.barrier()
 
 
 def any_process(asked: bool) -> bool:
     """Whether any process says so; all must call it, and all get the same answer."""
-    if world_size() == 1:
+    group = _group()
+    if group is None:
         return asked
+    import torch
+
     said = torch.tensor(int(asked))
-    dist.all_reduce(said, op=dist.ReduceOp.MAX)  # on the CPU, by gloo, so that no GPU is waited for
+    group.all_reduce(said, op=group.ReduceOp.MAX)  # on the CPU, by gloo, so that no GPU is waited for
     return bool(said)
 
 
 def on_main(function: Callable[[], _T]) -> _T:
     """Call ``function`` in the main process only, and give every process its result or its exception."""
     start()
-    if world_size() == 1:
+    group = _group()
+    if group is None:
         return function()
     outcome: list[Any] = [None, None]
     if is_main():
@@ -82,7 +104,7 @@ def on_main(function: Callable[[], _T]) -> _T:
             outcome[0] = function()
         except Exception as error:
             outcome[1] = error
-    dist.broadcast_object_list(outcome, src=0)
+    group.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         raise outcome[1]
     result: _T = outcome[0]
@@ -93,4 +115,6 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     """The module whose gradients are averaged over all processes; the module itself if there is only one."""
     if world_size() == 1:
         return module
+    from torch import nn
+
     return nn.parallel.DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
