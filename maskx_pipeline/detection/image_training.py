@@ -34,8 +34,8 @@ def train_on_images(
     evaluate: Callable[[], dict[str, float]] | None,
     best_metric: str,
     desc: str,
-) -> None:
-    """Train a model on batches of images, or continue to, and finish the run.
+) -> dict[str, float]:
+    """Train a model on batches of images, or continue to; the caller finishes the run.
 
     Args:
         config: The schedule, and how batches are made.
@@ -47,6 +47,9 @@ def train_on_images(
         evaluate: Measures the module.
         best_metric: The metric that decides which weights are the best.
         desc: What the progress bar says.
+
+    Returns:
+        The last metrics.
 
     Raises:
         ConfigError: The images of a batch cannot be shared out among the processes.
@@ -85,7 +88,7 @@ def train_on_images(
             gamma=config.gamma,
         )
 
-    metrics = run_loop(
+    return run_loop(
         module=module,
         optimizer=build_optimizer(
             module,
@@ -108,7 +111,6 @@ def train_on_images(
         best_metric=best_metric,
         desc=desc,
     )
-    run.finish(**metrics)
 
 
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
