@@ -27,6 +27,7 @@ def option(
     identity: bool = True,
     minimum: float | None = None,
     may_name_file: bool = False,
+    forward: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -37,6 +38,7 @@ def option(
         identity: False for what does not change a stage's result (workers, device, how often to log).
         minimum: The smallest allowed number.
         may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
+        forward: It decides what a trained model computes, beside its weights.
     """
     metadata = {
         "help": help,
@@ -44,6 +46,7 @@ def option(
         "identity": identity,
         "minimum": minimum,
         "may_name_file": may_name_file,
+        "forward": forward,
     }
     return field(default=default, metadata=metadata)
 
@@ -55,7 +58,7 @@ def settings(cls: type[_T]) -> type[_T]:
 
 
 class StageConfig:
-    """What the settings of all stages share: reading, checking, writing, and a digest."""
+    """What the settings of all stages share: reading, checking, writing, and identities."""
 
     table: ClassVar[str]
 
@@ -94,9 +97,10 @@ class StageConfig:
             if f.metadata.get("identity", True) and Path not in _members(hints[f.name])
         }
 
-    def digest(self) -> str:
-        """SHA-256 (hex) of :meth:`identity`."""
-        return digest_of(self.identity())
+    def forward(self) -> dict[str, Any]:
+        """The fields that decide what a trained model computes, beside its weights."""
+        fields = dataclasses.fields(cast(Any, self))
+        return {f.name: plain(getattr(self, f.name)) for f in fields if f.metadata["forward"]}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""

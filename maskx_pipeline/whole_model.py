@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskx_pipeline.detection.features import FrozenDetector, FrozenImage
+from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.engine import device as devices
 from maskx_pipeline.errors import RunError
@@ -86,10 +87,10 @@ class WholeModel:
         Raises:
             RunError: The mask model was fitted on another detector.
         """
-        if detector.sha256 != fitted.detector_sha256:
+        if detector.identity != fitted.detector_sha256:
             raise RunError(
                 f"The mask model was fitted on the detector {fitted.detector_sha256:.12}, but this one is "
-                f"{detector.sha256:.12}.",
+                f"{detector.identity:.12}.",
                 "export and fit again for this detector, or evaluate with --from cache",
             )
         frozen = FrozenDetector(detector.model, device=device, amp_dtype=devices.amp_dtype(detector_amp, device))
@@ -150,10 +151,9 @@ def detector_of(fitted: LoadedMaskModel) -> LoadedDetector:
             "another program's detector, `maskx evaluate --from cache` and `maskx export-model --format onnx` do "
             "without",
         )
-    for checkpoint in ("best", "last"):
-        detector = load_detector(fitted.detector_run, checkpoint=checkpoint)
-        if detector.sha256 == fitted.detector_sha256:
-            return detector
+    for checkpoint, identity in detector_identities(fitted.detector_run).items():
+        if identity == fitted.detector_sha256:
+            return load_detector(fitted.detector_run, checkpoint=checkpoint)
     raise RunError(
         f"{fitted.detector_run} is no longer the detector that this model was fitted on.",
         "export and fit again, or evaluate with --from cache",

@@ -125,7 +125,7 @@ def test_a_finished_cache_is_not_written_again_and_another_detector_is_refused(t
     again = Tiny()
     export(tmp_path, again)
     assert again.images == 0
-    with pytest.raises(CacheError, match="detector_sha256: tiny -> other"):
+    with pytest.raises(CacheError, match="detector: tiny -> other"):
         export(tmp_path, Tiny(), sha256="other")
 
 

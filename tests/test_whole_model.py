@@ -91,10 +91,10 @@ def test_a_mask_model_of_another_detector_is_refused(frozen: FrozenDetector, mas
     fitted = SimpleNamespace(
         model=mask_model, detector_sha256="b" * 64, roi_size=SIZE, config=TransferConfig(amp="off")
     )
-    detector = SimpleNamespace(model=frozen.detector, sha256="a" * 64)
+    detector = SimpleNamespace(model=frozen.detector, identity="a" * 64)
     with pytest.raises(RunError, match="aaaaaaaaaaaa"):
         WholeModel.build(cast(Any, detector), cast(Any, fitted), device=CPU)
-    detector.sha256 = fitted.detector_sha256
+    detector.identity = fitted.detector_sha256
     assert isinstance(WholeModel.build(cast(Any, detector), cast(Any, fitted), device=CPU), WholeModel)
 
 

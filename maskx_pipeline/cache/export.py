@@ -19,26 +19,20 @@ from maskx_pipeline.cache.restructure import redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
 from maskx_pipeline.cache.validation import check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
-from maskx_pipeline.config import DetectConfig, ExportConfig
+from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.load import LoadedDetector, saw_masks
+from maskx_pipeline.detection.identity import saw_masks
+from maskx_pipeline.detection.load import LoadedDetector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import CacheError, DataError, MachineError
+from maskx_pipeline.provenance.made_from import AGAIN, text_of
 
 __all__ = ["ExportPlan", "export_embeddings", "export_identity", "plan_export", "write_cache"]
 
 logger = logging.getLogger("maskx")
-
-_FORWARD_SETTINGS = (
-    "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_post_nms", "score_threshold", "nms_threshold",
-    "detections_per_image",
-)  # fmt: skip
-"""What decides the detector's output beside its weights."""
-
-_AGAIN = "give --overwrite to write it again, or another --out"
 
 
 def plan_export(config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData) -> ExportPlan:
@@ -84,7 +78,7 @@ def export_embeddings(
         config,
         frozen=_freeze(config, loaded),
         weights=class_weights(loaded.model),
-        identity=export_identity(config, loaded.config, loaded.sha256, train, val),
+        identity=export_identity(config, loaded, train, val),
         detections_per_image=loaded.config.detections_per_image,
         train=train,
         val=val,
@@ -92,16 +86,10 @@ def export_embeddings(
     )
 
 
-def export_identity(
-    config: ExportConfig, detector: DetectConfig, detector_sha256: str, train: CocoData, val: CocoData
-) -> CacheIdentity:
+def export_identity(config: ExportConfig, loaded: LoadedDetector, train: CocoData, val: CocoData) -> CacheIdentity:
     """What a cache will be made from: a finished one of the same identity needs not be written again."""
-    settings = {name: value for name, value in config.identity().items() if name != "checkpoint"}
-    forward = detector.identity()
-    settings |= {f"detect.{name}": forward[name] for name in _FORWARD_SETTINGS}
-    if saw_masks(detector):
-        settings[SAW_MASKS] = True
-    return CacheIdentity(detector_sha256, settings, train.digest, val.digest)
+    origin = {SAW_MASKS: True} if saw_masks(loaded.config) else {}
+    return CacheIdentity(loaded.identity, {**config.identity(), **origin}, train.digest, val.digest)
 
 
 def write_cache(
@@ -170,7 +158,7 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
             if path.exists():
                 with RoICache(path) as cache:
                     if different := cache.identity.differences(identity):
-                        raise CacheError(f"{path} was made from something else: {', '.join(different)}.", _AGAIN)
+                        raise CacheError(text_of(f"{path} was made from something else", different), AGAIN)
                 if path == out:
                     return True
     leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]

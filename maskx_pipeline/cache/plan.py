@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData, ImageRecord
+from maskx_pipeline.engine.environment import free_disk
 from maskx_pipeline.errors import DataError, MachineError
 from maskx_pipeline.text import format_bytes
 
@@ -206,8 +206,7 @@ def check_disk(folder: Path, needed: int) -> None:
     Raises:
         MachineError: It has not.
     """
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
+    existing, free = free_disk(folder)
     if free < needed:
         raise MachineError(
             f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",

@@ -15,10 +15,11 @@ class EvaluateGrabCutConfig(StageConfig):
     table = "evaluate-grabcut"
     cache: Path = option(Path("runs/cache.h5"), "RoI cache that holds the detections.")
     out: Path = option(Path("runs/transfer/grabcut"), "Folder of the run.")
-    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
+    split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
     seen: str = option(
         "masked",
         "Category set reported as seen, to stand beside models trained on its masks; GrabCut is trained on none.",
+        identity=False,
         may_name_file=True,
     )
 
@@ -30,12 +31,15 @@ class EvaluateConfig(StageConfig):
     table = "evaluate"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
-    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
-    from_: str = option(
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
+    split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
+    from_: str = option(  # known by what it resolves to
         "auto",
         "cache: the cached detections; images: the whole model; auto: the cache if it is there.",
         choices=("auto", "cache", "images"),
+        identity=False,
     )
     device: str = option("auto", DEVICE_HELP, identity=False)
 
@@ -61,7 +65,9 @@ class AnnotateConfig(StageConfig):
     table = "annotate"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
     images: Path | None = option(
         None, "Folder of the images; that of [data] if the file is one of its annotation files."
     )

@@ -13,11 +13,10 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from maskx_pipeline.config.detection import IMAGENET, NONE
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
 from maskx_pipeline.errors import MachineError, WeightsError
 from maskx_pipeline.provenance.files import sha256_of_file
-
-IMAGENET, NONE = "imagenet", "none"
 
 _EVERY_LAYER = 5
 _STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")

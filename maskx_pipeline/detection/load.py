@@ -8,14 +8,15 @@ from pathlib import Path
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.data.records import Category, categories_from_json
-from maskx_pipeline.detection.backbone import IMAGENET, NONE, resolve_norm
+from maskx_pipeline.config.detection import NONE
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.backbone import resolve_norm
 from maskx_pipeline.detection.features import freeze_detector
+from maskx_pipeline.detection.identity import check_identity, read_detector_run
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.engine.runlog import weights_file
-from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class LoadedDetector:
         model: In evaluation mode, on the CPU.
         config: The settings of its training.
         categories: By ascending label, 1..K.
-        sha256: Of the weights, hex.
+        identity: Of the weights and of all settings that decide what it computes; see :mod:`.identity`.
     """
 
     model: FasterRCNN
     config: DetectConfig
     categories: tuple[Category, ...]
-    sha256: str
+    identity: str
 
 
 def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetector:
@@ -44,45 +45,17 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
 
     Raises:
         RunError: No run, another stage's run, or one that has not come so far.
-        WeightsError: The weights are damaged or do not fit.
+        WeightsError: The weights are damaged, do not fit, or are not those that the run wrote.
     """
-    record = read_run(run_folder, stage="detect")
+    run = read_detector_run(run_folder)
     path = weights_file(run_folder, checkpoint, stage="detect")
-    try:
-        config = DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
-        categories = categories_from_json(record["categories"])
-    except (ConfigError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{run_folder} was not written by this version of maskx: {error}", "run `maskx detect train` again"
-        ) from error
     tensors = load_weights(path)
-    model = empty_detector(config, num_classes=len(categories) + 1)
+    model = empty_detector(run.config, num_classes=len(run.categories) + 1)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
-    return LoadedDetector(freeze_detector(model), config, categories, sha256_of_weights(tensors))
-
-
-def saw_masks(config: DetectConfig) -> bool:
-    """Whether a detector of these settings may have started from weights that were trained with masks."""
-    return config.allow_mask_weights and config.backbone_weights not in (IMAGENET, NONE)
-
-
-def refuse_mask_weights(source: str) -> None:
-    """Refuse to train on a part of the categories with a detector that saw the masks of others.
-
-    Args:
-        source: What the detector came from, as the beginning of a sentence.
-
-    Raises:
-        WeightsError: Always.
-    """
-    raise WeightsError(
-        f"{source} came of --allow-mask-weights, from weights whose training saw masks: no category would be unseen.",
-        "train a detector from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights "
-        "here too",
-    )
+    return LoadedDetector(freeze_detector(model), run.config, run.categories, check_identity(run, path, tensors))
 
 
 _AGAIN = "run `maskx detect train` again, with --overwrite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.detection.backbone import IMAGENET, NONE, build_backbone
+from maskx_pipeline.config.detection import IMAGENET, NONE
+from maskx_pipeline.detection.backbone import build_backbone
 from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
@@ -129,13 +131,8 @@ def check_detector(config: DetectConfig) -> None:
 
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
     """The arguments of :func:`build_detector`, but for ``num_classes``."""
-    names = (
-        "backbone", "backbone_weights", "norm", "trainable_layers", "architecture", "frozen_eps", "other_outputs",
-        "fpn_channels", "box_head_dim", "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms",
-        "rpn_post_nms", "rois_per_image", "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std",
-        "box_init_std", "smooth_l1_beta", "allow_mask_weights",
-    )  # fmt: skip
-    return {name: getattr(config, name) for name in names}
+    names = inspect.signature(build_detector).parameters
+    return {name: getattr(config, name) for name in names if name != "num_classes"}
 
 
 def _check_anchors(anchor_sizes: tuple[int, ...]) -> None:

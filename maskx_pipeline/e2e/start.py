@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_options
+from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.records import Category
-from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
+from maskx_pipeline.detection.backbone import content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.identity import refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
@@ -108,7 +110,7 @@ def _read_start(
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
         _check_new_mask_model(transfer, class_weights(detector.model), categories)
-        return Start(detector.config, transfer, detector, None, f"detector {detector.sha256}")
+        return Start(detector.config, transfer, detector, None, f"detector {detector.identity}")
     if stage != "fit-transfer":
         raise RunError(
             f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
@@ -119,7 +121,7 @@ def _read_start(
     _check_fitted(init, fitted, config, transfer, asked)
     _check_seen(init, fitted, seen)
     detector = detector_of(fitted)
-    content = f"transfer model {fitted.sha256} on detector {detector.sha256}"
+    content = f"transfer model {fitted.sha256} on detector {detector.identity}"
     return Start(detector.config, fitted.config, detector, fitted, content)
 
 

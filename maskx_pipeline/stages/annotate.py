@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.annotate.fill_file import Annotated, annotate
-from maskx_pipeline.annotate.journal import (
-    Journal,
-    finished_counts,
-    journal_path,
-    report_path,
-    write_report,
-)
+from maskx_pipeline.annotate.journal import Journal, journal_path
 from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
 from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
 from maskx_pipeline.config import AnnotateConfig, DataConfig
@@ -22,6 +16,7 @@ from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
 from maskx_pipeline.e2e.load import LoadedE2EModel
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.model_run import load_model, newest_run, whole_model
+from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
 from maskx_pipeline.transfer.load import LoadedMaskModel
 
 logger = logging.getLogger("maskx")
@@ -41,26 +36,28 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
         overwrite: Replace an earlier result.
 
     Raises:
-        DataError: ``config.out`` is the data set itself or holds something else, or no image can be read.
+        ConfigError: ``config.out`` is the data set itself.
+        OutputError: It holds something else.
+        DataError: No image can be read.
     """
     if not config.min_confidence <= 1:
         raise ConfigError(f"--min-confidence {config.min_confidence:g} is above 1.", "give a number from 0 to 1")
     _refuse_inputs(config.out, data, dataset)
     made = _prepare(config, data, dataset)
-    origin = {
+    made_from = {
         "annotation file": made.data.digest,
         "model": made.loaded.sha256,
         "detector": made.loaded.sha256 if isinstance(made.loaded, LoadedE2EModel) else made.loaded.detector_sha256,
-        "mask-format": config.mask_format,
-        "min-confidence": f"{config.min_confidence:g}",
+        **config.identity(),
     }
-    counts = None if overwrite else finished_counts(config.out, origin)
-    if counts is not None and not counts["unreadable"]:
+    report = report_path(config.out)
+    note = finished_note(report, config.out, made_from, overwrite=overwrite)
+    if note is not None and not note["counts"]["unreadable"]:
         logger.info("%s is finished and unchanged.", config.out)
-        annotated = Annotated.from_json(counts)
+        annotated = Annotated.from_json(note["counts"])
         _warn_of_nothing(annotated)
         return annotated
-    journal = Journal(journal_path(config.out), origin, overwrite=overwrite)
+    journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
     log_problems(made.data)
     gaps = find_mask_gaps(made.data, labels=made.labels)
     if gaps.had_bom:
@@ -77,7 +74,7 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
         min_confidence=config.min_confidence,
         source=f"maskx:{made.folder.resolve().name}#{made.loaded.sha256[:12]}",
     )
-    write_report(config.out, origin, annotated.to_json())
+    write_note(report, config.out, made_from, {"counts": annotated.to_json()})
     if not annotated.unreadable:
         journal_path(config.out).unlink()
     _warn_of_nothing(annotated)

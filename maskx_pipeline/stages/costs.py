@@ -11,9 +11,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig, TransferConfig
+from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.dataset import DetectionDataset, batches
 from maskx_pipeline.data.records import Category, CocoData
-from maskx_pipeline.detection.backbone import NONE, train_stages
+from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.device import amp_dtype, autocast

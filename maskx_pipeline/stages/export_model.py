@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,7 @@ from maskx_pipeline.export_model import loading_code, onnx_format
 from maskx_pipeline.export_model.baked import BakedMaskHead
 from maskx_pipeline.export_model.torchvision_format import check_expressible, mask_rcnn_state
 from maskx_pipeline.model_run import load_model, newest_run
-from maskx_pipeline.provenance.files import write_json
-from maskx_pipeline.stages.inputs import refuse_to_replace
+from maskx_pipeline.provenance.made_from import finished_note, write_note
 from maskx_pipeline.transfer.load import LoadedMaskModel
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import detector_of
@@ -50,7 +48,8 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     """Write a model for other programs, with w_seg = T(w_det) computed once and for all.
 
     Raises:
-        ConfigError: The format has no place for what the model is, or the file exists.
+        ConfigError: The format has no place for what the model is.
+        OutputError: The file exists, and is of something else.
         RunError: No such run; or torchvision's format is asked for, and the detector is not there.
         MachineError: The packages that write ONNX are missing.
     """
@@ -63,35 +62,21 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     folder = config.model or newest_run(config.runs)
     loaded = load_model(folder, config.checkpoint)
     made_from = {
-        "format": config.format,
+        **config.identity(),
         "weights_sha256": loaded.sha256,
         "detector_sha256": loaded.detector_sha256 if isinstance(loaded, LoadedMaskModel) else None,
         "maskx": __version__,
     }
     note = out.with_name(f"{out.name}.json")
-    if not overwrite and (finished := _finished(out, note, made_from)):
+    if finished := finished_note(note, out, made_from, overwrite=overwrite):
         logger.info("%s is finished and unchanged.", out)
-        return finished
-    refuse_to_replace(out, overwrite)
-    refuse_to_replace(note, overwrite)
+        return ExportedModel(out, note, finished["code"])
     written = _write_onnx(out, loaded) if config.format == "onnx" else _write_torchvision(out, folder, loaded)
     categories = [
         {"label": c.label, "id": c.id, "name": c.name, "seen": c.label in loaded.seen} for c in loaded.categories
     ]
-    write_json(note, {**written, "categories": categories, "model": str(folder), "made_from": made_from})
+    write_note(note, out, made_from, {**written, "categories": categories, "model": str(folder)})
     return ExportedModel(out, note, written["code"])
-
-
-def _finished(out: Path, note: Path, made_from: dict[str, Any]) -> ExportedModel | None:
-    if not (out.is_file() and note.is_file()):
-        return None
-    try:
-        content = json.loads(note.read_text(encoding="utf-8"))
-        if content["made_from"] == made_from:
-            return ExportedModel(out, note, content["code"])
-    except (ValueError, KeyError, TypeError):
-        pass
-    return None
 
 
 def _mask_model(loaded: LoadedMaskModel | LoadedE2EModel) -> MaskModel:

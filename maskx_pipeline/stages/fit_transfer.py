@@ -12,7 +12,7 @@ from maskx_pipeline.config import (
     TransferConfig,
 )
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import MaskXError
@@ -86,10 +86,10 @@ def fit_transfer(
 def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
     """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
     try:
-        found = {load_detector(config.detector, checkpoint=name).sha256 for name in ("best", "last")}
+        found = detector_identities(config.detector)
     except MaskXError:
-        found = set()
-    if cache.identity.detector_sha256 not in found:
+        found = {}
+    if cache.identity.detector_sha256 not in found.values():
         logger.warning(
             "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images. "
             "Give the right one with --detector, unless another program's detector wrote the cache.",

@@ -13,7 +13,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import SAW_MASKS
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import categories_to_json
-from maskx_pipeline.detection.load import refuse_mask_weights
+from maskx_pipeline.detection.identity import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run

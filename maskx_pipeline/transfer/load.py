@@ -29,7 +29,7 @@ class LoadedMaskModel:
         cache_path: The RoI cache it was fitted from.
         detector_run: Run folder of the frozen detector, which may be gone or no longer the same.
         detector_amp: Mixed precision with which the detector was run for the cache.
-        detector_sha256: Of the frozen detector's weights, hex.
+        detector_sha256: The frozen detector's identity.
         sha256: Of these weights, hex.
     """
 

@@ -95,7 +95,7 @@ def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
     assert not (project / "annotated.json").exists()
     assert (project / "annotated.json.partial").exists()
     error = annotate(project, "boxes.json", "--min-confidence", "0.5", code=1).stderr
-    assert "min-confidence: 0 -> 0.5" in error
+    assert "min-confidence: 0.0 -> 0.5" in error
     monkeypatch.setattr(module, "fill_masks", fill)
     assert "1 of 2 images were done before" in annotate(project, "boxes.json").stderr
     assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()

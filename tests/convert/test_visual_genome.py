@@ -15,7 +15,7 @@ from maskx_pipeline.convert import visual_genome, visual_genome_categories
 from maskx_pipeline.convert.visual_genome import convert_visual_genome, read_report
 from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES, choose_categories
 from maskx_pipeline.data.coco import read_coco
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, OutputError
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 SAMPLE = SHARED / "visual-genome-sample" / "objects.json"
@@ -330,15 +330,15 @@ def test_another_conversion_is_not_overwritten_unless_told(genome):
     """Other settings, other inputs, and files that are not ours are refused, by name."""
     genome.image(("a.n.01",), ("a.n.01",), ("b.n.01",))
     genome.convert()
-    with pytest.raises(DataError, match=r"train\.json was made from other files or settings"):
+    with pytest.raises(OutputError, match=r"train\.json was made from something else:\n  categories: \d+ -> 1"):
         genome.convert(categories=1)
     assert read_report(convert_visual_genome(genome.config(categories=1), overwrite=True))["categories"]["all"] == 1
     genome.image(("c.n.01",))
-    with pytest.raises(DataError, match="--overwrite"):
+    with pytest.raises(OutputError, match=r"objects: \w{12} -> \w{12}\n.*--overwrite"):
         genome.convert(categories=1)
     (genome.folder / "mine").mkdir()
     (genome.folder / "mine" / "val.json").write_text("[]")
-    with pytest.raises(DataError, match=r"mine.val\.json"):
+    with pytest.raises(OutputError, match=r"mine.val\.json"):
         genome.convert(out=genome.folder / "mine")
 
 
