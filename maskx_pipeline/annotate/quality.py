@@ -16,6 +16,7 @@ from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, Category, CocoData
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import number_text
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -76,7 +77,12 @@ class AnnotationQuality:
         """Tables for the terminal: category sets, what --min-confidence would keep, categories."""
         sets = self._sets()
         rows = [
-            [name, str(r["categories"]), str(r["masks"]), _text(r["mask_iou"]), _text(r["mask_iou_of_categories"])]
+            [
+                name,
+                str(r["categories"]),
+                str(r["masks"]),
+                *map(number_text, (r["mask_iou"], r["mask_iou_of_categories"])),
+            ]
             for name, r in ((name, _set_row(scores)) for name, scores in sets.items())
         ]
         lines = [
@@ -88,7 +94,7 @@ class AnnotationQuality:
                 ["min-confidence", *(f"{name} {what}" for name in sets for what in ("kept", "IoU"))],
                 [
                     [f"{least:g}", *(t for s in sets.values()
-                                     for t in (_text(_share(s, least)), _text(_mean_iou(_sure(s, least)))))]
+                                     for t in (number_text(_share(s, least)), number_text(_mean_iou(_sure(s, least)))))]
                     for least in _LEAST
                 ],
                 words=[False] * (1 + 2 * len(sets)),
@@ -97,7 +103,7 @@ class AnnotationQuality:
             text.table(
                 ["category", "", "masks", "IoU"],
                 [
-                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), _text(_mean_iou(scores))]
+                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), number_text(_mean_iou(scores))]
                     for name, scores in self._by_category(self.scores).items()
                 ],
                 words=[True, True, False, False],
@@ -221,7 +227,3 @@ def _mean_iou(scores: Sequence[MaskScore]) -> float | None:
 
 def _percent(values: Sequence[float]) -> float | None:
     return 100 * math.fsum(values) / len(values) if values else None
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

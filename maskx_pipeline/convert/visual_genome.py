@@ -32,7 +32,8 @@ REPORT_FILE = "report.json"
 def convert_visual_genome(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
     """Write train, val and test annotations, the category map and the report.
 
-    objects.json is read twice and never held in memory: once to count synsets, once to write.
+    objects.json is read twice, once to count synsets, once to write; in memory are its bytes and one image's
+    objects: 450 MB at the peak for a file of 387 MB.
 
     Args:
         config: The files, N, and the folder.
@@ -67,9 +68,9 @@ def convert_visual_genome(config: VisualGenomeConfig, *, overwrite: bool = False
         }
         sorter = Sorter(images, splits, {c.synset: c.id for c in categories}, repeated_ids, writers)
         with progress(len(images), "write annotations", "images") as bar:
-            for objects in stream_objects(config.objects):
-                for item in objects:
-                    sorter.put(item)
+            for entry in stream_objects(config.objects):
+                for item in entry.objects:
+                    sorter.put(entry.image_id, item)
                 bar.update()
         report = {"info": info, **sorter.report(), "image entries that repeat an id": repeated_images}
         report["categories"] = _describe_categories(categories, synset_counts, config.categories, writers["train"])
@@ -133,8 +134,8 @@ def _count_synsets(path: Path, num_images: int) -> tuple[Counter[str], frozenset
     counts: Counter[str] = Counter()
     ids = array("q")
     with progress(num_images, "count synsets", "images") as bar:
-        for objects in stream_objects(path):
-            for item in objects:
+        for entry in stream_objects(path):
+            for item in entry.objects:
                 counts.update(item.synsets)
                 ids.append(item.id)
             bar.update()

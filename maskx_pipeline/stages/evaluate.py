@@ -18,7 +18,8 @@ from maskx_pipeline.e2e.load import LoadedE2EModel
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
-from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
 from maskx_pipeline.model_run import load_model, newest_run, whole_model
 from maskx_pipeline.provenance.run_folder import read_run
