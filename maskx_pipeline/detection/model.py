@@ -50,9 +50,8 @@ def build_detector(
 
     Args:
         num_classes: K + 1, the categories and the background.
-        **backbone: Those of :func:`build_backbone`.
-
-    The others are as in :class:`maskx_pipeline.config.DetectConfig`; sizes in pixels.
+        **backbone: Those of :func:`build_backbone`. All others are as in
+            :class:`maskx_pipeline.config.DetectConfig`; sizes in pixels.
 
     Returns:
         Images (list of FloatTensor[3, H, W], RGB in 0..1) and targets to losses, or in evaluation to detections.
