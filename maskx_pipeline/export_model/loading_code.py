@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 
 _WIDTHS = {"resnet18": (64, 128, 256, 512)}
 _DEEP_WIDTHS = (256, 512, 1024, 2048)
