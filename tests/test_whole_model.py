@@ -16,7 +16,8 @@ from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel, masks_of
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def frozen() -> FrozenDetector:
 def mask_model(frozen: FrozenDetector) -> MaskModel:
     config = TransferConfig(form="published", head_width=8, head_depth=1)
     weights = class_weights(frozen.detector)
-    return build_mask_model(
+    return new_mask_model(
         config, class_weights=weights, category_names=["a", "b", "c"], in_channels=frozen.channels, roi_size=SIZE
     ).eval()
 
@@ -107,7 +108,7 @@ def test_time_and_memory_of_the_masks_do_not_grow_with_the_number_of_categories(
     for num_classes in (80, 3000):
         torch.manual_seed(0)
         weights = ClassWeights(*(torch.randn(num_classes, width) for width in (6, 1, 24, 4)))
-        model = build_mask_model(
+        model = new_mask_model(
             TransferConfig(form="published", mask_branch="fcn+mlp", head_width=8, head_depth=1),
             class_weights=weights,
             category_names=[str(number) for number in range(num_classes)],

@@ -17,14 +17,13 @@ from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.identity import refuse_mask_weights, saw_masks
 from maskx_pipeline.detection.load import LoadedDetector, load_detector
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
-from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import option_name
-from maskx_pipeline.transfer.embeddings import principal_components
+from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
+from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
-from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model, raw_embeddings
 from maskx_pipeline.whole_model import detector_of
 
 BACKBONE = "backbone"
@@ -96,7 +95,7 @@ def _read_start(
     init = config.init
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
     if init.name == BACKBONE and not init.exists():
-        _check_random_start(transfer)
+        _check_random_start(transfer, categories)
         check_detector(detect)
         _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
         return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
@@ -136,34 +135,32 @@ def build_e2e_model(
         detector.requires_grad_(True)
         if start.detect.backbone_weights != NONE:
             train_stages(detector, start.detect.trainable_layers)
+    names = [category.name for category in categories]
     if start.fitted is None:
-        mask_model = build_mask_model(
+        mask_model = new_mask_model(
             start.transfer,
             class_weights=class_weights(detector),
-            category_names=[category.name for category in categories],
+            category_names=names,
             in_channels=int(detector.backbone.out_channels),
             roi_size=config.roi_size,
             seen=seen,
         )
     else:
         mask_model = start.fitted.model.requires_grad_(True)
-    read_by_t = dict(mask_model.named_buffers()).get(EMBEDDINGS)
-    live = None
-    if start.transfer.embedding in LIVE_KINDS and read_by_t is not None:
-        live = LiveEmbedding.following(detector, start.transfer.embedding, read_by_t)
     return E2EModel(
         detector=detector,
         mask_model=mask_model,
-        live=live,
+        source=embedding_source(start.transfer, names),
         stop_gradient=config.stop_gradient,
         roi_size=config.roi_size,
     )
 
 
-def _check_random_start(transfer: TransferConfig) -> None:
+def _check_random_start(transfer: TransferConfig, categories: Sequence[Category]) -> None:
     structure = transfer.structure()
+    source = embedding_source(transfer, [category.name for category in categories])
     fixed = f"the condition {structure.condition}" if structure.condition != "raw" else "the kernel rbf"
-    if transfer.embedding in LIVE_KINDS and (structure.condition, structure.kernel) != ("raw", "linear"):
+    if source is not None and source.live and (structure.condition, structure.kernel) != ("raw", "linear"):
         raise ConfigError(
             f"T is to read class weights under {fixed}, which is fixed at the start; but at a start from the backbone "
             "they are still random.",
@@ -172,10 +169,7 @@ def _check_random_start(transfer: TransferConfig) -> None:
 
 
 def _check_new_mask_model(transfer: TransferConfig, weights: ClassWeights, categories: Sequence[Category]) -> None:
-    names = [category.name for category in categories]
-    embeddings = raw_embeddings(transfer, class_weights=weights, category_names=names)
-    if embeddings is not None and transfer.structure().condition == "pca":
-        principal_components(embeddings, components=transfer.components, std=transfer.component_std)
+    class_embedding(transfer, class_weights=weights, category_names=[category.name for category in categories])
 
 
 def _zero_weights(detect: DetectConfig, count: int) -> ClassWeights:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 
 _CHANNELS = 256
 _USUAL = ("resnet50", _CHANNELS, 1024, (32, 64, 128, 256, 512), 224, 14, (256, 256, 256, 256))

@@ -16,7 +16,7 @@ from maskx_pipeline.engine.checkpoint import save_state, save_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError
 from maskx_pipeline.export_model import loading_code, onnx_format
 from maskx_pipeline.export_model.baked import BakedMaskHead
-from maskx_pipeline.export_model.torchvision_format import check_expressible, mask_rcnn_state
+from maskx_pipeline.export_model.torchvision_format import fcn_head, mask_rcnn_state
 from maskx_pipeline.model_run import load_model, newest_run
 from maskx_pipeline.provenance.made_from import finished_note, write_note
 from maskx_pipeline.transfer.load import LoadedMaskModel
@@ -91,19 +91,20 @@ def _write_onnx(out: Path, loaded: LoadedMaskModel | LoadedE2EModel) -> dict[str
     channels = mask_model.head.in_channels
     roi_size = loaded.roi_size if isinstance(loaded, LoadedMaskModel) else loaded.config.roi_size
     head = BakedMaskHead(mask_model, len(loaded.categories))
+    side = mask_model.head.mask_size(roi_size)
     onnx_format.write_onnx(out, head, channels=channels, roi_size=roi_size)
     return {
         "code": onnx_format.loading_code(out),
         "roi_features": f"float32 [N, {channels}, {roi_size}, {roi_size}], from the FPN by RoIAlign with 2 samples per "
         "bin and axis, aligned=False",
         "labels": f"int64 [N], 1..{len(loaded.categories)}",
-        "mask_probs": f"float32 [N, {2 * roi_size}, {2 * roi_size}], probabilities in the box; above 0.5 is the object",
+        "mask_probs": f"float32 [N, {side}, {side}], probabilities in the box; above 0.5 is the object",
     }
 
 
 def _write_torchvision(out: Path, folder: Path, loaded: LoadedMaskModel | LoadedE2EModel) -> dict[str, Any]:
     mask_model = _mask_model(loaded)
-    check_expressible(mask_model)
+    head = fcn_head(mask_model)
     detector, config = _detector(folder, loaded)
     loading_code.check_buildable(config)
     state = mask_rcnn_state(detector, mask_model, v2=config.architecture == "v2")
@@ -114,7 +115,7 @@ def _write_torchvision(out: Path, folder: Path, loaded: LoadedMaskModel | Loaded
     outputs = 1 + len(loaded.categories) + config.other_outputs
     roi_size = loaded.roi_size if isinstance(loaded, LoadedMaskModel) else loaded.config.roi_size
     return {
-        "code": loading_code.loading_code(out, config, outputs=outputs, head=mask_model.head, roi_size=roi_size),
+        "code": loading_code.loading_code(out, config, outputs=outputs, head=head, roi_size=roi_size),
         "num_classes": outputs,
         "labels_to_ignore": list(range(len(loaded.categories) + 1, outputs)),
         "arguments": loading_code.constructor_arguments(config),

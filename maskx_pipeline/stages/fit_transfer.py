@@ -60,7 +60,7 @@ def fit_transfer(
             inputs={
                 "cache": cache.digest,
                 "seen categories": ",".join(map(str, sorted(seen))),
-                **embedding_files(config),
+                **embedding_files(config, cache.categories),
             },
             command=command,
             overwrite=overwrite,

@@ -11,7 +11,8 @@ from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.provenance.run_folder import read_run
-from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, MaskModel, assemble_mask_model
+from maskx_pipeline.transfer.construction import empty_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 
 _AGAIN = "run `maskx fit-transfer` again, with --overwrite"
 
@@ -68,19 +69,10 @@ def load_mask_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedMask
         detector_sha256, detector_amp = str(record["detector_sha256"]), str(record["detector_amp"])
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
-    if (config.embedding == "none") != (EMBEDDINGS not in tensors):
-        raise WeightsError(f"{path} does not fit `embedding = {config.embedding}` of its run.", _AGAIN)
-    model = assemble_mask_model(
-        config,
-        embeddings=tensors.get(EMBEDDINGS),
-        centres=tensors.get(CENTRES),
-        num_classes=len(categories),
-        in_channels=channels,
-        roi_size=roi_size,
-    )
     try:
+        model = empty_mask_model(config, tensors, num_classes=len(categories), in_channels=channels, roi_size=roi_size)
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, WeightsError) as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
     return LoadedMaskModel(
         model=model.eval().requires_grad_(False),

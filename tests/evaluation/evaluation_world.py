@@ -21,7 +21,8 @@ from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel
 
 CPU = torch.device("cpu")
@@ -110,7 +111,7 @@ def make_world(folder: Path) -> Iterator[World]:
         val=val,
     )
     with RoICache(path) as cache:
-        mask_model = build_mask_model(
+        mask_model = new_mask_model(
             TransferConfig(embedding="cls+box", form="published", head_width=8, head_depth=1),
             class_weights=cache.class_weights,
             category_names=[category.name for category in cache.categories],

@@ -16,7 +16,7 @@ from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.export_model.loading_code import check_buildable, loading_code
 from maskx_pipeline.export_model.torchvision_format import mask_rcnn_state
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.mask_predictors import ClassSpecificPredictor
 from maskx_pipeline.whole_model import WholeModel
