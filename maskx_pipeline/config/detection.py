@@ -133,7 +133,12 @@ class ExportConfig(StageConfig):
     """From the frozen detector to the RoI cache."""
 
     table = "export-embeddings"
-    detector: Path = option(Path("runs/detector"), "Run folder of stage 1.")
+    detector: Path = option(
+        Path("runs/detector"),
+        "Run folder of stage 1; or a detector of your own, FILE.py:Name or package.module:Name, whose arguments are "
+        "the table [detector].",
+        may_name_class=True,
+    )
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
     rois_per_object: int = option(4, "Proposals stored per masked object, beside its ground-truth box.", minimum=0)

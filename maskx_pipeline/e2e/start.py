@@ -13,7 +13,7 @@ from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.load import LoadedDetector, find_detector, load_detector, refuse_mask_weights, saw_masks
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
@@ -23,7 +23,6 @@ from maskx_pipeline.settings import option_name
 from maskx_pipeline.transfer.embeddings import principal_components
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model, raw_embeddings
-from maskx_pipeline.whole_model import detector_of
 
 BACKBONE = "backbone"
 
@@ -103,7 +102,8 @@ def _read_start(
             f"--init {init} is a file, not the folder of a run.",
             "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
         )
-    stage = read_run(init)["stage"]
+    record = read_run(init)
+    stage = record["stage"]
     if stage == "detect":
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
@@ -114,11 +114,11 @@ def _read_start(
             f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
             "give --init backbone, or the run folder of a detector or of a transfer model",
         )
-    fitted = load_mask_model(init, checkpoint=config.checkpoint)
+    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=record)
     _check_categories(init, fitted.categories, categories)
     _check_fitted(init, fitted, config, transfer, asked)
     _check_seen(init, fitted, seen)
-    detector = detector_of(fitted)
+    detector = find_detector(fitted.detector, fitted.detector_sha256)
     content = f"transfer model {fitted.sha256} on detector {detector.sha256}"
     return Start(detector.config, fitted.config, detector, fitted, content)
 

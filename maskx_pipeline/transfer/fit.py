@@ -18,6 +18,7 @@ from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import build_optimizer, lr_factor, run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.settings import in_module
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_iou import mask_iou
 from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model, raw_embeddings
@@ -172,7 +173,7 @@ def _record(
     """What run.json says of the model beside its settings; paths are relative to the run folder."""
     return {
         "cache": _relative(cache.path, run.folder),
-        "detector": _relative(config.detector, run.folder),
+        "detector": _place(config.detector, run.folder),
         "detector_amp": str(cache.identity.export.get("amp", "off")),
         "detector_sha256": cache.identity.detector_sha256,
         "categories": categories_to_json(cache.categories),
@@ -187,8 +188,12 @@ def _record(
 
 def record_detector(run: Run, detector: Path) -> None:
     """Note where the cached detector is, which may have moved since the model was fitted."""
-    if run.record.get("detector") != (path := _relative(detector, run.folder)):
+    if run.record.get("detector") != (path := _place(detector, run.folder)):
         run.update(detector=path)
+
+
+def _place(detector: Path, folder: Path) -> str:
+    return str(detector) if in_module(detector) else _relative(detector, folder)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskx_pipeline.cache.export import export_embeddings, plan_export
+from maskx_pipeline.cache.export import export_identity, plan_export, write_cache
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.config import DetectConfig
+from maskx_pipeline.config import DetectConfig, ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
@@ -41,13 +41,20 @@ def loaded() -> Iterator[LoadedDetector]:
     torch.set_num_threads(threads)
 
 
+def export(config: ExportConfig, loaded: LoadedDetector, train: CocoData, val: CocoData) -> Path:
+    """As the stage does it."""
+    identity = export_identity(config, loaded.config, loaded.sha256, train, val)
+    frozen = loaded.frozen(device=torch.device("cpu"), amp=config.amp)
+    return write_cache(config, detector=frozen, identity=identity, train=train, val=val)
+
+
 def test_cached_features_equal_live_ones(
     tmp_path: Path, loaded: LoadedDetector, train: CocoData, val: CocoData
 ) -> None:
     """Detections, boxes, scores and features of each image come out of the same forward pass, rounded to float16."""
     config = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", proposal_iou=0.3, amp="off", flip=False)
-    plan = plan_export(config, loaded=loaded, train=train, val=val)
-    with RoICache(export_embeddings(config, loaded=loaded, train=train, val=val)) as cache:
+    plan = plan_export(config, detector=loaded.frozen(device=torch.device("cpu"), amp="off"), train=train, val=val)
+    with RoICache(export(config, loaded, train, val)) as cache:
         assert cache.channels == 256
         assert 0 < len(cache.detections) <= plan.detection_rois
         assert (cache.train.ious < 1).any()
@@ -55,11 +62,11 @@ def test_cached_features_equal_live_ones(
         frozen = FrozenDetector(loaded.model, device=torch.device("cpu"), amp_dtype=None)
         for record in val.images:
             pixels = read_image(val.image_path(record.id), width=record.width, height=record.height)
-            seen = frozen.extract(pixels.float() / 255)
+            detected = frozen.extract(pixels.float() / 255)
             rows = np.flatnonzero(cache.detections.image_ids == record.id)
-            np.testing.assert_array_equal(cache.detections.boxes[rows], seen.detections.boxes_xyxy.numpy())
-            np.testing.assert_array_equal(cache.detections.scores[rows], seen.detections.scores.numpy())
-            live = seen.pool(seen.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
+            np.testing.assert_array_equal(cache.detections.boxes[rows], detected.detections.boxes_xyxy.numpy())
+            np.testing.assert_array_equal(cache.detections.scores[rows], detected.detections.scores.numpy())
+            live = detected.pool(detected.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
             np.testing.assert_array_equal(cache.read_features("detections", rows), live)
 
 
@@ -67,11 +74,11 @@ def test_other_settings_of_the_detector_make_another_cache(tmp_path: Path, loade
     """The same weights at another image size give other features; --checkpoint is known by the weights."""
     config = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", flip=False)
     train, val = cache_fakes.make_train(tmp_path, 2), cache_fakes.make_val(tmp_path, 1)
-    export_embeddings(config, loaded=loaded, train=train, val=val)
-    export_embeddings(config.replace(checkpoint="last"), loaded=loaded, train=train, val=val)
+    export(config, loaded, train, val)
+    export(config.replace(checkpoint="last"), loaded, train, val)
     larger = LoadedDetector(loaded.model, TINY.replace(min_size=96), loaded.categories, loaded.sha256)
     with pytest.raises(CacheError, match=r"detect.min-size: 64 -> 96"):
-        export_embeddings(config, loaded=larger, train=train, val=val)
+        export(config, larger, train, val)
 
 
 SCRIPT = """
