@@ -119,7 +119,11 @@ def make_models(size: int, device: torch.device) -> tuple[WholeModel, WholeModel
     )
     ours, half = (
         WholeModel(
-            FrozenDetector(detector, device=device, amp_dtype=dtype), mask_model, roi_size=_ROI_SIZE, amp_dtype=dtype
+            FrozenDetector(detector, device=device, amp_dtype=dtype),
+            mask_model,
+            roi_size=_ROI_SIZE,
+            device=device,
+            amp_dtype=dtype,
         )
         for dtype in (None, torch.bfloat16)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,9 +54,12 @@ def make_cache(shared: Path) -> None:
             words += [f"--{part}-annotations", str(coco / "annotations" / f"instances_{part}2017.json")]
         if run(words):
             sys.exit("no project")
-    if not Path("runs/cache.h5").exists():
-        sys.argv = [str(SCRIPT), str(shared / "yolox-nano" / "yolox_nano.onnx")]
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        detector = {"file": str(shared / "yolox-nano" / "yolox_nano.onnx"), "images": str(coco / "train2017")}
+        lines = ["[detector]", *(f"{key} = {json.dumps(value)}" for key, value in detector.items())]
+        with Path("maskx.toml").open("a", encoding="utf-8") as file:
+            file.write("\n".join(["", *lines, ""]))
+    if not Path("runs/cache.h5").exists() and run(["export-embeddings", "--detector", f"{SCRIPT}:YoloxNano"]):
+        sys.exit("no cache")
 
 
 def fit_all(seeds: Sequence[int], methods: Sequence[tuple[str, str, Options]]) -> None:

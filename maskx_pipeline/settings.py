@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import keyword
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ def option(
     minimum: float | None = None,
     may_name_file: bool = False,
     forward: bool = False,
+    may_name_class: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -39,6 +41,7 @@ def option(
         minimum: The smallest allowed number.
         may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
         forward: It decides what a trained model computes, beside its weights.
+        may_name_class: The path may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
     """
     metadata = {
         "help": help,
@@ -47,6 +50,7 @@ def option(
         "minimum": minimum,
         "may_name_file": may_name_file,
         "forward": forward,
+        "may_name_class": may_name_class,
     }
     return field(default=default, metadata=metadata)
 
@@ -116,6 +120,21 @@ def field_name(name: str) -> str:
     """``rois-per-object`` -> ``rois_per_object``, ``from`` -> ``from_``: the inverse of :func:`option_name`."""
     plain = name.replace("-", "_")
     return f"{plain}_" if keyword.iskeyword(plain) else plain
+
+
+_CLASS = re.compile(r"(?P<home>.*\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+
+
+def class_of(place: Path) -> tuple[str, str] | None:
+    """Take ``home:Name`` apart, a module or a file that ends in .py, and a class in it; None for any other path."""
+    found = _CLASS.fullmatch(str(place))
+    return None if found is None else (found["home"], found["name"])
+
+
+def in_module(place: Path) -> bool:
+    """Whether this is ``package.module:Name``, which is the same wherever it is said."""
+    named = class_of(place)
+    return named is not None and not named[0].endswith(".py")
 
 
 def environment_name(table: str, name: str) -> str:

@@ -67,7 +67,7 @@ INSTEAD = (
 """``command`` is how it begins."""
 
 BLOCKS_NOT_RUN = {
-    ("docs/how-to/other-detector.md", '"""A RoI cache from YOLOX-nano'): "it is the script that the next block runs",
+    ("docs/how-to/other-detector.md", '"""YOLOX-nano, run by'): "it is the class that the next block names",
     ("docs/how-to/annotate.md", "import fiftyone"): "FiftyOne wants a database server",
 }
 """Page and beginning of the block: why."""

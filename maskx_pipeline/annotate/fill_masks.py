@@ -42,14 +42,14 @@ class FilledMask:
 
 
 def fill_masks(
-    maskx: WholeModel, data: CocoData, annotations: Sequence[Annotation], labels: Sequence[int], *, mask_format: str
+    model: WholeModel, data: CocoData, annotations: Sequence[Annotation], labels: Sequence[int], *, mask_format: str
 ) -> list[FilledMask]:
     """Predict the masks of some boxes of one image.
 
     Each mask is cut off at its box, the pixels whose centres lie inside, as a user who drew the box expects it.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         data: Where the image lies.
         annotations: Boxes of one image, at least one.
         labels: The model's label of each, 1..K.
@@ -64,7 +64,7 @@ def fill_masks(
     image = data.image(annotations[0].image_id)
     pixels = read_image(data.image_path(image.id), width=image.width, height=image.height)
     boxes = torch.tensor([annotation.box_xyxy for annotation in annotations])
-    mask_probs = maskx.segment(pixels.float().div_(255), boxes, torch.tensor(labels))
+    mask_probs = model.segment(pixels.float().div_(255), boxes, torch.tensor(labels))
     filled = []
     for annotation, box, probs in zip(annotations, boxes, mask_probs, strict=True):
         # One at a time, since a large photo with many boxes would fill the memory.

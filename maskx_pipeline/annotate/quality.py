@@ -126,25 +126,25 @@ class AnnotationQuality:
 
 
 def measure_annotation(
-    maskx: WholeModel,
+    model: WholeModel,
     data: CocoData,
     *,
     labels: Mapping[int, int],
     seen: Collection[int],
     mask_format: str,
-    model: str,
+    folder: str,
 ) -> AnnotationQuality:
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
     What is compared is what would be written: cut off at the box, and as polygons where these are asked for.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         data: The data set.
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
         mask_format: ``polygons`` or ``rle``.
-        model: For the record.
+        folder: Of the model, for the record.
 
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
@@ -162,7 +162,7 @@ def measure_annotation(
         for annotations in work.values():
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                filled = fill_masks(maskx, data, annotations, chosen, mask_format=mask_format)
+                filled = fill_masks(model, data, annotations, chosen, mask_format=mask_format)
             except DataError as error:
                 logger.warning("%s It is left out.", error.message)
                 unreadable.append(error)
@@ -175,7 +175,7 @@ def measure_annotation(
     if not scores:
         raise unreadable[0]
     return AnnotationQuality(
-        model=model,
+        model=folder,
         dataset=str(data.path),
         scores=tuple(scores),
         categories=_names(data.categories),

@@ -150,7 +150,12 @@ class ExportConfig(StageConfig):
     """From the frozen detector to the RoI cache."""
 
     table = "export-embeddings"
-    detector: Path = option(Path("runs/detector"), "Run folder of stage 1.")
+    detector: Path = option(
+        Path("runs/detector"),
+        "Run folder of stage 1; or a detector of your own, FILE.py:Name or package.module:Name, whose arguments are "
+        "the table [detector].",
+        may_name_class=True,
+    )
     checkpoint: str = option(  # known by the weights
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )

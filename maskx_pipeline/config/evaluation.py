@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config.shared import DEVICE_HELP
+from maskx_pipeline.config.shared import DEVICE_HELP, MODEL_DETECTOR_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -34,6 +34,7 @@ class EvaluateConfig(StageConfig):
     checkpoint: str = option(  # known by the weights
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
     from_: str = option(  # known by what it resolves to
         "auto",
@@ -52,6 +53,7 @@ class PredictConfig(StageConfig):
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
@@ -68,6 +70,7 @@ class AnnotateConfig(StageConfig):
     checkpoint: str = option(  # known by the weights
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     images: Path | None = option(
         None, "Folder of the images; that of [data] if the file is one of its annotation files."
     )
@@ -92,6 +95,7 @@ class ContactSheetConfig(StageConfig):
     table = "contact-sheet"
     out: Path = option(Path("contact-sheet.png"), "Picture to write: .png or .jpg.")
     checkpoint: str = option("best", "Which weights of the runs.", choices=("best", "last"))
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(8, "Take at most this many images, the first ones; 0: all.", minimum=0)
     columns: int = option(4, "Images side by side; further ones follow below.", minimum=1)

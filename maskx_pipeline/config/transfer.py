@@ -58,7 +58,11 @@ class TransferConfig(StageConfig):
 
     table = "fit-transfer"
     cache: Path = option(Path("runs/cache.h5"), "RoI cache to read.")
-    detector: Path = option(Path("runs/detector"), "Run folder of the cached detector, for predicting on images later.")
+    detector: Path = option(
+        Path("runs/detector"),
+        "Run folder of the cached detector, or its class FILE.py:Name, for predicting on images later.",
+        may_name_class=True,
+    )
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import resolve_norm
-from maskx_pipeline.detection.features import freeze_detector
-from maskx_pipeline.detection.identity import check_identity, read_detector_run
+from maskx_pipeline.detection.features import FrozenDetector, freeze_detector
+from maskx_pipeline.detection.identity import check_identity, detector_identities, read_detector_run
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.checkpoint import load_weights
+from maskx_pipeline.engine.device import amp_dtype
 from maskx_pipeline.engine.runlog import weights_file
-from maskx_pipeline.errors import WeightsError
+from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.settings import class_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,16 @@ class LoadedDetector:
     config: DetectConfig
     categories: tuple[Category, ...]
     identity: str
+
+    def frozen(self, *, device: torch.device, amp: str) -> FrozenDetector:
+        """The detector to look through, in the mixed precision that the setting ``amp`` means on this device."""
+        return FrozenDetector(
+            self.model,
+            device=device,
+            amp_dtype=amp_dtype(amp, device),
+            categories=self.categories,
+            identity=self.identity,
+        )
 
 
 def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetector:
@@ -56,6 +69,36 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
     return LoadedDetector(freeze_detector(model), run.config, run.categories, check_identity(run, path, tensors))
+
+
+def find_detector(place: Path, identity: str) -> LoadedDetector:
+    """The detector that a mask model was fitted on: the best or the last weights of a run.
+
+    Args:
+        place: Where it was when the model was fitted.
+        identity: Its identity, hex.
+
+    Raises:
+        RunError: It is gone, was trained again since, or never was one of maskx's.
+    """
+    if class_of(place):
+        raise RunError(
+            f"The detector of this model is {place}, and this needs a Faster R-CNN of maskx.",
+            "`maskx export-model --format onnx` exports the mask head alone",
+        )
+    if not place.exists():
+        raise RunError(
+            f"The detector that this model was fitted on is not at {place}, and images need it.",
+            "give --detector, the folder of its run or its class; `maskx evaluate --from cache` and "
+            "`maskx export-model --format onnx` do without it",
+        )
+    for checkpoint, found in detector_identities(place).items():
+        if found == identity:
+            return load_detector(place, checkpoint=checkpoint)
+    raise RunError(
+        f"{place} is no longer the detector that this model was fitted on.",
+        "export and fit again, or evaluate with --from cache",
+    )
 
 
 _AGAIN = "run `maskx detect train` again, with --overwrite"

@@ -92,11 +92,18 @@ class E2EModel(nn.Module):
             ),
         }
 
-    def maskx(self, *, device: torch.device, amp_dtype: torch.dtype | None) -> WholeModel:
+    def whole_model(self, *, device: torch.device, amp_dtype: torch.dtype | None) -> WholeModel:
         """The same model for prediction; it freezes this one."""
         self.refresh()
         frozen = FrozenDetector(self.detector, device=device, amp_dtype=amp_dtype)
-        return WholeModel(frozen, self.mask_model, roi_size=self.roi_size, amp_dtype=amp_dtype, half_features=False)
+        return WholeModel(
+            frozen,
+            self.mask_model,
+            roi_size=self.roi_size,
+            device=device,
+            amp_dtype=amp_dtype,
+            half_features=False,
+        )
 
     def _mask_loss(
         self,

@@ -15,7 +15,7 @@ from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.identity import refuse_mask_weights, saw_masks
-from maskx_pipeline.detection.load import LoadedDetector, load_detector
+from maskx_pipeline.detection.load import LoadedDetector, find_detector, load_detector
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
@@ -24,7 +24,6 @@ from maskx_pipeline.settings import option_name
 from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
 from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
-from maskx_pipeline.whole_model import detector_of
 
 BACKBONE = "backbone"
 
@@ -104,7 +103,8 @@ def _read_start(
             f"--init {init} is a file, not the folder of a run.",
             "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
         )
-    stage = read_run(init)["stage"]
+    record = read_run(init)
+    stage = record["stage"]
     if stage == "detect":
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
@@ -115,11 +115,11 @@ def _read_start(
             f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
             "give --init backbone, or the run folder of a detector or of a transfer model",
         )
-    fitted = load_mask_model(init, checkpoint=config.checkpoint)
+    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=record)
     _check_categories(init, fitted.categories, categories)
     _check_fitted(init, fitted, config, transfer, asked)
     _check_seen(init, fitted, seen)
-    detector = detector_of(fitted)
+    detector = find_detector(fitted.detector, fitted.detector_sha256)
     content = f"transfer model {fitted.sha256} on detector {detector.identity}"
     return Start(detector.config, fitted.config, detector, fitted, content)
 

@@ -19,6 +19,7 @@ from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.settings import in_module
 from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
 from maskx_pipeline.transfer.heads import mask_head_class
 from maskx_pipeline.transfer.loss import mask_loss
@@ -159,7 +160,7 @@ def _record(
     """What run.json says of the model beside its settings; paths are relative to the run folder."""
     return {
         "cache": _relative(cache.path, run.folder),
-        "detector": _relative(config.detector, run.folder),
+        "detector": _place(config.detector, run.folder),
         "detector_amp": str(cache.identity.export.get("amp", "off")),
         "detector_sha256": cache.identity.detector_sha256,
         "categories": categories_to_json(cache.categories),
@@ -174,8 +175,12 @@ def _record(
 
 def record_detector(run: Run, detector: Path) -> None:
     """Note where the cached detector is, which may have moved since the model was fitted."""
-    if run.record.get("detector") != (path := _relative(detector, run.folder)):
+    if run.record.get("detector") != (path := _place(detector, run.folder)):
         run.update(detector=path)
+
+
+def _place(detector: Path, folder: Path) -> str:
+    return str(detector) if in_module(detector) else _relative(detector, folder)
 
 
 def _relative(path: Path, folder: Path) -> str:

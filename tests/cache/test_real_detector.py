@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskx_pipeline.cache.export import export_embeddings, export_identity, plan_export
+from maskx_pipeline.cache.export import export_identity, plan_export, write_cache
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.config import DataConfig, DetectConfig, ImportConfig
+from maskx_pipeline.config import DataConfig, DetectConfig, ExportConfig, ImportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData, categories_to_json
 from maskx_pipeline.detection.class_weights import class_weights
@@ -46,13 +46,20 @@ def loaded() -> Iterator[LoadedDetector]:
     torch.set_num_threads(threads)
 
 
+def export(config: ExportConfig, loaded: LoadedDetector, train: CocoData, val: CocoData) -> Path:
+    """As the stage does it."""
+    frozen = loaded.frozen(device=torch.device("cpu"), amp=config.amp)
+    identity = export_identity(config, frozen, train, val)
+    return write_cache(config, detector=frozen, identity=identity, train=train, val=val)
+
+
 def test_cached_features_equal_live_ones(
     tmp_path: Path, loaded: LoadedDetector, train: CocoData, val: CocoData
 ) -> None:
     """Detections, boxes, scores and features of each image come out of the same forward pass, rounded to float16."""
     config = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", proposal_iou=0.3, amp="off", flip=False)
-    plan = plan_export(config, loaded=loaded, train=train, val=val)
-    with RoICache(export_embeddings(config, loaded=loaded, train=train, val=val)) as cache:
+    plan = plan_export(config, detector=loaded.frozen(device=torch.device("cpu"), amp="off"), train=train, val=val)
+    with RoICache(export(config, loaded, train, val)) as cache:
         assert cache.channels == 256
         assert 0 < len(cache.detections) <= plan.detection_rois
         assert (cache.train.ious < 1).any()
@@ -60,11 +67,11 @@ def test_cached_features_equal_live_ones(
         frozen = FrozenDetector(loaded.model, device=torch.device("cpu"), amp_dtype=None)
         for record in val.images:
             pixels = read_image(val.image_path(record.id), width=record.width, height=record.height)
-            seen = frozen.extract(pixels.float() / 255)
+            detected = frozen.extract(pixels.float() / 255)
             rows = np.flatnonzero(cache.detections.image_ids == record.id)
-            np.testing.assert_array_equal(cache.detections.boxes[rows], seen.detections.boxes_xyxy.numpy())
-            np.testing.assert_array_equal(cache.detections.scores[rows], seen.detections.scores.numpy())
-            live = seen.pool(seen.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
+            np.testing.assert_array_equal(cache.detections.boxes[rows], detected.detections.boxes_xyxy.numpy())
+            np.testing.assert_array_equal(cache.detections.scores[rows], detected.detections.scores.numpy())
+            live = detected.pool(detected.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
             np.testing.assert_array_equal(cache.read_features("detections", rows), live)
 
 
@@ -72,13 +79,13 @@ def test_other_settings_of_the_detector_make_another_cache(tmp_path: Path, loade
     """The same weights at another image size give other features; --checkpoint is known by the weights."""
     config = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", flip=False)
     train, val = cache_fakes.make_train(tmp_path, 2), cache_fakes.make_val(tmp_path, 1)
-    export_embeddings(config, loaded=loaded, train=train, val=val)
-    export_embeddings(config.replace(checkpoint="last"), loaded=loaded, train=train, val=val)
+    export(config, loaded, train, val)
+    export(config.replace(checkpoint="last"), loaded, train, val)
     tensors = loaded.model.state_dict()
     larger = TINY.replace(min_size=96)
     other = LoadedDetector(loaded.model, larger, loaded.categories, identity_of(larger, loaded.categories, tensors))
     with pytest.raises(CacheError, match=rf"detector: {loaded.identity:.12} -> {other.identity:.12}"):
-        export_embeddings(config, loaded=other, train=train, val=val)
+        export(config, other, train, val)
 
 
 def test_an_import_with_another_eps_makes_another_cache(tmp_path: Path) -> None:
@@ -96,7 +103,7 @@ def test_an_import_with_another_eps_makes_another_cache(tmp_path: Path) -> None:
         json.dumps({"images": [], "annotations": [], "categories": categories_to_json(cache_fakes.CATEGORIES)})
     )
     data = DataConfig(train_annotations=tmp_path / "train.json", train_images=tmp_path)
-    export = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", flip=False)
+    settings = cache_fakes.make_config(tmp_path / "cache.h5", device="cpu", flip=False)
 
     def imported(eps: float) -> LoadedDetector:
         config = ImportConfig(
@@ -106,7 +113,7 @@ def test_an_import_with_another_eps_makes_another_cache(tmp_path: Path) -> None:
         return load_detector(import_detector(config, data, overwrite=True))
 
     first = imported(0)
-    export_embeddings(export, loaded=first, train=train, val=val)
+    export(settings, first, train, val)
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[4.0, 4.0, 50.0, 60.0]])
     second = imported(0.05)
@@ -115,10 +122,10 @@ def test_an_import_with_another_eps_makes_another_cache(tmp_path: Path) -> None:
         for detector in (first, second)
     )
     assert not torch.allclose(before, after, rtol=0.1)
-    assert export_identity(export, first, train, val) != export_identity(export, second, train, val)
+    assert first.identity != second.identity
     with pytest.raises(CacheError, match="detector: "):
-        export_embeddings(export, loaded=second, train=train, val=val)
-    export_embeddings(export, loaded=imported(0), train=train, val=val)  # the first again: finished and unchanged
+        export(settings, second, train, val)
+    export(settings, imported(0), train, val)  # the first again: finished and unchanged
 
 
 SCRIPT = """

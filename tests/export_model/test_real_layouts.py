@@ -55,7 +55,7 @@ def test_the_resnet50_constructors_load_it_and_give_the_same_masks(architecture:
     with torch.no_grad():
         theirs = model.eval()([image])[0]
     frozen = FrozenDetector(detector, device=CPU, amp_dtype=None)
-    ours = WholeModel(frozen, mask_model, roi_size=14, half_features=False).predict(image)
+    ours = WholeModel(frozen, mask_model, roi_size=14, device=CPU, half_features=False).predict(image)
     assert len(ours) >= 5
     assert len(set(ours.labels.tolist())) > 1
     assert ours.labels.tolist() == theirs["labels"].tolist()
