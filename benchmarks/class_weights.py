@@ -24,7 +24,8 @@ from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.loop import seed_step
 from maskx_pipeline.provenance.run_folder import read_run
-from maskx_pipeline.transfer.embeddings import class_embeddings, principal_components
+from maskx_pipeline.transfer.embedding.class_embedding import principal_components
+from maskx_pipeline.transfer.embedding.class_weights import ClassWeightVectors
 
 KINDS = ("cls", "box", "cls+box")
 ATTRIBUTES = ("hue", "texture", "shape")
@@ -68,13 +69,13 @@ def figures(project: Path) -> dict[str, list[float]]:
     start = initial_class_weights(project / "runs" / "detector", len(names))
     found = {}
     for kind in KINDS:
-        rows, first = class_embeddings(weights, kind), class_embeddings(start, kind)
+        rows, first = (ClassWeightVectors(kind).vectors(each) for each in (weights, start))
         correlation = torch.corrcoef(torch.stack([rows.flatten(), first.flatten()]))[0, 1].item()
         mean = rows.mean(dim=0)
         common = 100 * (mean.square().sum() / rows.square().sum(dim=1).mean()).item()
         variances = torch.linalg.svdvals((rows - mean).double()).square()
         kept = 100 * (variances[:COMPONENTS].sum() / variances.sum()).item()
-        components = principal_components(rows, components=COMPONENTS, std=COMPONENT_STD)
+        components = principal_components(rows, components=COMPONENTS, std=COMPONENT_STD).scores
         both = [
             statistics.mean(decoded(what, column, train) for train in (half, ~half))
             for what in (rows, components)

@@ -39,6 +39,7 @@ from maskx_pipeline.e2e.start import Start, build_e2e_model
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.shapes.generate import generate_shapes
+from maskx_pipeline.transfer.heads import mask_head_class
 
 Step = Callable[[], None]
 _NEAR = 50  # proposals about each object
@@ -65,7 +66,7 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     model = build_e2e_model(config, start, categories=data.categories, seen=seen).to(device).train()
     train_stages(model.detector, detect.trainable_layers)
     optimizer = build_optimizer(model, lr=0.0, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0)
-    masks = SeenMasks(data, seen=seen, size=2 * config.roi_size)
+    masks = SeenMasks(data, seen=seen, size=mask_head_class(start.transfer.mask_head).mask_size(config.roi_size))
     batch = [DetectionDataset(data, flip_probability=0.0, seed=0)[number] for number in range(images)]
     pixels = [image.to(device) for image, _ in batch]
     targets = [{k: v.to(device) if isinstance(v, Tensor) else v for k, v in t.items()} for _, t in batch]

@@ -23,23 +23,22 @@ from pathlib import Path
 import torch
 from side_by_side import Measured, print_machine, print_table, side_by_side
 
-from maskx_pipeline.cache.export import export_embeddings
+from maskx_pipeline.cache.export import export_identity, write_cache
 from maskx_pipeline.cache.plan import train_images
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, DetectConfig, ExportConfig, ShapesConfig, TransferConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import evaluate_results
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
+from maskx_pipeline.model_run import open_model
 from maskx_pipeline.shapes.generate import generate_shapes
 from maskx_pipeline.stages.detect_train import train_detector
 from maskx_pipeline.stages.fit_transfer import fit_transfer
 from maskx_pipeline.transfer.load import load_mask_model
-from maskx_pipeline.whole_model import WholeModel, detector_of
 
 
 def make_project(folder: Path, *, images: int, side: int, detections: int) -> DataConfig:
@@ -76,7 +75,7 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
     device = resolve_device("auto")
     dtype = amp_dtype("auto", device)
     loaded = load_detector(folder / "detector")
-    frozen = FrozenDetector(loaded.model, device=device, amp_dtype=dtype)
+    frozen = loaded.frozen(device=device, amp="auto")
     train = read_coco(data.train_annotations, data.train_images)
     val = read_coco(data.val_annotations, data.val_images, categories=train.categories)
     of_train, of_val = ([(of, r) for r in records] for of, records in ((train, train_images(train)), (val, val.images)))
@@ -86,7 +85,8 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
     ]
 
     def export() -> None:
-        export_embeddings(config, loaded=loaded, train=train, val=val, overwrite=True)
+        identity = export_identity(config, loaded.config, loaded.sha256, train, val)
+        write_cache(config, detector=frozen, identity=identity, train=train, val=val, overwrite=True)
 
     @torch.no_grad()
     def whole() -> None:
@@ -96,8 +96,8 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
 
     def needed() -> None:
         for number, image in enumerate(pixels):
-            seen = frozen.extract(image)
-            _ = seen.proposals_xyxy if number < len(of_train) else seen.detections  # computed when asked for
+            detected = frozen.extract(image)
+            _ = detected.proposals_xyxy if number < len(of_train) else detected.detections  # computed when asked for
 
     return [
         ("export; the detector's forward pass", side_by_side(export, whole, repeats=repeats, warm_up=1), len(pixels)),
@@ -121,7 +121,7 @@ def time_evaluation(folder: Path, data: DataConfig, *, repeats: int) -> tuple[st
     fitted = load_mask_model(folder / "model")
     device = resolve_device("auto")
     dtype = amp_dtype(fitted.config.amp, device)
-    maskx = WholeModel.build(detector_of(fitted), fitted, device=device)
+    model = open_model(folder / "model").whole_model("auto")
     found: dict[str, object] = {}
     with RoICache(folder / "cache.h5") as cache:
         val = read_coco(data.val_annotations, data.val_images, categories=cache.categories)
@@ -136,7 +136,7 @@ def time_evaluation(folder: Path, data: DataConfig, *, repeats: int) -> tuple[st
 
         measured = side_by_side(
             evaluate("cache", lambda: predictions_from_cache(cache, fitted.model, val, device=device, amp_dtype=dtype)),
-            evaluate("images", lambda: predictions_from_images(maskx, val)),
+            evaluate("images", lambda: predictions_from_images(model, val)),
             repeats=repeats,
             warm_up=1,
         )

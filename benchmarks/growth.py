@@ -23,8 +23,9 @@ from torch import nn
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
+from maskx_pipeline.transfer.construction import new_mask_model
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 
 ROIS, CATEGORIES, SIDES = (16, 64, 256), (80, 800, 3000), (400, 800, 1600)
 _WIDTH = 1024
@@ -50,7 +51,7 @@ def model_of(categories: int, device: torch.device) -> MaskModel:
         w_box=torch.randn(categories, 4 * _WIDTH) / 1000,
         b_box=torch.zeros(categories, 4),
     )
-    return build_mask_model(
+    return new_mask_model(
         TransferConfig(),
         class_weights=weights,
         category_names=[f"category {number}" for number in range(categories)],

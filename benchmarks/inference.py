@@ -21,7 +21,7 @@ from maskx_pipeline.config import DetectConfig, TransferConfig
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.evaluation.paste import paste_to_rle
-from maskx_pipeline.transfer.mask_model import assemble_mask_model
+from maskx_pipeline.transfer.construction import empty_mask_model
 from maskx_pipeline.whole_model import Instances, WholeModel
 
 CATEGORIES = 80
@@ -110,16 +110,20 @@ def make_models(size: int, device: torch.device) -> tuple[WholeModel, WholeModel
     left = reference.load_state_dict(detector.state_dict(), strict=False)
     if left.unexpected_keys or not all(".mask_" in key for key in left.missing_keys):
         raise SystemExit(f"the two detectors differ: {left}")
-    mask_model = assemble_mask_model(
+    mask_model = empty_mask_model(
         TransferConfig(embedding="cls+box"),
-        embeddings=torch.randn(CATEGORIES, _EMBEDDING),
+        {"predictor.embedding.rows": torch.randn(CATEGORIES, _EMBEDDING)},
         num_classes=CATEGORIES,
         in_channels=_CHANNELS,
         roi_size=_ROI_SIZE,
     )
     ours, half = (
         WholeModel(
-            FrozenDetector(detector, device=device, amp_dtype=dtype), mask_model, roi_size=_ROI_SIZE, amp_dtype=dtype
+            FrozenDetector(detector, device=device, amp_dtype=dtype),
+            mask_model,
+            roi_size=_ROI_SIZE,
+            device=device,
+            amp_dtype=dtype,
         )
         for dtype in (None, torch.bfloat16)
     )

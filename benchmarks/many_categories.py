@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
 from maskx_pipeline.config import TransferConfig
-from maskx_pipeline.transfer.mask_model import MaskModel, assemble_mask_model
+from maskx_pipeline.transfer.construction import empty_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 
 FEW, MANY = 80, 3000
 _CHANNELS, _ROI_SIZE, _EMBEDDING = 256, 14, 5120  # Faster R-CNN's, and cls+box
@@ -53,9 +54,9 @@ def compare(*, rois: int, repeats: int, few: int = FEW, many: int = MANY) -> lis
 
 def _ours(categories: int, features: Tensor, labels: Tensor) -> Callable[[], Tensor]:
     torch.manual_seed(0)
-    model: MaskModel = assemble_mask_model(
+    model: MaskModel = empty_mask_model(
         TransferConfig(embedding="cls+box"),
-        embeddings=torch.randn(categories, _EMBEDDING),
+        {"predictor.embedding.rows": torch.randn(categories, _EMBEDDING)},
         num_classes=categories,
         in_channels=_CHANNELS,
         roi_size=_ROI_SIZE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,9 +54,12 @@ def make_cache(shared: Path) -> None:
             words += [f"--{part}-annotations", str(coco / "annotations" / f"instances_{part}2017.json")]
         if run(words):
             sys.exit("no project")
-    if not Path("runs/cache.h5").exists():
-        sys.argv = [str(SCRIPT), str(shared / "yolox-nano" / "yolox_nano.onnx")]
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        detector = {"file": str(shared / "yolox-nano" / "yolox_nano.onnx"), "images": str(coco / "train2017")}
+        lines = ["[detector]", *(f"{key} = {json.dumps(value)}" for key, value in detector.items())]
+        with Path("maskx.toml").open("a", encoding="utf-8") as file:
+            file.write("\n".join(["", *lines, ""]))
+    if not Path("runs/cache.h5").exists() and run(["export-embeddings", "--detector", f"{SCRIPT}:YoloxNano"]):
+        sys.exit("no cache")
 
 
 def fit_all(seeds: Sequence[int], methods: Sequence[tuple[str, str, Options]]) -> None:
@@ -86,16 +88,25 @@ def fit_all(seeds: Sequence[int], methods: Sequence[tuple[str, str, Options]]) -
 def fit(folder: Path, options: Options, cache: RoICache, seen: frozenset[int]) -> None:
     """As `maskx fit-transfer`; interrupted, it continues."""
     from maskx_pipeline.config import TransferConfig
+    from maskx_pipeline.engine.device import amp_dtype
     from maskx_pipeline.engine.runlog import open_run
     from maskx_pipeline.transfer.fit import fit_transfer
+    from maskx_pipeline.transfer.mask_iou import mask_iou
+    from maskx_pipeline.transfer.mask_model import MaskModel
 
     config = TransferConfig.from_mapping(options, source="other_detector.py")
     inputs = {"cache": cache.digest, "seen categories": ",".join(map(str, sorted(seen)))}
     run = open_run(
         folder, stage="fit-transfer", identity=config.identity(), config=config.to_mapping(), inputs=inputs, command=""
     )
+
+    def evaluate(model: MaskModel) -> dict[str, float]:
+        device = next(model.parameters()).device
+        dtype = amp_dtype(config.amp, device)
+        return {"seen_mask_ap": 100 * mask_iou(model, cache, labels=seen, device=device, amp_dtype=dtype)}
+
     if run.state != "finished":
-        fit_transfer(config, cache, seen=seen, run=run)
+        fit_transfer(config, cache, seen=seen, run=run, evaluate=evaluate)
 
 
 def measure(folder: Path, cache: RoICache, val: CocoData, sets: Mapping[str, frozenset[int]]) -> Figures:

@@ -30,8 +30,10 @@ from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.evaluation.paste import paste_to_rle
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.heads import mask_head_class
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 
 CATEGORIES = 80
 IMAGE = (800, 1066)  # COCO's usual 480 x 640, resized
@@ -108,9 +110,10 @@ def measure_heads(detector: dict[str, Any], repetitions: int = 5) -> Measured:
     width, channels, size = DetectConfig().box_head_dim, DetectConfig().fpn_channels, ExportConfig().roi_size
     weights = ClassWeights(*(torch.randn(CATEGORIES, n) * 0.01 for n in (width, 1, 4 * width, 4)))
     features, labels = torch.rand(ROIS, channels, size, size), torch.randint(1, CATEGORIES + 1, (ROIS,))
-    targets = torch.randint(0, 2, (ROIS, 2 * size, 2 * size), dtype=torch.uint8)
+    side = mask_head_class(TransferConfig().mask_head).mask_size(size)
+    targets = torch.randint(0, 2, (ROIS, side, side), dtype=torch.uint8)
     for branch in BRANCHES:
-        model = build_mask_model(
+        model = new_mask_model(
             TransferConfig(form="published", mask_branch=branch),
             class_weights=weights,
             category_names=[str(n) for n in range(CATEGORIES)],
@@ -127,7 +130,7 @@ def measure_heads(detector: dict[str, Any], repetitions: int = 5) -> Measured:
         head_parameters[branch] = sum(parameter.numel() for parameter in model.parameters())
     corners = torch.rand(DETECTIONS, 2) * torch.tensor([500.0, 380.0])
     boxes = torch.cat([corners, corners + 10 + torch.rand(DETECTIONS, 2) * 200], dim=1)
-    probs = torch.rand(DETECTIONS, 1, 1) * torch.linspace(0, 2, 2 * size).expand(2 * size, -1)
+    probs = torch.rand(DETECTIONS, 1, 1) * torch.linspace(0, 2, side).expand(side, -1)
     paste = partial(paste_to_rle, probs, boxes, 480, 640)
     _, seconds = cost("pasting and encoding at 640 x 480, per mask", paste, per=DETECTIONS, repetitions=repetitions)
     return Measured(

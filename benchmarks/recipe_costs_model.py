@@ -87,7 +87,7 @@ class Recipe:
 
 _BASELINE, _TRANSFER = Models("agnostic"), Models("T of cls+box")
 _JOINT_BASELINE = Models("agnostic, joint", joint=True)
-_MASKX = Models("WholeModel R-CNN", branch="fcn+mlp", joint=True)
+_MASKX = Models("MaskX R-CNN", branch="fcn+mlp", joint=True)
 RECIPES = (
     Recipe(
         "`table1a.sh`",

@@ -29,8 +29,9 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.device import amp_dtype, autocast, precision_name, resolve_device
 from maskx_pipeline.engine.schedule import build_optimizer
+from maskx_pipeline.transfer.construction import new_mask_model
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.seen_rois import SeenRoIs
 
 Step = Callable[[], object]
@@ -45,7 +46,7 @@ class Stage2:
         self.dtype = amp_dtype(amp, self.device)
         config = TransferConfig()
         names = [category.name for category in cache.categories]
-        self.model: MaskModel = build_mask_model(
+        self.model: MaskModel = new_mask_model(
             config,
             class_weights=cache.class_weights,
             category_names=names,

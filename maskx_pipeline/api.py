@@ -13,33 +13,33 @@ from torch import Tensor
 
 from maskx_pipeline.data.image_inputs import image_tensor
 from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.detector import Detections, Detector
 from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.model_run import open_model
 from maskx_pipeline.whole_model import WholeModel
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Detections):
     """The objects found in one image of height H and width W, by falling score; all tensors are on the CPU.
 
     Attributes:
         boxes_xyxy (FloatTensor[N, 4]): left, top, right, bottom, in pixels of the image.
         scores (FloatTensor[N]): 0..1.
-        labels (int64[N]): 1..K, the number of each category in :attr:`Model.categories`, from 1.
-        names: The name of each object's category.
+        labels (int64[N]): 1..K, the number of each category in :attr:`categories`, from 1.
         masks (BoolTensor[N, H, W]): the pixels of each object.
         seen (BoolTensor[N]): whether the masks of its category were used in training.
+        categories: Those of the model.
     """
 
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
     masks: Tensor
     seen: Tensor
+    categories: tuple[Category, ...]
 
-    def __len__(self) -> int:
-        return len(self.scores)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each object's category."""
+        return tuple(self.categories[label - 1].name for label in self.labels.tolist())
 
 
 class Model:
@@ -50,10 +50,10 @@ class Model:
         seen: Labels of the categories whose masks were used in training.
     """
 
-    def __init__(self, maskx: WholeModel, *, categories: tuple[Category, ...], seen: frozenset[int]) -> None:
+    def __init__(self, model: WholeModel, *, categories: tuple[Category, ...], seen: frozenset[int]) -> None:
         self.categories = categories
         self.seen = seen
-        self._maskx = maskx
+        self._model = model
 
     def predict(
         self, image: Path | str | Image.Image | NDArray[np.uint8] | Tensor, *, score_threshold: float = 0.5
@@ -69,31 +69,32 @@ class Model:
             DataError: The file cannot be read, or the image is of another shape, type or range.
         """
         pixels = image_tensor(image)
-        found = self._maskx.predict(pixels).above(score_threshold)
+        found = self._model.predict(pixels).above(score_threshold)
         masks = paste(found.mask_probs, found.boxes_xyxy, pixels.shape[1], pixels.shape[2])
-        labels = found.labels.tolist()
         return Prediction(
             boxes_xyxy=found.boxes_xyxy,
             scores=found.scores,
             labels=found.labels,
-            names=tuple(self.categories[label - 1].name for label in labels),
             masks=torch.from_numpy(masks).bool(),
-            seen=torch.tensor([label in self.seen for label in labels], dtype=torch.bool),
+            seen=torch.tensor([label in self.seen for label in found.labels.tolist()], dtype=torch.bool),
+            categories=self.categories,
         )
 
 
-def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto") -> Model:
+def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto", detector: Detector | None = None) -> Model:
     """Load a model that ``maskx fit-transfer`` or ``maskx e2e`` left in a run folder.
 
     Args:
         run: The run folder.
         checkpoint: ``best`` or ``last``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        detector: The detector of a model that was fitted on one of your own; maskx's Faster R-CNN is found by itself.
 
     Raises:
-        RunError: No such run, or its detector is gone or was trained again since.
+        RunError: No such run, or its detector is gone or another one.
         WeightsError: The weights are damaged.
         MachineError: There is no such device.
     """
-    loaded = load_model(Path(run), checkpoint)
-    return Model(whole_model(loaded, device=device), categories=loaded.categories, seen=loaded.seen)
+    opened = open_model(Path(run), checkpoint=checkpoint)
+    whole = opened.whole_model(device, detector=detector)
+    return Model(whole, categories=opened.categories, seen=opened.seen)

@@ -42,6 +42,10 @@ class CacheError(MaskXError):
     """The RoI cache is truncated, unfinished, or of another detector, data set or export."""
 
 
+class OutputError(MaskXError):
+    """What is to be written is there already, and was made from something else or not by maskx."""
+
+
 class RunError(MaskXError):
     """A run folder is missing, incomplete, or was made from other inputs."""
 

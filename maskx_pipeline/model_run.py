@@ -1,23 +1,165 @@
-"""A trained model, opened from the run folder of fit-transfer or e2e."""
+"""A trained model, opened once from the run folder of fit-transfer or e2e."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.detector import Detector
+from maskx_pipeline.detection.detector_class import make_detector
+from maskx_pipeline.detection.load import LoadedDetector, find_detector
 from maskx_pipeline.e2e.load import STAGE as E2E
-from maskx_pipeline.e2e.load import LoadedE2EModel, load_e2e_model
-from maskx_pipeline.engine.device import resolve_device
+from maskx_pipeline.e2e.load import load_e2e_model
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.provenance.run_folder import read_run
-from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
-from maskx_pipeline.whole_model import WholeModel, detector_of
+from maskx_pipeline.settings import class_of, in_module
+from maskx_pipeline.transfer.load import load_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
+from maskx_pipeline.whole_model import WholeModel
 
-logger = logging.getLogger("maskx")
+NO_CLASSES = DetectorClasses()
+"""No class is imported as a detector."""
 
 
-def newest_run(runs: Path) -> Path:
-    """The model of stage 2 or of joint training that was finished last.
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """A trained model and what belongs to it.
+
+    Attributes:
+        folder: Its run folder.
+        categories: By ascending label, 1..K.
+        seen: Labels of the categories whose masks it was trained on.
+        mask_model: T and the mask head, in evaluation mode, without gradients, on the CPU.
+        roi_size: S of the RoI features.
+        amp: The setting of mixed precision that the mask model was trained with.
+        sha256: Of the weights, hex.
+        detector_identity: Of the detector that belongs to it.
+        detector_amp: The setting of mixed precision that this detector was run with.
+        detector: Its run folder, or the class that it is; after joint training, the run folder of the model.
+        own_detector: The detector that is part of the model, after joint training.
+        cache: The RoI cache that it was fitted from; None after joint training.
+        cache_digest: Of what that cache held.
+        classes: The classes that may be imported as a detector.
+    """
+
+    folder: Path
+    categories: tuple[Category, ...]
+    seen: frozenset[int]
+    mask_model: MaskModel
+    roi_size: int
+    amp: str
+    sha256: str
+    detector_identity: str
+    detector_amp: str
+    detector: Path
+    own_detector: LoadedDetector | None = None
+    cache: Path | None = None
+    cache_digest: str = ""
+    classes: DetectorClasses = NO_CLASSES
+
+    def whole_model(self, device: str, *, detector: Detector | None = None) -> WholeModel:
+        """Detector and mask model together, in the precision of their training.
+
+        Args:
+            device: Where both compute.
+            detector: The detector, if it need not be looked for.
+
+        Raises:
+            RunError: It is gone or another one, or it is a class that the user has not named.
+            ConfigError: The class cannot be imported or called.
+        """
+        at = resolve_device(device)
+        detector = detector or self._find_detector(device)
+        if detector.identity != self.detector_identity:
+            raise RunError(
+                f"{self.folder} was fitted on the detector {self.detector_identity:.12}, but this one is "
+                f"{detector.identity:.12}.",
+                "export and fit again for this detector, or evaluate with --from cache",
+            )
+        return WholeModel(
+            detector,
+            self.mask_model,
+            roi_size=self.roi_size,
+            device=at,
+            amp_dtype=amp_dtype(self.amp, at),
+            half_features=self.own_detector is None,
+        )
+
+    def faster_rcnn(self) -> LoadedDetector:
+        """The detector as maskx's own Faster R-CNN.
+
+        Raises:
+            RunError: It is gone, another one, or of another kind.
+        """
+        if self.own_detector is not None:
+            return self.own_detector
+        return find_detector(self.detector, self.detector_identity)
+
+    def _find_detector(self, device: str) -> Detector:
+        if not class_of(self.detector):
+            return self.faster_rcnn().frozen(device=resolve_device(device), amp=self.detector_amp)
+        if _absolute(self.detector) not in map(_absolute, self.classes.named):
+            raise RunError(
+                f"{self.folder} was fitted on the detector {self.detector}, which is code, and that is imported only "
+                "where you name it yourself.",
+                f"give --detector {self.detector}, or name it in [fit-transfer] of maskx.toml; in Python, give it to "
+                "load()",
+            )
+        return make_detector(self.detector, self.classes.settings)
+
+
+def open_model(
+    folder: Path | None,
+    *,
+    runs: Path = Path("runs"),
+    checkpoint: str = "best",
+    detector: Path | None = None,
+    classes: DetectorClasses = NO_CLASSES,
+) -> ModelRun:
+    """Open what ``maskx fit-transfer`` or ``maskx e2e`` left in a run folder.
+
+    Args:
+        folder: The run folder; None is the newest of ``runs``.
+        runs: Where the newest is looked for.
+        checkpoint: ``best`` or ``last``.
+        detector: The detector's run folder or class, where it is not what was recorded; a model of e2e has its own.
+        classes: What maskx.toml says of detectors that are classes.
+
+    Raises:
+        RunError: No such run, or it has not come so far.
+        WeightsError: The weights are damaged or do not fit the settings.
+    """
+    folder, record = newest_run(runs) if folder is None else (folder, read_run(folder))
+    if record["stage"] == E2E:
+        return _of_e2e(folder, checkpoint, record)
+    if detector is not None and class_of(detector):
+        classes = DetectorClasses(classes.named | {detector}, classes.settings)
+    known = record if record["stage"] == "fit-transfer" else None  # else it is read again, to say what is wrong
+    fitted = load_mask_model(folder, checkpoint=checkpoint, record=known)
+    return ModelRun(
+        folder=folder,
+        categories=fitted.categories,
+        seen=fitted.seen,
+        mask_model=fitted.model,
+        roi_size=fitted.roi_size,
+        amp=fitted.config.amp,
+        sha256=fitted.sha256,
+        detector_identity=fitted.detector_sha256,
+        detector_amp=fitted.detector_amp,
+        detector=detector or fitted.detector,
+        cache=fitted.cache_path,
+        cache_digest=fitted.cache_digest,
+        classes=classes,
+    )
+
+
+def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder and the run.json of the model of stage 2 or of joint training that was finished last.
 
     Raises:
         RunError: There is none.
@@ -26,20 +168,28 @@ def newest_run(runs: Path) -> Path:
     for path in runs.glob("*/*/run.json"):
         record = read_run(path.parent)
         if record["stage"] in ("fit-transfer", E2E) and record["status"] == "finished":
-            finished.append((record["finished"], path.parent))
+            finished.append((record["finished"], path.parent, record))
     if not finished:
         raise RunError(f"{runs} holds no finished model.", "run `maskx fit-transfer`, or give one with --model PATH")
-    return max(finished)[1]
+    return max(finished, key=lambda found: found[:2])[1:]
 
 
-def load_model(folder: Path, checkpoint: str) -> LoadedMaskModel | LoadedE2EModel:
-    if read_run(folder)["stage"] == E2E:
-        return load_e2e_model(folder, checkpoint=checkpoint)
-    return load_mask_model(folder, checkpoint=checkpoint)
+def _of_e2e(folder: Path, checkpoint: str, record: Mapping[str, Any]) -> ModelRun:
+    made = load_e2e_model(folder, checkpoint=checkpoint, record=record)
+    return ModelRun(
+        folder=folder,
+        categories=made.categories,
+        seen=made.seen,
+        mask_model=made.model.mask_model,
+        roi_size=made.config.roi_size,
+        amp=made.config.amp,
+        sha256=made.sha256,
+        detector_identity=made.sha256,
+        detector_amp=made.config.amp,
+        detector=folder,
+        own_detector=LoadedDetector(made.model.detector, made.detect, made.categories, made.sha256),
+    )
 
 
-def whole_model(loaded: LoadedMaskModel | LoadedE2EModel, *, device: str) -> WholeModel:
-    if isinstance(loaded, LoadedE2EModel):
-        return loaded.maskx(device)
-    detector = detector_of(loaded)
-    return WholeModel.build(detector, loaded, device=resolve_device(device), detector_amp=loaded.detector_amp)
+def _absolute(place: Path) -> Path:
+    return place if in_module(place) else place.resolve()

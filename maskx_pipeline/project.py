@@ -9,16 +9,18 @@ import logging
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from maskx_pipeline.config import STAGE_CONFIGS
+from maskx_pipeline.config import STAGE_CONFIGS, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import (
     StageConfig,
+    class_of,
     environment_name,
     field_name,
+    in_module,
     is_text,
     option_name,
     plain,
@@ -27,10 +29,25 @@ from maskx_pipeline.settings import (
 
 PROJECT_FILE = "maskx.toml"
 PROJECT_VARIABLE = "MASKX_PROJECT"
+DETECTOR_TABLE = "detector"
+"""Of maskx.toml: its keys are those of a class that somebody else wrote, so all are allowed."""
 
 logger = logging.getLogger("maskx")
 
 _C = TypeVar("_C", bound=StageConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorClasses:
+    """What maskx.toml says of detectors that are classes of the user's own.
+
+    Attributes:
+        named: The classes that [export-embeddings] and [fit-transfer] name: these may be imported.
+        settings: The table [detector], the keyword arguments of the class.
+    """
+
+    named: frozenset[Path] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,7 @@ class Project:
         """
         base = cls.from_mapping(self.tables.get(cls.table, {}), source=str(self.folder / PROJECT_FILE))
         fields = dataclasses.fields(cast(Any, base))
-        anchored = {f.name: self._anchored(getattr(base, f.name), f.metadata["may_name_file"]) for f in fields}
+        anchored = {f.name: self._anchored(getattr(base, f.name), f.metadata) for f in fields}
         offered = {field_name(key): value for key, value in (overrides or {}).items()}
         given = {f.name: value for f in fields if (value := offered.get(f.name)) is not None}
         given |= {
@@ -65,9 +82,22 @@ class Project:
         changed = cls.from_mapping(given, source="command line or environment")
         return base.replace(**anchored).replace(**{name: getattr(changed, name) for name in given})
 
-    def _anchored(self, value: Any, may_name_file: bool) -> Any:
+    def detector_classes(self) -> DetectorClasses:
+        """The detectors that are classes; a text of [detector] that is a path in the project folder becomes that."""
+        named = (self.load(ExportConfig).detector, self.load(TransferConfig).detector)
+        settings = {
+            key.replace("-", "_"): self._existing(value) for key, value in self.tables.get(DETECTOR_TABLE, {}).items()
+        }
+        return DetectorClasses(frozenset(place for place in named if class_of(place)), settings)
+
+    def _existing(self, value: Any) -> Any:
+        is_path = isinstance(value, str) and value and (self.folder / value).exists()
+        return str(self.folder / value) if is_path else value
+
+    def _anchored(self, value: Any, metadata: Mapping[str, Any]) -> Any:
+        may_name_file = metadata["may_name_file"]
         if isinstance(value, Path):
-            return self.folder / value
+            return value if metadata["may_name_class"] and in_module(value) else self.folder / value
         if may_name_file and value.startswith("@"):
             return f"@{self.folder / value[1:]}"
         return str(self.folder / value) if may_name_file and (self.folder / value).is_file() else value
@@ -104,11 +134,12 @@ def read_project(folder: Path) -> Project:
         raise ConfigError(f"{path} is not valid TOML: {error}", "mend that line") from error
     known = {cls.table: cls for cls in STAGE_CONFIGS}
     for name, table in tables.items():
-        if name not in known:
-            raise unknown_key(name, list(known), where=str(path), what="table")
+        if name not in (*known, DETECTOR_TABLE):
+            raise unknown_key(name, [*known, DETECTOR_TABLE], where=str(path), what="table")
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: [{name}] must be a table, not a value.", f"write [{name}] on a line of its own")
-        known[name].from_mapping(table, source=str(path))
+        if name in known:
+            known[name].from_mapping(table, source=str(path))
     _warn_of_unknown_variables()
     return Project(folder=folder, tables=tables)
 

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import keyword
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ def option(
     identity: bool = True,
     minimum: float | None = None,
     may_name_file: bool = False,
+    forward: bool = False,
+    may_name_class: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -37,6 +40,8 @@ def option(
         identity: False for what does not change a stage's result (workers, device, how often to log).
         minimum: The smallest allowed number.
         may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
+        forward: It decides what a trained model computes, beside its weights.
+        may_name_class: The path may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
     """
     metadata = {
         "help": help,
@@ -44,6 +49,8 @@ def option(
         "identity": identity,
         "minimum": minimum,
         "may_name_file": may_name_file,
+        "forward": forward,
+        "may_name_class": may_name_class,
     }
     return field(default=default, metadata=metadata)
 
@@ -55,7 +62,7 @@ def settings(cls: type[_T]) -> type[_T]:
 
 
 class StageConfig:
-    """What the settings of all stages share: reading, checking, writing, and a digest."""
+    """What the settings of all stages share: reading, checking, writing, and identities."""
 
     table: ClassVar[str]
 
@@ -94,9 +101,10 @@ class StageConfig:
             if f.metadata.get("identity", True) and Path not in _members(hints[f.name])
         }
 
-    def digest(self) -> str:
-        """SHA-256 (hex) of :meth:`identity`."""
-        return digest_of(self.identity())
+    def forward(self) -> dict[str, Any]:
+        """The fields that decide what a trained model computes, beside its weights."""
+        fields = dataclasses.fields(cast(Any, self))
+        return {f.name: plain(getattr(self, f.name)) for f in fields if f.metadata["forward"]}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -112,6 +120,21 @@ def field_name(name: str) -> str:
     """``rois-per-object`` -> ``rois_per_object``, ``from`` -> ``from_``: the inverse of :func:`option_name`."""
     plain = name.replace("-", "_")
     return f"{plain}_" if keyword.iskeyword(plain) else plain
+
+
+_CLASS = re.compile(r"(?P<home>.*\.py|[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+
+
+def class_of(place: Path) -> tuple[str, str] | None:
+    """Take ``home:Name`` apart, a module or a file that ends in .py, and a class in it; None for any other path."""
+    found = _CLASS.fullmatch(str(place))
+    return None if found is None else (found["home"], found["name"])
+
+
+def in_module(place: Path) -> bool:
+    """Whether this is ``package.module:Name``, which is the same wherever it is said."""
+    named = class_of(place)
+    return named is not None and not named[0].endswith(".py")
 
 
 def environment_name(table: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 
@@ -34,6 +35,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequen
 def first(words: int, header: Sequence[str]) -> list[bool]:
     """The columns of :func:`table` where the first ``words`` are text, and the others numbers."""
     return [column < words for column in range(len(header))]
+
+
+def number_text(number: float | None) -> str:
+    """One decimal, or a dash where nothing was measured."""
+    return "-" if number is None or math.isnan(number) else f"{number:.1f}"
 
 
 def format_bytes(count: int) -> str:

@@ -61,13 +61,13 @@ INSTEAD = (
     Instead("pipelines/README.md", "GPUS=8 pipelines/table1a.sh", "", GPUS),
     Instead("pipelines/README.md", "for trial in 1 2 3 4 5", "", "50 models; the recipe has a test of its own"),
     Instead("pipelines/README.md", "pipelines/figure3.sh", "", "as above"),
-    Instead("pipelines/README.md", ".venv/bin/python pipelines/generate_visual", "", "minutes; a test of its own"),
+    Instead("pipelines/README.md", ".venv/bin/python tests/convert/generate_visual", "", "minutes; a test of its own"),
     Instead("pipelines/README.md", "pipelines/visual_genome.sh", "", "as above"),
 )  # fmt: skip
 """``command`` is how it begins."""
 
 BLOCKS_NOT_RUN = {
-    ("docs/how-to/other-detector.md", '"""A RoI cache from YOLOX-nano'): "it is the script that the next block runs",
+    ("docs/how-to/other-detector.md", '"""YOLOX-nano, run by'): "it is the class that the next block names",
     ("docs/how-to/annotate.md", "import fiftyone"): "FiftyOne wants a database server",
 }
 """Page and beginning of the block: why."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.commands import run
-from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES
-from maskx_pipeline.data.category_sets import VOC_NAMES
+from maskx_pipeline.data.category_sets import COCO_CATEGORIES, VOC_NAMES
 
 SIZE = 64
 COUNTS = {"train": 24, "val": 6}

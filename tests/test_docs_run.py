@@ -103,7 +103,7 @@ def weights_of_torchvision(folder: Path, coco: Path, project: Path) -> None:
 
 def visual_genome(folder: Path, coco: Path, project: Path) -> None:
     """Its files and COCO's, generated in their formats."""
-    generate = runpy.run_path(str(ROOT / "pipelines" / "generate_visual_genome.py"))["generate"]
+    generate = runpy.run_path(str(ROOT / "tests" / "convert" / "generate_visual_genome.py"))["generate"]
     generate(folder, categories=120, objects_of_rare=1)
     (folder / "maskx.toml").unlink()
     _photos(folder, coco, "photo.jpg")

@@ -1,26 +1,20 @@
-"""Anyone's detector through the RoI cache: one of a few lines, and the script of docs/how-to/other-detector.md."""
+"""Anyone's detector in every command: one of a few lines, and the class of docs/how-to/other-detector.md."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import runpy
-import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
+import maskx_pipeline
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
-from maskx_pipeline.config import DataConfig, ExportConfig
-from maskx_pipeline.detection.class_weights import ClassWeights
-from maskx_pipeline.detection.features import Detections
-from maskx_pipeline.errors import CacheError, DataError
-from maskx_pipeline.stages.foreign import export_foreign
+from maskx_pipeline.detection.detector_class import make_detector
+from maskx_pipeline.errors import RunError
 
 DOCS = Path(__file__).parents[1] / "docs" / "how-to"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -29,18 +23,32 @@ TRIANGLE = [[5.0, 5.0, 35.0, 5.0, 5.0, 25.0]]
 SMALL = ["--head-width", "8", "--head-depth", "1", "--epochs", "1", "--rois-per-batch", "8"]
 
 
+TINY = """
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.class_weights import ClassWeights
+from maskx_pipeline.detection.detector import Detections
+
+Path("imported.txt").touch()
+
+
 class Tiny:
-    """Finds one object, whatever the image; its features are the box itself."""
+    # Finds one object, whatever the image; its features are the box itself.
+    channels, detections_per_image = 4, 1
+    categories = (Category(3, "cat", 1), Category(7, "cow", 2))
 
-    channels = 4
+    def __init__(self, label: int = 2, rows: int = 2, name: str = "tiny") -> None:
+        self.label, self.identity, zeros = label, name, torch.zeros
+        self.class_weights = ClassWeights(
+            torch.arange(5.0 * rows).reshape(rows, 5), zeros(rows), zeros(rows, 0), zeros(rows, 0)
+        )
 
-    def __init__(self, label: int = 2) -> None:
-        self.label = label
-        self.images = 0
-
-    def extract(self, image: torch.Tensor) -> SimpleNamespace:
-        """See RoIDetector."""
-        self.images += 1
+    def extract(self, image):
+        Path("looked.txt").touch()
         box = torch.tensor([[4.0, 6.0, 34.0, 26.0]])
         return SimpleNamespace(
             detections=Detections(box, torch.tensor([0.75]), torch.tensor([self.label])),
@@ -49,7 +57,13 @@ class Tiny:
         )
 
 
-def make_data(folder: Path) -> DataConfig:
+class Half:
+    channels = 4
+"""
+EXPORT = {"roi-size": 3, "mask-size": 6, "rois-per-object": 1}
+
+
+def make_data(folder: Path) -> None:
     """Two images with an object of each of two categories, for train and val alike."""
     folder.mkdir(parents=True)
     for number in (1, 2):
@@ -63,38 +77,49 @@ def make_data(folder: Path) -> DataConfig:
             for n in (1, 2) for c in (3, 7)
         ],
     }  # fmt: skip
-    file = folder / "all.json"
-    file.write_text(json.dumps(content), encoding="utf-8")
-    return DataConfig(train_images=folder, train_annotations=file, val_images=folder, val_annotations=file)
+    (folder / "all.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def export(
-    folder: Path, detector: Tiny, *, categories: int = 2, sha256: str = "tiny", feature_dtype: str = "float16"
-) -> Path:
-    """Write runs/cache.h5 of a data set of its own."""
-    return export_foreign(
-        ExportConfig(
-            out=folder / "runs" / "cache.h5", roi_size=3, mask_size=6, rois_per_object=1, feature_dtype=feature_dtype
-        ),
-        make_data(folder / "data") if not (folder / "data").exists() else data_of(folder),
-        detector=detector,
-        detector_sha256=sha256,
-        class_weights=ClassWeights(
-            w_cls=torch.arange(5.0 * categories).reshape(categories, 5), b_cls=torch.zeros(categories),
-            w_box=torch.zeros(categories, 0), b_box=torch.zeros(categories, 0),
-        ),
-        detections_per_image=1,
-    )  # fmt: skip
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder, which is the working directory, with its data and tiny.py."""
+    make_data(tmp_path / "data")
+    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    write_toml()
+    return tmp_path
 
 
-def data_of(folder: Path) -> DataConfig:
-    images, file = folder / "data", folder / "data" / "all.json"
-    return DataConfig(train_images=images, train_annotations=file, val_images=images, val_annotations=file)
+def write_toml(detector: str = "", **settings: str | int) -> None:
+    """maskx.toml, which names a detector only if it is given."""
+    tables: dict[str, dict[str, Any]] = {
+        "data": {f"{part}-{what}": path for part in ("train", "val") for what, path in
+                 (("images", "data"), ("annotations", "data/all.json"))},
+        "export-embeddings": EXPORT | ({"detector": detector} if detector else {}),
+        "detector": settings,
+    }  # fmt: skip
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    Path("maskx.toml").write_text("\n".join(lines), encoding="utf-8")
 
 
-def test_the_cache_holds_what_the_detector_gave(tmp_path: Path) -> None:
+def export(*options: str) -> int:
+    """Write runs/cache.h5 with tiny.py."""
+    return run(["export-embeddings", "--detector", "tiny.py:Tiny", *options])
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What an error of a command says."""
+    capsys.readouterr()
+    assert run(words) == 1
+    return capsys.readouterr().err
+
+
+def test_the_cache_holds_what_the_detector_gave(project: Path) -> None:
     """Its sizes, its class weights, its detections, and RoIs of every object with a mask."""
-    with RoICache(export(tmp_path, Tiny())) as cache:
+    assert export() == 0
+    with RoICache(Path("runs/cache.h5")) as cache:
         assert (cache.channels, cache.roi_size, cache.mask_size, cache.embedding_dim) == (4, 3, 6, 5)
         assert cache.class_weights.w_box.shape == (2, 0)
         assert cache.identity.detector_sha256 == "tiny"
@@ -108,59 +133,172 @@ def test_the_cache_holds_what_the_detector_gave(tmp_path: Path) -> None:
         )
 
 
-def test_its_features_may_be_stored_in_eight_bits(tmp_path: Path) -> None:
+def test_its_features_may_be_stored_in_eight_bits(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only those of train; and this is a setting of the cache like any other."""
-    with RoICache(export(tmp_path, Tiny(), feature_dtype="int8")) as cache:
+    assert export("--feature-dtype", "int8") == 0
+    with RoICache(Path("runs/cache.h5")) as cache:
         scales, values = cache.read_stored("train", [0])
         np.testing.assert_allclose(scales[0] * 127, cache.train.boxes[0] / 40, rtol=1e-3)
         assert (values == 127).all()
         assert len(cache.read_stored("detections", [0])) == 1
-    with pytest.raises(CacheError, match="feature-dtype: int8 -> float16"):
-        export(tmp_path, Tiny())
+    assert "feature-dtype: int8 -> float16" in told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
 
 
-def test_a_finished_cache_is_not_written_again_and_another_detector_is_refused(tmp_path: Path) -> None:
-    """The detector is known by its digest."""
-    export(tmp_path, Tiny())
-    again = Tiny()
-    export(tmp_path, again)
-    assert again.images == 0
-    with pytest.raises(CacheError, match="detector_sha256: tiny -> other"):
-        export(tmp_path, Tiny(), sha256="other")
+def test_a_finished_cache_is_not_written_again_and_another_detector_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The detector is known by its identity; what only a run of maskx has makes no difference."""
+    assert export() == 0
+    Path("looked.txt").unlink()
+    assert export("--amp", "off", "--checkpoint", "last") == 0
+    assert not Path("looked.txt").exists()
+    write_toml(name="other")
+    error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+    assert "detector: tiny -> other" in error
 
 
-def test_class_weights_of_other_categories_are_refused(tmp_path: Path) -> None:
+def test_a_plan_is_made_of_it_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four objects with a proposal each, a detection an image, four objects of val."""
+    assert export("--dry-run", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["train_rois"], plan["detection_rois"], plan["ground_truth_rois"]) == (8, 2, 4)
+    assert not Path("runs").exists()
+
+
+def test_class_weights_of_other_categories_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is written."""
-    with pytest.raises(DataError, match=r"class weights of 3 categories, and .* has 2 categories"):
-        export(tmp_path, Tiny(), categories=3)
-    assert not (tmp_path / "runs").exists()
+    write_toml(rows=3)
+    error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+    assert "class weights of 3 categories" in error
+    assert not Path("runs").exists()
 
 
-def test_a_label_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_label_that_is_none_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Labels count from 1; a detector's classes count from 0."""
-    with pytest.raises(CacheError, match=r"val/detections/labels\[0\] is 0; labels are 1 to 2"):
-        export(tmp_path, Tiny(label=0))
+    write_toml(label=0)
+    error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+    assert "val/detections/labels[0] is 0; labels are 1 to 2" in error
 
 
-def test_a_model_of_it_is_fitted_and_evaluated_and_images_are_refused_with_the_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("place", "settings", "reason"),
+    [
+        ("none.py:Tiny", {}, "none.py does not exist"),
+        ("tiny.py:Huge", {}, "has no class Huge"),
+        ("tiny.py:Half", {}, "it has no categories, class_weights, detections_per_image, identity, extract"),
+        ("tiny.py:Tiny", {"lable": 1}, "got an unexpected keyword argument 'lable'"),
+        ("tiny:Tiny", {}, "tiny cannot be imported"),  # a module, and the working directory holds no modules
+        ("runs/tiny", {}, "holds no run"),
+    ],
+)
+def test_what_is_no_detector_is_refused_with_the_reason(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str,
+    settings: dict[str, int], reason: str,
+) -> None:  # fmt: skip
+    """As a file, as a class, by its parts, by its settings, as a module, and as a run."""
+    monkeypatch.syspath_prepend(str(project))  # as under `python -m`
+    write_toml(**settings)
+    assert reason in told(capsys, "export-embeddings", "--detector", place)
+
+
+def test_a_class_of_an_installed_package_is_taken(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of its module."""
+    site = project / "site"
+    site.mkdir()
+    Path("tiny.py").rename(site / "tiny_of_a_package.py")
+    monkeypatch.syspath_prepend(str(site))
+    assert run(["export-embeddings", "--detector", "tiny_of_a_package:Tiny"]) == 0
+    detector = ["--detector", "tiny_of_a_package:Tiny"]
+    assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL, *detector]) == 0
+    assert json.loads(Path("runs/transfer/tiny/run.json").read_text())["detector"] == "tiny_of_a_package:Tiny"
+    assert run(["predict", "data/1.png", *detector]) == 0
+
+
+def fit(detector: str = "tiny.py:Tiny") -> None:
+    """A cache and a model of it."""
+    assert export() == 0
+    assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", "--detector", detector, *SMALL]) == 0
+
+
+def test_a_model_of_it_predicts_evaluates_and_annotates(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the class that maskx.toml names; AP from the images is that from the cache."""
+    write_toml(detector="tiny.py:Tiny")
+    fit()
+    assert "is not the detector" not in capsys.readouterr().err
+    assert json.loads(Path("runs/transfer/tiny/run.json").read_text())["detector"] == "../../../tiny.py:Tiny"
+    reports = []
+    for source in ("cache", "images"):
+        capsys.readouterr()
+        assert run(["evaluate", "--from", source, "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out)["sets"])
+    assert reports[0] == reports[1]
+    assert run(["predict", "data/1.png"]) == 0
+    found = json.loads(Path("predictions/results.json").read_text())
+    assert [(entry["category_id"], entry["score"]) for entry in found] == [(7, 0.75)]
+    content = json.loads(Path("data/all.json").read_text())
+    for entry in content["annotations"]:
+        entry.pop("segmentation")
+    Path("boxes.json").write_text(json.dumps(content))
+    assert run(["annotate", "boxes.json", "--images", "data"]) == 0
+    assert len(json.loads(Path("annotated.json").read_text())["annotations"]) == 4
+    assert run(["annotate", "data/all.json", "--images", "data", "--evaluate"]) == 0
+    assert run(["contact-sheet", "data/1.png", "--model", "runs/transfer/tiny"]) == 0
+
+
+@pytest.mark.parametrize("command", [["predict", "data/1.png"], ["evaluate", "--from", "images"]])
+def test_a_run_alone_imports_nothing(project: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """A class that run.json names is imported only if the user names it too: in maskx.toml, or with --detector."""
+    fit()
+    Path("imported.txt").unlink()
+    error = told(capsys, *command)
+    assert "is imported only where you name it yourself" in error
+    assert "tiny.py:Tiny" in error
+    assert not Path("imported.txt").exists()
+    write_toml(detector="other.py:Tiny")
+    assert "is imported only where you name it yourself" in told(capsys, *command)
+    assert run([*command, "--detector", "tiny.py:Tiny"]) == 0
+    assert Path("imported.txt").exists()
+
+
+def test_another_detector_than_that_of_the_model_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its features would mean something else."""
+    fit()
+    write_toml(name="other")
+    error = told(capsys, "predict", "data/1.png", "--detector", "tiny.py:Tiny")
+    assert "was fitted on the detector tiny, but this one is other" in error
+
+
+def test_a_model_takes_its_detector_from_python(project: Path) -> None:
+    """Nothing is imported then."""
+    write_toml(detector="tiny.py:Tiny")
+    fit()
+    detector = make_detector(Path("tiny.py:Tiny"), {})
+    model = maskx_pipeline.load("runs/transfer/tiny", device="cpu", detector=detector)
+    found = model.predict("data/1.png")
+    assert (found.names, found.labels.tolist()) == (("cow",), [2])
+    with pytest.raises(RunError, match="in Python, give it to load"):
+        maskx_pipeline.load("runs/transfer/tiny", device="cpu")
+
+
+def test_what_needs_faster_rcnn_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Export to torchvision, and joint training."""
+    fit()
+    for command in (["export-model"], ["e2e", "--init", "runs/transfer/tiny", "--roi-size", "3"]):
+        assert "this needs a Faster R-CNN of maskx" in told(capsys, *command)
+
+
+def test_a_model_of_another_programs_cache_is_evaluated_and_images_are_refused_with_the_reason(
+    project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the run folder of a detector."""
-    export(tmp_path, Tiny())
-    data = data_of(tmp_path).to_mapping()
-    lines = [f'{name.replace("_", "-")} = "{value}"' for name, value in data.items()]
-    (tmp_path / "maskx.toml").write_text("\n".join(["[data]", *lines]), encoding="utf-8")
-    with contextlib.chdir(tmp_path):
-        assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL]) == 0
-        assert "unless another program's detector wrote the cache" in capsys.readouterr().err
-        assert run(["evaluate", "--from", "cache"]) == 0
-        capsys.readouterr()
-        assert run(["predict", "data/1.png"]) == 1
-        told = capsys.readouterr().err
-        assert "is not at" in told
-        assert "evaluate --from cache" in told
-        assert run(["fit-transfer", "--embedding", "box", *SMALL]) == 1  # which it has none of
-        assert "The detector has no box weights per category" in capsys.readouterr().err
+    assert export() == 0
+    assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL]) == 0
+    assert "unless another program wrote the cache" in capsys.readouterr().err
+    assert run(["evaluate", "--from", "cache"]) == 0
+    error = told(capsys, "predict", "data/1.png")
+    assert "is not at" in error
+    assert "evaluate --from cache" in error
+    assert "The detector has no box weights per category" in told(capsys, "fit-transfer", "--embedding", "box", *SMALL)
 
 
 def test_the_page_shows_the_script() -> None:
@@ -170,7 +308,7 @@ def test_the_page_shows_the_script() -> None:
 
 
 @pytest.mark.skipif(not YOLOX.is_file() or not COCO_MINI.is_dir(), reason=f"needs {YOLOX} and {COCO_MINI}")
-def test_the_script_writes_a_cache_of_yolox_that_is_trained_on_and_evaluated(
+def test_the_class_of_the_page_is_exported_trained_on_evaluated_and_predicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the first images of coco-mini, with the commands of the page; the detector finds what is there."""
@@ -189,17 +327,23 @@ def test_the_script_writes_a_cache_of_yolox_that_is_trained_on_and_evaluated(
         Path(f"{part}.json").write_text(json.dumps(content), encoding="utf-8")
         words += [f"--{part}-images", part, f"--{part}-annotations", f"{part}.json"]
     assert run(words) == 0
-    monkeypatch.setattr(sys, "argv", ["other_detector.py", str(YOLOX)])
-    runpy.run_path(str(DOCS / "other_detector.py"), run_name="__main__")
+    detector = ["--detector", f"{DOCS / 'other_detector.py'}:YoloxNano"]
+    with Path("maskx.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[detector]\nfile = "{YOLOX}"\nimages = "train"\n')
+    assert run(["export-embeddings", *detector]) == 0
     with RoICache(Path("runs/cache.h5")) as cache:
         assert (cache.embedding_dim, cache.channels, cache.roi_size, cache.mask_size) == (192, 32, 14, 28)
         features = cache.read_features("ground_truth", range(len(cache.ground_truth))).astype(np.float32)
         assert 0.5 < features.std() < 3
         names = [category.name for category in cache.categories if category.label in cache.train.labels[::2]]
     Path("seen.txt").write_text("\n".join(names[:3]), encoding="utf-8")
-    assert run(["fit-transfer", "--embedding", "cls", "--split", "@seen.txt", *SMALL]) == 0
+    assert run(["fit-transfer", "--embedding", "cls", "--split", "@seen.txt", *SMALL, *detector]) == 0
     capsys.readouterr()
     assert run(["evaluate", "--split", "all", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["from"] == "cache"
     assert report["sets"]["all"]["box"]["AP50"] > 20
+    photo = next(Path("val").iterdir())
+    assert run(["predict", str(photo), *detector]) == 0
+    assert (Path("predictions") / photo.name).is_file()
+    assert json.loads(Path("predictions/results.json").read_text())

@@ -148,7 +148,7 @@ def test_on_shapes_the_generators_files_are_the_category_sets(tmp_path: Path) ->
 
 
 def test_table_2_has_the_papers_rows_in_its_order(tmp_path: Path) -> None:
-    """Class-agnostic, tested with GrabCut, trained on GrabCut's masks of all boxes, WholeModel R-CNN, oracle."""
+    """Class-agnostic, tested with GrabCut, trained on GrabCut's masks of all boxes, MaskX R-CNN, oracle."""
     calls = _run_with_stand_in(ROOT / "pipelines" / "table2.sh", tmp_path)
     joint = [call for call in calls if call[0] == "e2e"]
     assert [(call[2], call[6:]) for call in joint] == [
@@ -177,7 +177,7 @@ def test_table_2_of_one_direction_leaves_out_the_oracle(tmp_path: Path) -> None:
 
 
 def test_figure_4_is_a_picture_of_each_direction(tmp_path: Path) -> None:
-    """The baseline above WholeModel R-CNN, the models of Table 2, for the images asked for."""
+    """The baseline above MaskX R-CNN, the models of Table 2, for the images asked for."""
     calls = _run_with_stand_in(ROOT / "pipelines" / "figure4.sh", tmp_path, IMAGES="a.jpg b.jpg")
     table_2 = _run_with_stand_in(ROOT / "pipelines" / "table2.sh", _folder(tmp_path / "table2"))
     joint = {n: call for n, call in enumerate(calls, 1) if call[0] == "e2e"}

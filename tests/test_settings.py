@@ -1,16 +1,18 @@
-"""Settings: one dataclass makes options, TOML, and the digest by which results are known."""
+"""Settings: one dataclass makes options, TOML, and the identity by which results are known."""
 
 from __future__ import annotations
 
 import dataclasses
+import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maskx_pipeline.config import STAGE_CONFIGS, DetectConfig, EvaluateConfig, ExportConfig, TransferConfig
 from maskx_pipeline.config.e2e import mask_options
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.settings import field_name, option_name
+from maskx_pipeline.settings import StageConfig, field_name, option_name
 
 
 @pytest.mark.parametrize("cls", STAGE_CONFIGS)
@@ -51,13 +53,39 @@ def test_a_wrong_value_is_named_with_its_key(cls, values, said):
     assert f"[{cls.table}]" in str(error.value)
 
 
-def test_digest_changes_with_what_decides_the_result_only():
+def test_identity_changes_with_what_decides_the_result_only():
     """Workers, device and paths do not make a result stale; the learning rate does."""
     config = DetectConfig()
-    assert config.replace(workers=9, device="cuda", out=Path("elsewhere")).digest() == config.digest()
-    assert config.replace(lr=0.1).digest() != config.digest()
-    assert TransferConfig(embedding="cls").digest() != TransferConfig().digest()
-    assert TransferConfig(split="voc").digest() == TransferConfig().digest()  # the labels it resolves to count
+    assert config.replace(workers=9, device="cuda", out=Path("elsewhere")).identity() == config.identity()
+    assert config.replace(lr=0.1).identity() != config.identity()
+    assert TransferConfig(embedding="cls").identity() != TransferConfig().identity()
+    assert TransferConfig(split="voc").identity() == TransferConfig().identity()  # the labels it resolves to count
+
+
+def other_values(cls: type[StageConfig], field: dataclasses.Field[Any]) -> list[Any]:
+    """Values of a field beside its default: all of its choices, or one."""
+    kinds = typing.get_type_hints(cls)[field.name]
+    kind = next(k for k in (typing.get_args(kinds) or (kinds,)) if k is not type(None) and k is not ...)
+    if typing.get_origin(kinds) is tuple:
+        return [(*field.default, kind(7))]
+    choices = field.metadata["choices"] or {bool: (True, False), str: ("x",), Path: (Path("x"),)}.get(kind)
+    if choices is None:
+        choices = [kind((field.default or 0) + 7)]
+    return [value for value in choices if value != field.default]
+
+
+@pytest.mark.parametrize("cls", STAGE_CONFIGS)
+def test_every_setting_changes_the_identity_or_is_declared_not_to(cls):
+    """Paths are known by the content of what they name."""
+    usual = cls().identity()
+    for field in dataclasses.fields(cls):
+        values = other_values(cls, field)
+        changed = [value for value in values if cls(**{field.name: value}).identity() != usual]
+        if field.metadata["identity"] and not isinstance(values[0], Path):
+            # an option of T's structure may be given what the form says anyway
+            assert changed == values or (field.default is None and changed), field.name
+        else:
+            assert not changed, field.name
 
 
 def test_option_names_and_field_names_are_inverse():

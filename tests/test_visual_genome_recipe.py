@@ -16,10 +16,11 @@ from maskx_in_process import run_script
 from PIL import Image
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES
+from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.project import read_project
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
+GENERATOR = Path(__file__).parent / "convert" / "generate_visual_genome.py"
 RECIPE = PIPELINES / "visual_genome.sh"
 STAND_IN = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
@@ -29,7 +30,9 @@ case $1 in init) echo '[data]' >maskx.toml ;; fit-transfer) echo runs/transfer/m
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_visual_genome", PIPELINES / "generate_visual_genome.py")
+    spec = importlib.util.spec_from_file_location(
+        "generate_visual_genome", Path(__file__).parent / "convert" / "generate_visual_genome.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

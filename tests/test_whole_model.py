@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +14,8 @@ from maskx_pipeline.config import DetectConfig, TransferConfig
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.errors import RunError
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel, masks_of
 
 CPU = torch.device("cpu")
@@ -38,7 +37,7 @@ def frozen() -> FrozenDetector:
 def mask_model(frozen: FrozenDetector) -> MaskModel:
     config = TransferConfig(form="published", head_width=8, head_depth=1)
     weights = class_weights(frozen.detector)
-    return build_mask_model(
+    return new_mask_model(
         config, class_weights=weights, category_names=["a", "b", "c"], in_channels=frozen.channels, roi_size=SIZE
     ).eval()
 
@@ -54,7 +53,7 @@ def test_masks_are_those_of_the_rounded_features(
     frozen: FrozenDetector, mask_model: MaskModel, image: torch.Tensor
 ) -> None:
     """The cache keeps float16, so live features are rounded to it as well (rule 3)."""
-    found = WholeModel(frozen, mask_model, roi_size=SIZE).predict(image)
+    found = WholeModel(frozen, mask_model, roi_size=SIZE, device=CPU).predict(image)
     pooled = frozen.extract(image).pool(found.boxes_xyxy, SIZE)
     cached = masks_of(mask_model, pooled.half().numpy(), found.labels.numpy(), device=CPU, amp_dtype=None)
     exact = masks_of(mask_model, pooled, found.labels, device=CPU, amp_dtype=None)
@@ -69,7 +68,7 @@ def test_an_image_in_which_nothing_is_found_has_no_instances(
 ) -> None:
     """Empty tensors of the right shapes."""
     monkeypatch.setattr(frozen.detector.roi_heads, "score_thresh", 2.0)
-    found = WholeModel(frozen, mask_model, roi_size=SIZE).predict(image)
+    found = WholeModel(frozen, mask_model, roi_size=SIZE, device=CPU).predict(image)
     assert len(found) == 0
     assert found.boxes_xyxy.shape == (0, 4)
     assert found.mask_probs.shape == (0, 2 * SIZE, 2 * SIZE)
@@ -79,23 +78,11 @@ def test_instances_above_a_score_keep_their_rows_together(
     frozen: FrozenDetector, mask_model: MaskModel, image: torch.Tensor
 ) -> None:
     """Boxes, labels and masks go with their scores; the threshold itself is in."""
-    found = WholeModel(frozen, mask_model, roi_size=SIZE).predict(image)
+    found = WholeModel(frozen, mask_model, roi_size=SIZE, device=CPU).predict(image)
     kept = found.above(float(found.scores[2]))
     assert len(kept) == 3
     for name in ("boxes_xyxy", "scores", "labels", "mask_probs"):
         assert torch.equal(getattr(kept, name), getattr(found, name)[:3])
-
-
-def test_a_mask_model_of_another_detector_is_refused(frozen: FrozenDetector, mask_model: MaskModel) -> None:
-    """Its features would mean something else."""
-    fitted = SimpleNamespace(
-        model=mask_model, detector_sha256="b" * 64, roi_size=SIZE, config=TransferConfig(amp="off")
-    )
-    detector = SimpleNamespace(model=frozen.detector, sha256="a" * 64)
-    with pytest.raises(RunError, match="aaaaaaaaaaaa"):
-        WholeModel.build(cast(Any, detector), cast(Any, fitted), device=CPU)
-    detector.sha256 = fitted.detector_sha256
-    assert isinstance(WholeModel.build(cast(Any, detector), cast(Any, fitted), device=CPU), WholeModel)
 
 
 def test_time_and_memory_of_the_masks_do_not_grow_with_the_number_of_categories() -> None:
@@ -107,7 +94,7 @@ def test_time_and_memory_of_the_masks_do_not_grow_with_the_number_of_categories(
     for num_classes in (80, 3000):
         torch.manual_seed(0)
         weights = ClassWeights(*(torch.randn(num_classes, width) for width in (6, 1, 24, 4)))
-        model = build_mask_model(
+        model = new_mask_model(
             TransferConfig(form="published", mask_branch="fcn+mlp", head_width=8, head_depth=1),
             class_weights=weights,
             category_names=[str(number) for number in range(num_classes)],

@@ -1,6 +1,5 @@
-"""A RoI cache from YOLOX-nano, run by onnxruntime: python other_detector.py yolox_nano.onnx (in a project folder)."""
+"""YOLOX-nano, run by onnxruntime, as a detector of maskx: --detector other_detector.py:YoloxNano."""
 
-import sys
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,32 +9,40 @@ import onnx
 import onnxruntime
 import torch
 from torch.nn.functional import interpolate, pad
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
-from maskx_pipeline.config import DataConfig, ExportConfig
 from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
-from maskx_pipeline.detection.features import Detections
-from maskx_pipeline.project import read_project
-from maskx_pipeline.stages.foreign import export_foreign
+from maskx_pipeline.detection.detector import Detections
 
-SIDE, STRIDES, MOST = 640, (8, 16, 32), 30  # longer side of the resized image; the head's levels; detections per image
+SIDE, STRIDES = 640, (8, 16, 32)  # longer side of the resized image; the head's levels
+COCO = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # by id; those that are none are called otherwise
+NAMED = [(number, name) for number, name in enumerate(COCO) if name not in ("__background__", "N/A")]
 
 
-class Yolox:
-    def __init__(self, file: Path) -> None:
+class YoloxNano:
+    channels, detections_per_image = 32, 30  # channels of input.67, the backbone's output of stride 4
+    categories = tuple(Category(number, name, label) for label, (number, name) in enumerate(NAMED, start=1))
+
+    def __init__(self, file: str, images: str) -> None:
         graph = (model := onnx.load(file)).graph
         tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        kernels = [f"head.cls_preds.{level}.weight" for level in range(len(STRIDES))]
-        self.w_cls = torch.from_numpy(np.hstack([tensors[name].reshape(80, 64) for name in kernels]))  # [80, 192]
+        kernels = [tensors[f"head.cls_preds.{level}.weight"].reshape(80, 64) for level in range(len(STRIDES))]
+        none = torch.zeros(80, 0)  # one box layer for all categories: there are no box weights per category
+        self.class_weights = ClassWeights(torch.from_numpy(np.hstack(kernels)), torch.zeros(80), none, none)
         heads = [node.output[0] for node in graph.node if node.op_type == "Concat"][-4:-1]
         del graph.output[:], graph.value_info[:]  # the latter say 416 x 416
         graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in ("input.67", *heads))
         for side, name in zip(graph.input[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
             side.dim_param = name  # any size of image
         self.session = onnxruntime.InferenceSession(model.SerializeToString())
-        self.channels = 32  # of input.67, the backbone's output of stride 4
-        self.mean, self.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)  # of the channels; see below
+        sample = sorted(Path(images).iterdir())[:32]
+        self.identity = sha256(b"".join(Path(p).read_bytes() for p in (file, __file__, *sample))).hexdigest()
+        self.mean, self.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+        pooled = torch.cat([i.pool(i.proposals_xyxy, 4) for i in (self.extract(read_image(p) / 255) for p in sample)])
+        self.mean, self.std = pooled.mean((0, 2, 3), keepdim=True), pooled.std((0, 2, 3), keepdim=True)
 
     def extract(self, image: torch.Tensor) -> SimpleNamespace:
         height, width = image.shape[1:]
@@ -47,7 +54,7 @@ class Yolox:
         boxes = clip_boxes_to_image(boxes / scale, (height, width))
         best, classes = scores.max(dim=1)
         keep = batched_nms(boxes, best, classes, 0.65)
-        keep = keep[best[keep] > 0.01][:MOST]
+        keep = keep[best[keep] > 0.01][: self.detections_per_image]
 
         def pool(boxes_xyxy: torch.Tensor, roi_size: int) -> torch.Tensor:
             pooled = roi_align(fine, [boxes_xyxy * scale], roi_size, 1 / 4, 2, aligned=True)
@@ -67,20 +74,3 @@ def decode(head: torch.Tensor, stride: int) -> tuple[torch.Tensor, torch.Tensor]
     centre, size = torch.stack([x + dx, y + dy]) * stride, torch.stack([log_w, log_h]).exp() * stride
     boxes = torch.cat([centre - size / 2, centre + size / 2]).flatten(1).T
     return boxes, (objectness * head[0, 5:]).flatten(1).T
-
-
-if __name__ == "__main__":
-    file, project = Path(sys.argv[1]), read_project(Path())
-    data, detector = project.load(DataConfig), Yolox(file)
-    looks = [detector.extract(read_image(path) / 255) for path in sorted(data.train_images.iterdir())[:32]]
-    sample = torch.cat([look.pool(look.proposals_xyxy, 4) for look in looks])
-    detector.mean, detector.std = sample.mean((0, 2, 3), keepdim=True), sample.std((0, 2, 3), keepdim=True)
-    none = torch.zeros(80, 0)  # one box layer for all categories: there are no box weights per category
-    export_foreign(
-        project.load(ExportConfig),
-        data,
-        detector=detector,
-        detector_sha256=sha256(file.read_bytes() + Path(__file__).read_bytes()).hexdigest(),
-        class_weights=ClassWeights(w_cls=detector.w_cls, b_cls=torch.zeros(80), w_box=none, b_box=none),
-        detections_per_image=MOST,
-    )

@@ -101,7 +101,7 @@ class Annotated:
 
 
 def annotate(
-    maskx: WholeModel,
+    model: WholeModel,
     data: CocoData,
     gaps: MaskGaps,
     *,
@@ -116,7 +116,7 @@ def annotate(
     """Predict the masks that are not in the journal yet, and write the annotation file.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         data: The data set as read.
         gaps: What of it is to be filled.
         out: The annotation file to write; it is whole or not there.
@@ -130,7 +130,7 @@ def annotate(
     Raises:
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
-    unreadable = _fill(maskx, data, gaps, journal=journal, labels=labels, mask_format=mask_format)
+    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format)
     found = {mask.annotation_id: mask for mask in journal.masks()}
     kept = {number: m for number, m in found.items() if m.segmentation and m.confidence >= min_confidence}
     changes = {number: _members_of(mask, source) for number, mask in kept.items()}
@@ -158,7 +158,7 @@ def annotate(
 
 
 def _fill(
-    maskx: WholeModel, data: CocoData, gaps: MaskGaps, *, journal: Journal, labels: Mapping[int, int], mask_format: str
+    model: WholeModel, data: CocoData, gaps: MaskGaps, *, journal: Journal, labels: Mapping[int, int], mask_format: str
 ) -> list[UnreadableImage]:
     unreadable: list[UnreadableImage] = []
     first: DataError | None = None
@@ -171,7 +171,7 @@ def _fill(
                 continue
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                journal.add(image_id, fill_masks(maskx, data, annotations, chosen, mask_format=mask_format))
+                journal.add(image_id, fill_masks(model, data, annotations, chosen, mask_format=mask_format))
             except DataError as error:
                 if len(unreadable) < _NAMED:
                     logger.warning("%s Its %d annotations are left as they are.", error.message, len(annotations))

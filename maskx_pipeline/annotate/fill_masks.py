@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.data.masks import pixels_of_box, segmentation_to_rle
 from maskx_pipeline.data.polygons import outline_of
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.evaluation.paste import paste
@@ -43,14 +42,14 @@ class FilledMask:
 
 
 def fill_masks(
-    maskx: WholeModel, data: CocoData, annotations: Sequence[Annotation], labels: Sequence[int], *, mask_format: str
+    model: WholeModel, data: CocoData, annotations: Sequence[Annotation], labels: Sequence[int], *, mask_format: str
 ) -> list[FilledMask]:
     """Predict the masks of some boxes of one image.
 
     Each mask is cut off at its box, the pixels whose centres lie inside, as a user who drew the box expects it.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         data: Where the image lies.
         annotations: Boxes of one image, at least one.
         labels: The model's label of each, 1..K.
@@ -65,7 +64,7 @@ def fill_masks(
     image = data.image(annotations[0].image_id)
     pixels = read_image(data.image_path(image.id), width=image.width, height=image.height)
     boxes = torch.tensor([annotation.box_xyxy for annotation in annotations])
-    mask_probs = maskx.segment(pixels.float().div_(255), boxes, torch.tensor(labels))
+    mask_probs = model.segment(pixels.float().div_(255), boxes, torch.tensor(labels))
     filled = []
     for annotation, box, probs in zip(annotations, boxes, mask_probs, strict=True):
         # One at a time, since a large photo with many boxes would fill the memory.
@@ -93,17 +92,10 @@ def expected_iou(mask_probs: Tensor) -> float:
 
 def cut_to_box(mask: NDArray[np.uint8], box_xyxy: Sequence[float]) -> NDArray[np.uint8]:
     """A mask without what lies outside of its box; the box has at least one pixel in each direction."""
-    (x1, x2), (y1, y2) = (
-        _span(box_xyxy[axis], box_xyxy[axis + 2], size) for axis, size in enumerate(reversed(mask.shape))
-    )
+    x1, y1, x2, y2 = pixels_of_box(box_xyxy, *mask.shape)
     cut = np.zeros_like(mask)
     cut[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
     return cut
-
-
-def _span(low: float, high: float, size: int) -> tuple[int, int]:
-    first = min(max(math.floor(low + 0.5), 0), size - 1)
-    return first, max(min(math.floor(high + 0.5), size), first + 1)
 
 
 def _filled(annotation: Annotation, mask: NDArray[np.uint8], confidence: float, mask_format: str) -> FilledMask:

@@ -16,6 +16,7 @@ from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, Category, CocoData
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import number_text
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -76,7 +77,12 @@ class AnnotationQuality:
         """Tables for the terminal: category sets, what --min-confidence would keep, categories."""
         sets = self._sets()
         rows = [
-            [name, str(r["categories"]), str(r["masks"]), _text(r["mask_iou"]), _text(r["mask_iou_of_categories"])]
+            [
+                name,
+                str(r["categories"]),
+                str(r["masks"]),
+                *map(number_text, (r["mask_iou"], r["mask_iou_of_categories"])),
+            ]
             for name, r in ((name, _set_row(scores)) for name, scores in sets.items())
         ]
         lines = [
@@ -88,7 +94,7 @@ class AnnotationQuality:
                 ["min-confidence", *(f"{name} {what}" for name in sets for what in ("kept", "IoU"))],
                 [
                     [f"{least:g}", *(t for s in sets.values()
-                                     for t in (_text(_share(s, least)), _text(_mean_iou(_sure(s, least)))))]
+                                     for t in (number_text(_share(s, least)), number_text(_mean_iou(_sure(s, least)))))]
                     for least in _LEAST
                 ],
                 words=[False] * (1 + 2 * len(sets)),
@@ -97,7 +103,7 @@ class AnnotationQuality:
             text.table(
                 ["category", "", "masks", "IoU"],
                 [
-                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), _text(_mean_iou(scores))]
+                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), number_text(_mean_iou(scores))]
                     for name, scores in self._by_category(self.scores).items()
                 ],
                 words=[True, True, False, False],
@@ -120,25 +126,25 @@ class AnnotationQuality:
 
 
 def measure_annotation(
-    maskx: WholeModel,
+    model: WholeModel,
     data: CocoData,
     *,
     labels: Mapping[int, int],
     seen: Collection[int],
     mask_format: str,
-    model: str,
+    folder: str,
 ) -> AnnotationQuality:
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
     What is compared is what would be written: cut off at the box, and as polygons where these are asked for.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         data: The data set.
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
         mask_format: ``polygons`` or ``rle``.
-        model: For the record.
+        folder: Of the model, for the record.
 
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
@@ -156,7 +162,7 @@ def measure_annotation(
         for annotations in work.values():
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                filled = fill_masks(maskx, data, annotations, chosen, mask_format=mask_format)
+                filled = fill_masks(model, data, annotations, chosen, mask_format=mask_format)
             except DataError as error:
                 logger.warning("%s It is left out.", error.message)
                 unreadable.append(error)
@@ -169,7 +175,7 @@ def measure_annotation(
     if not scores:
         raise unreadable[0]
     return AnnotationQuality(
-        model=model,
+        model=folder,
         dataset=str(data.path),
         scores=tuple(scores),
         categories=_names(data.categories),
@@ -221,7 +227,3 @@ def _mean_iou(scores: Sequence[MaskScore]) -> float | None:
 
 def _percent(values: Sequence[float]) -> float | None:
     return 100 * math.fsum(values) / len(values) if values else None
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

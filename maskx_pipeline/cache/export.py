@@ -10,7 +10,6 @@ from pathlib import Path
 
 import h5py
 
-from maskx_pipeline.cache.detectors import RoIDetector
 from maskx_pipeline.cache.job import ExportJob
 from maskx_pipeline.cache.join import join_shards, shard_path
 from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export, train_rows
@@ -19,53 +18,70 @@ from maskx_pipeline.cache.restructure import redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
 from maskx_pipeline.cache.validation import check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
-from maskx_pipeline.config import DetectConfig, ExportConfig
+from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.load import LoadedDetector, saw_masks
+from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import CacheError, DataError, MachineError
+from maskx_pipeline.provenance.made_from import AGAIN, text_of
+from maskx_pipeline.settings import class_of
 
-__all__ = ["ExportPlan", "export_embeddings", "export_identity", "plan_export", "write_cache"]
+__all__ = ["ExportPlan", "export_identity", "plan_export", "write_cache"]
 
 logger = logging.getLogger("maskx")
 
-_FORWARD_SETTINGS = (
-    "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_post_nms", "score_threshold", "nms_threshold",
-    "detections_per_image",
-)  # fmt: skip
-"""What decides the detector's output beside its weights."""
 
-_AGAIN = "give --overwrite to write it again, or another --out"
-
-
-def plan_export(config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData) -> ExportPlan:
-    """What :func:`export_embeddings` would write; takes the time of a few images. Nothing is written."""
-    _check_categories(loaded, train)
-    frozen = _freeze(config, loaded)
+def plan_export(config: ExportConfig, *, detector: Detector, train: CocoData, val: CocoData) -> ExportPlan:
+    """What :func:`write_cache` would write; takes the time of a few images. Nothing is written."""
+    _check_categories(detector, train)
     return count_export(
         config,
         train,
         val,
-        detections_per_image=loaded.config.detections_per_image,
-        channels=frozen.channels,
-        image_seconds=measure_export(config, frozen, train),
+        detections_per_image=detector.detections_per_image,
+        channels=detector.channels,
+        image_seconds=measure_export(config, detector, train),
     )
 
 
-def export_embeddings(
-    config: ExportConfig, *, loaded: LoadedDetector, train: CocoData, val: CocoData, overwrite: bool = False
+def export_identity(
+    config: ExportConfig, detector: Detector, train: CocoData, val: CocoData, *, saw_masks: bool = False
+) -> CacheIdentity:
+    """What a cache will be made from: a finished one of the same identity needs not be written again.
+
+    Args:
+        config: The settings; ``amp`` says nothing of a detector that is a class.
+        detector: Known by its identity.
+        train: The training data.
+        val: The validation data.
+        saw_masks: The detector's first weights were trained with masks.
+    """
+    settings = config.identity()
+    if class_of(config.detector):
+        del settings["amp"]
+    if saw_masks:
+        settings[SAW_MASKS] = True
+    return CacheIdentity(detector.identity, settings, train.digest, val.digest)
+
+
+def write_cache(
+    config: ExportConfig,
+    *,
+    detector: Detector,
+    identity: CacheIdentity,
+    train: CocoData,
+    val: CocoData,
+    overwrite: bool = False,
 ) -> Path:
-    """Write class weights and RoI features of the frozen detector to the RoI cache ``config.out``.
+    """Write class weights and RoI features of a frozen detector to the RoI cache ``config.out``.
 
     Interrupted, even killed, it continues where it was; finished, it returns at once. Under torchrun each process
     writes a shard, and the file of that name joins them.
 
     Args:
         config: The settings.
-        loaded: The detector.
+        detector: The detector.
+        identity: What the cache is made from.
         train: The training data.
         val: The validation data, read with the categories of train.
         overwrite: Replace what is there.
@@ -75,50 +91,15 @@ def export_embeddings(
 
     Raises:
         CacheError: There is a cache of other settings, detector or data, or a file that is none.
-        DataError: No training object has a mask, or an image cannot be read.
+        DataError: The detector is of other categories, no training object has a mask, or an image cannot be read.
         MachineError: Too little free disk, or no such device.
     """
-    distributed.start()
-    _check_categories(loaded, train)
-    return write_cache(
-        config,
-        frozen=_freeze(config, loaded),
-        weights=class_weights(loaded.model),
-        identity=export_identity(config, loaded.config, loaded.sha256, train, val),
-        detections_per_image=loaded.config.detections_per_image,
-        train=train,
-        val=val,
-        overwrite=overwrite,
-    )
-
-
-def export_identity(
-    config: ExportConfig, detector: DetectConfig, detector_sha256: str, train: CocoData, val: CocoData
-) -> CacheIdentity:
-    """What a cache will be made from: a finished one of the same identity needs not be written again."""
-    settings = {name: value for name, value in config.identity().items() if name != "checkpoint"}
-    forward = detector.identity()
-    settings |= {f"detect.{name}": forward[name] for name in _FORWARD_SETTINGS}
-    if saw_masks(detector):
-        settings[SAW_MASKS] = True
-    return CacheIdentity(detector_sha256, settings, train.digest, val.digest)
-
-
-def write_cache(
-    config: ExportConfig,
-    *,
-    frozen: RoIDetector,
-    weights: ClassWeights,
-    identity: CacheIdentity,
-    detections_per_image: int,
-    train: CocoData,
-    val: CocoData,
-    overwrite: bool = False,
-) -> Path:
-    """Write the cache ``config.out`` from a frozen detector; see :func:`export_embeddings`."""
+    _check_categories(detector, train)
     rank, world_size = distributed.rank(), distributed.world_size()
     shards = [shard_path(config.out, r, world_size) for r in range(world_size)] if world_size > 1 else [config.out]
-    plan = count_export(config, train, val, detections_per_image=detections_per_image, channels=frozen.channels)
+    plan = count_export(
+        config, train, val, detections_per_image=detector.detections_per_image, channels=detector.channels
+    )
     if plan.train_rois == 0:
         raise DataError(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
@@ -129,9 +110,9 @@ def write_cache(
         return config.out
     mine = shards[rank]
     if not mine.exists():
-        job = ExportJob(config, frozen, train, val, detections_per_image, rank, world_size)
+        job = ExportJob(config, detector, train, val, rank, world_size)
         try:
-            with _writer(mine, config, identity, weights, frozen.channels, job) as writer:
+            with _writer(mine, identity, job) as writer:
                 job.run(writer)
         except OSError as error:
             if error.errno == errno.ENOSPC or "No space left" in str(error):
@@ -145,18 +126,19 @@ def write_cache(
     return config.out
 
 
-def _check_categories(loaded: LoadedDetector, train: CocoData) -> None:
-    found, wanted = ([(c.id, c.name) for c in categories] for categories in (loaded.categories, train.categories))
+def _check_categories(detector: Detector, train: CocoData) -> None:
+    found, wanted = ([(c.id, c.name) for c in categories] for categories in (detector.categories, train.categories))
     if found != wanted:
         raise DataError(
             f"the detector has {len(found)} categories which are not the {len(wanted)} of {train.path}.",
-            "train a detector on these annotations, or give its run folder with --detector",
+            "train a detector on these annotations, or give another with --detector",
         )
-
-
-def _freeze(config: ExportConfig, loaded: LoadedDetector) -> FrozenDetector:
-    device = resolve_device(config.device)
-    return FrozenDetector(loaded.model, device=device, amp_dtype=amp_dtype(config.amp, device))
+    if len(detector.class_weights.w_cls) != len(wanted):
+        raise DataError(
+            f"the detector has class weights of {len(detector.class_weights.w_cls)} categories, and {train.path} has "
+            f"{len(wanted)} categories.",
+            "give a row for each category of the data set, by ascending id",
+        )
 
 
 def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed: int, overwrite: bool) -> bool:
@@ -170,7 +152,7 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
             if path.exists():
                 with RoICache(path) as cache:
                     if different := cache.identity.differences(identity):
-                        raise CacheError(f"{path} was made from something else: {', '.join(different)}.", _AGAIN)
+                        raise CacheError(text_of(f"{path} was made from something else", different), AGAIN)
                 if path == out:
                     return True
     leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
@@ -205,9 +187,7 @@ def _files_of(out: Path) -> list[Path]:
     return [out, partial, redo_path(partial), *shards]
 
 
-def _writer(
-    path: Path, config: ExportConfig, identity: CacheIdentity, weights: ClassWeights, channels: int, job: ExportJob
-) -> RoICacheWriter:
+def _writer(path: Path, identity: CacheIdentity, job: ExportJob) -> RoICacheWriter:
     if partial_path(path).exists():
         writer = RoICacheWriter.resume(path, identity=identity)
         if not writer.is_complete:
@@ -217,10 +197,10 @@ def _writer(
         path,
         identity=identity,
         categories=job.train.categories,
-        class_weights=weights,
-        channels=channels,
-        roi_size=config.roi_size,
-        mask_size=config.mask_size,
-        feature_dtype=config.feature_dtype,
-        train_rows=train_rows(config, job.train, job.train_images),
+        class_weights=job.detector.class_weights,
+        channels=job.detector.channels,
+        roi_size=job.config.roi_size,
+        mask_size=job.config.mask_size,
+        feature_dtype=job.config.feature_dtype,
+        train_rows=train_rows(job.config, job.train, job.train_images),
     )

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskx_pipeline.cache.detectors import RoIDetector, SeenImage
 from maskx_pipeline.cache.plan import ground_truth_rows, train_images
 from maskx_pipeline.cache.rois import choose_rois, flip_annotation
 from maskx_pipeline.cache.writer import RoICacheWriter
@@ -20,6 +19,7 @@ from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
+from maskx_pipeline.detection.detector import DetectedImage, Detector
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.errors import WeightsError
@@ -32,10 +32,9 @@ class ExportJob:
 
     Args:
         config: The settings.
-        frozen: The detector.
+        detector: The detector.
         train: The training data.
         val: The validation data.
-        detections_per_image: The most detections of an image.
         rank: The number of this process, from 0.
         world_size: The number of processes.
     """
@@ -43,18 +42,17 @@ class ExportJob:
     def __init__(
         self,
         config: ExportConfig,
-        frozen: RoIDetector,
+        detector: Detector,
         train: CocoData,
         val: CocoData,
-        detections_per_image: int,
         rank: int,
         world_size: int,
     ) -> None:
-        self.config, self.frozen = config, frozen
+        self.config, self.detector = config, detector
         self.train, self.val = train, val
         self.train_images = _share(train_images(train), rank, world_size)
         self.val_images = _share(val.images, rank, world_size)
-        self.detection_rows = len(self.val_images) * detections_per_image
+        self.detection_rows = len(self.val_images) * detector.detections_per_image
 
     @property
     def images(self) -> int:
@@ -91,23 +89,23 @@ class ExportJob:
 
     def _write_train(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
         annotations = self.train.annotations_of(record.id)
-        self._write_train_rois(writer, record, self.frozen.extract(image), annotations, flipped=False)
+        self._write_train_rois(writer, record, self.detector.extract(image), annotations, flipped=False)
         if self.config.flip:
             mirrored = [flip_annotation(annotation, record.width) for annotation in annotations]
-            self._write_train_rois(writer, record, self.frozen.extract(image.flip(-1)), mirrored, flipped=True)
+            self._write_train_rois(writer, record, self.detector.extract(image.flip(-1)), mirrored, flipped=True)
 
     def _write_train_rois(
         self,
         writer: RoICacheWriter,
         record: ImageRecord,
-        seen: SeenImage,
+        detected: DetectedImage,
         annotations: Sequence[Annotation],
         *,
         flipped: bool,
     ) -> None:
         chosen = choose_rois(
             annotations,
-            seen.proposals_xyxy.float().cpu().numpy(),
+            detected.proposals_xyxy.float().cpu().numpy(),
             rois_per_object=self.config.rois_per_object,
             proposal_iou=self.config.proposal_iou,
             seed=self.config.seed,
@@ -116,7 +114,7 @@ class ExportJob:
         boxes = np.concatenate([rois.boxes_xyxy for rois in chosen])
         counts = [len(rois.boxes_xyxy) for rois in chosen]
         writer.append_train(
-            features=self._pool(seen, record, boxes),
+            features=self._pool(detected, record, boxes),
             boxes=boxes,
             image_ids=np.full(len(boxes), record.id, dtype=np.int64),
             annotation_ids=np.repeat([rois.annotation.id for rois in chosen], counts),
@@ -129,12 +127,12 @@ class ExportJob:
         )
 
     def _write_val(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
-        seen = self.frozen.extract(image)
-        found = seen.detections
+        detected = self.detector.extract(image)
+        found = detected.detections
         boxes = found.boxes_xyxy.float().cpu().numpy()
         objects = [annotation for annotation in self.val.annotations_of(record.id) if not annotation.iscrowd]
         true_boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32).reshape(-1, 4)
-        features = self._pool(seen, record, np.concatenate([boxes, true_boxes]))
+        features = self._pool(detected, record, np.concatenate([boxes, true_boxes]))
         writer.append_detections(
             features=features[: len(boxes)],
             boxes=boxes,
@@ -160,8 +158,8 @@ class ExportJob:
             return np.zeros((size, size), dtype=np.uint8)
         return rasterize_roi_target(annotation.segmentation, box, size=size, height=record.height, width=record.width)
 
-    def _pool(self, seen: SeenImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
-        pooled = seen.pool(torch.from_numpy(boxes), self.config.roi_size).to(torch.float16).cpu()
+    def _pool(self, detected: DetectedImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
+        pooled = detected.pool(torch.from_numpy(boxes), self.config.roi_size).to(torch.float16).cpu()
         if not torch.isfinite(pooled).all():
             raise WeightsError(
                 f"the detector's features of image {record.id} are not finite in float16.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskx_pipeline.cache.detectors import RoIDetector
 from maskx_pipeline.cache.layout import index_bytes
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData, ImageRecord
+from maskx_pipeline.detection.detector import Detector
+from maskx_pipeline.engine.environment import free_disk
 from maskx_pipeline.errors import DataError, MachineError
 from maskx_pipeline.text import format_bytes
 
@@ -151,7 +151,7 @@ def plan_of_counts(
     return ExportPlan(train_images, val_images, train_rois, detections, val_objects, size, seconds)
 
 
-def measure_export(config: ExportConfig, frozen: RoIDetector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
+def measure_export(config: ExportConfig, detector: Detector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
     """Time a few training images as the export looks at those of train, and as at those of val; the first warms up.
 
     Raises:
@@ -167,7 +167,7 @@ def measure_export(config: ExportConfig, frozen: RoIDetector, train: CocoData, *
         for of_val in (False, True):
             began = time.perf_counter()
             pixels = read_image(train.image_path(record.id), width=record.width, height=record.height)
-            image = frozen.extract(pixels.float() / 255)
+            image = detector.extract(pixels.float() / 255)
             boxes = image.detections.boxes_xyxy if of_val else image.proposals_xyxy[:rois]
             image.pool(boxes, config.roi_size).to(torch.float16).cpu()
             seconds[number, int(of_val)] = time.perf_counter() - began
@@ -206,8 +206,7 @@ def check_disk(folder: Path, needed: int) -> None:
     Raises:
         MachineError: It has not.
     """
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
+    existing, free = free_disk(folder)
     if free < needed:
         raise MachineError(
             f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",

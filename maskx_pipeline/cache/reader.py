@@ -22,6 +22,7 @@ from maskx_pipeline.cache.schema import GROUP_PATHS, CacheIdentity, Dimensions, 
 from maskx_pipeline.cache.validation import check_rows, check_scales, open_cache_file, read_identity, read_sizes
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
+from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.errors import CacheError
 
 Indices = NDArray[np.integer[Any]] | Sequence[int]
@@ -55,6 +56,10 @@ class DetectionRows(_Rows):
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
 
+    def at(self, rows: NDArray[np.int64]) -> Detections:
+        """Some of them."""
+        return _detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class GroundTruthRows(_Rows):
@@ -65,6 +70,14 @@ class GroundTruthRows(_Rows):
     annotation_ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     has_mask: NDArray[np.uint8]
+
+    def at(self, rows: NDArray[np.int64]) -> Detections:
+        """Some of them as a perfect detector would find them: with score 1."""
+        return _detections(self.boxes[rows], np.ones(len(rows), dtype=np.float32), self.labels[rows])
+
+
+def _detections(*columns: NDArray[Any]) -> Detections:
+    return Detections(*map(torch.from_numpy, columns))
 
 
 class RoICache:

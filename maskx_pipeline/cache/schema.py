@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.settings import option_name
+from maskx_pipeline.provenance.made_from import MadeFrom, differences
 
 FORMAT = "maskx-roi-cache"
 SCHEMA_VERSION = 1
@@ -100,7 +100,8 @@ class CacheIdentity:
     """What a cache was made from; two caches of equal identity hold the same rows.
 
     Args:
-        detector_sha256: SHA-256 (hex) of the frozen detector's weights.
+        detector_sha256: The frozen detector's identity: SHA-256 (hex) of its weights and all else that decides what it
+            computes.
         export: The settings that decide what is stored.
         train_digest: SHA-256 (hex) of the training annotation file.
         val_digest: The same of the validation annotation file.
@@ -112,25 +113,23 @@ class CacheIdentity:
     val_digest: str
 
     def differences(self, wanted: CacheIdentity) -> list[str]:
-        """How ``wanted`` differs from this, one text per key: ``proposal-iou: 0.5 -> 0.7``."""
-        found = [
-            f"{name}: {mine:.12} -> {theirs:.12}"
-            for name in ("detector_sha256", "train_digest", "val_digest")
-            if (mine := getattr(self, name)) != (theirs := getattr(wanted, name))
-        ]
-        mine, theirs = _plain(self.export), _plain(wanted.export)
-        found += [
-            f"{option_name(key)}: {mine.get(key, 'not given')} -> {theirs.get(key, 'not given')}"
-            for key in sorted({*mine, *theirs})
-            if mine.get(key) != theirs.get(key)
-        ]
-        return found
+        """How ``wanted`` differs from this, a text for each name: ``proposal-iou: 0.5 -> 0.7``."""
+        return differences(self.made_from(), wanted.made_from())
+
+    def made_from(self) -> MadeFrom:
+        """All of it by name."""
+        return {
+            "detector": self.detector_sha256,
+            "train annotations": self.train_digest,
+            "val annotations": self.val_digest,
+            **self.export,
+        }
 
     def to_attributes(self) -> dict[str, str]:
         """The attributes of the root group that hold it."""
         return {
             "detector_sha256": self.detector_sha256,
-            "export_identity": json.dumps(_plain(self.export), sort_keys=True),
+            "export_identity": json.dumps(dict(self.export), sort_keys=True),
             "train_digest": self.train_digest,
             "val_digest": self.val_digest,
         }
@@ -173,8 +172,3 @@ def unpack_targets(packed: NDArray[np.uint8], mask_size: int) -> NDArray[np.uint
 
 def _row_bytes(columns: Columns) -> int:
     return sum(dtype.itemsize * math.prod(shape) for dtype, shape in columns.values())
-
-
-def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(dict(mapping)))
-    return plain

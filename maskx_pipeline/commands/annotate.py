@@ -35,11 +35,12 @@ def command(dataset: Path, project: Project, evaluate: bool, as_json: bool, over
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
     config, data = project.load(AnnotateConfig, options), project.load(DataConfig)
+    classes = project.detector_classes()
     if evaluate:
-        quality = evaluate_annotation(config, data, dataset)
+        quality = evaluate_annotation(config, data, dataset, classes=classes)
         print_json(quality.to_json()) if as_json else print_result(quality.to_text())
         return
-    annotated = annotate_boxes(config, data, dataset, overwrite=overwrite)
+    annotated = annotate_boxes(config, data, dataset, classes=classes, overwrite=overwrite)
     print_json(annotated.to_json()) if as_json else print_result(annotated.to_text())
     if annotated.unreadable:
         raise DataError(

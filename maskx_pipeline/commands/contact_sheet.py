@@ -35,5 +35,9 @@ def command(
     """
     from maskx_pipeline.stages.contact_sheet import contact_sheet
 
-    config = project.load(ContactSheetConfig, options)
-    print_result(contact_sheet(config, models, images, project.load(DataConfig), overwrite=overwrite))
+    config, data, classes = (
+        project.load(ContactSheetConfig, options),
+        project.load(DataConfig),
+        project.detector_classes(),
+    )
+    print_result(contact_sheet(config, models, images, data, classes=classes, overwrite=overwrite))

@@ -54,6 +54,7 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
             export=project.load(ExportConfig),
             transfer=project.load(TransferConfig),
             joint=project.load(E2EConfig),
+            classes=project.detector_classes(),
         )
         if not as_json:
             print_result(f"\n{expected.to_text()}")

@@ -31,5 +31,6 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
 
     config = project.load(EvaluateConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    evaluation = evaluate(config, data, masks=masks, overwrite=overwrite, command=command_line())
+    classes = project.detector_classes()
+    evaluation = evaluate(config, data, masks=masks, classes=classes, overwrite=overwrite, command=command_line())
     print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))

@@ -29,9 +29,10 @@ def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **o
     from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
 
     config, data, masks = project.load(ExportConfig, options), project.load(DataConfig), project.load(MasksConfig)
+    classes = project.detector_classes()
     if dry_run:
-        plan = plan_export(config, data, masks=masks)
+        plan = plan_export(config, data, masks=masks, classes=classes)
         print_json(plan.to_json()) if as_json else print_result(plan.to_text())
         return
-    path = export_embeddings(config, data, masks=masks, overwrite=overwrite)
+    path = export_embeddings(config, data, masks=masks, classes=classes, overwrite=overwrite)
     print_json({"cache": str(path)}) if as_json else print_result(path)

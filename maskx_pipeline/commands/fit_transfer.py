@@ -24,5 +24,6 @@ def command(project: Project, overwrite: bool, **options: Any) -> None:
 
     config = project.load(TransferConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
-    folder = fit_transfer(config, data, masks=masks, overwrite=overwrite, command=command_line())
+    classes = project.detector_classes()
+    folder = fit_transfer(config, data, masks=masks, classes=classes, overwrite=overwrite, command=command_line())
     print_result(folder)

@@ -21,4 +21,5 @@ def command(images: tuple[Path, ...], project: Project, overwrite: bool, **optio
     """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
     from maskx_pipeline.stages.predict import predict
 
-    print_result(predict(project.load(PredictConfig, options), images, overwrite=overwrite))
+    config, classes = project.load(PredictConfig, options), project.detector_classes()
+    print_result(predict(config, images, classes=classes, overwrite=overwrite))

@@ -9,6 +9,9 @@ from typing import Any, cast
 from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, TENSORBOARD_HELP, WORKERS_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
+IMAGENET, NONE = "imagenet", "none"
+"""What the weights of a backbone may come from, beside a file."""
+
 
 @settings
 class DetectConfig(StageConfig):
@@ -16,7 +19,9 @@ class DetectConfig(StageConfig):
 
     table = "detect"
     out: Path = option(Path("runs/detector"), "Folder of the run.")
-    backbone: str = option("resnet50", "Backbone, with FPN.", choices=("resnet18", "resnet50", "resnet101"))
+    backbone: str = option(
+        "resnet50", "Backbone, with FPN.", choices=("resnet18", "resnet50", "resnet101"), forward=True
+    )
     backbone_weights: str = option(  # known by the file's content
         "imagenet", "imagenet (torchvision downloads it), none, or a weights file.", identity=False, may_name_file=True
     )
@@ -29,6 +34,7 @@ class DetectConfig(StageConfig):
         "auto",
         "Normalisation: frozen or batch; auto freezes it where the backbone starts from weights.",
         choices=("auto", "frozen", "batch"),
+        forward=True,
     )
     trainable_layers: int = option(3, "ResNet stages trained when the backbone starts from weights.", minimum=0)
     architecture: str = option(
@@ -36,28 +42,39 @@ class DetectConfig(StageConfig):
         "v1: Faster R-CNN as in the paper; v2: torchvision's fasterrcnn_resnet50_fpn_v2, with batch norm in the FPN, "
         "two convolutions in the RPN, and four and a fully connected layer in the box head.",
         choices=("v1", "v2"),
+        forward=True,
     )
     frozen_eps: float = option(
-        1e-5, "Added to the variance by frozen normalisation; set by `maskx detect import`.", minimum=0
+        1e-5,
+        "Added to the variance by frozen normalisation; set by `maskx detect import`.",
+        minimum=0,
+        forward=True,
     )
     other_outputs: int = option(
         0,
         "Classes beside the data set's that the box head knows and that count as background; set by `maskx detect "
         "import`.",
         minimum=0,
+        forward=True,
     )
-    fpn_channels: int = option(256, "Channels of the FPN, and so of the RoI features.", minimum=8)
-    box_head_dim: int = option(1024, "Width of the two-FC box head, and so of w_cls.", minimum=8)
-    min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32)
-    max_size: int = option(1333, "Longest allowed long side, in pixels.", minimum=32)
-    anchor_sizes: tuple[int, ...] = option((32, 64, 128, 256, 512), "Anchor side per FPN level, in pixels.")
-    canonical_box_size: int = option(224, "Box side that is pooled from FPN level 4, in pixels.", minimum=8)
-    rpn_pre_nms: int = option(2000, "Proposals per level before NMS in training (1000 at test).", minimum=1)
-    rpn_post_nms: int = option(1000, "Proposals per image after NMS.", minimum=1)
+    fpn_channels: int = option(256, "Channels of the FPN, and so of the RoI features.", minimum=8, forward=True)
+    box_head_dim: int = option(1024, "Width of the two-FC box head, and so of w_cls.", minimum=8, forward=True)
+    min_size: int = option(800, "Short side of the resized image, in pixels.", minimum=32, forward=True)
+    max_size: int = option(1333, "Longest allowed long side, in pixels.", minimum=32, forward=True)
+    anchor_sizes: tuple[int, ...] = option(
+        (32, 64, 128, 256, 512), "Anchor side per FPN level, in pixels.", forward=True
+    )
+    canonical_box_size: int = option(
+        224, "Box side that is pooled from FPN level 4, in pixels.", minimum=8, forward=True
+    )
+    rpn_pre_nms: int = option(
+        2000, "Proposals per level before NMS in training (1000 at test).", minimum=1, forward=True
+    )
+    rpn_post_nms: int = option(1000, "Proposals per image after NMS.", minimum=1, forward=True)
     rois_per_image: int = option(512, "RoIs sampled per image for the box head.", minimum=1)
-    score_threshold: float = option(0.05, "Detections below this score are dropped.", minimum=0)
-    nms_threshold: float = option(0.5, "IoU of the per-class NMS.", minimum=0)
-    detections_per_image: int = option(100, "Most detections of an image.", minimum=1)
+    score_threshold: float = option(0.05, "Detections below this score are dropped.", minimum=0, forward=True)
+    nms_threshold: float = option(0.5, "IoU of the per-class NMS.", minimum=0, forward=True)
+    detections_per_image: int = option(100, "Most detections of an image.", minimum=1, forward=True)
     cls_init_std: float = option(0.01, "Initial std of w_cls; T reads these weights, so keep it small.", minimum=0)
     box_init_std: float = option(0.001, "Initial std of w_box.", minimum=0)
     smooth_l1_beta: float = option(1.0, "Beta of the box loss (Detectron 1.0, torchvision 1/9).", minimum=0)
@@ -133,8 +150,15 @@ class ExportConfig(StageConfig):
     """From the frozen detector to the RoI cache."""
 
     table = "export-embeddings"
-    detector: Path = option(Path("runs/detector"), "Run folder of stage 1.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    detector: Path = option(
+        Path("runs/detector"),
+        "Run folder of stage 1; or a detector of your own, FILE.py:Name or package.module:Name, whose arguments are "
+        "the table [detector].",
+        may_name_class=True,
+    )
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
     out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
     rois_per_object: int = option(4, "Proposals stored per masked object, beside its ground-truth box.", minimum=0)
     proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)

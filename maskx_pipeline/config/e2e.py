@@ -39,7 +39,7 @@ class E2EConfig(StageConfig):
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
     allow_mask_weights: bool = option(False, ALLOW_MASK_WEIGHTS_HELP, identity=False)
     stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
-    roi_size: int = option(14, "Side of the RoI features of the mask head; masks have twice that.", minimum=1)
+    roi_size: int = option(14, "Side of the RoI features that the mask head reads.", minimum=1)
     iterations: int = option(90_000, "Training iterations.", minimum=1)
     images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
     lr: float = option(0.02, "Learning rate; scale it with images-per-batch.", minimum=0)

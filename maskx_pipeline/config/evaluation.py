@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config.shared import DEVICE_HELP
+from maskx_pipeline.config.shared import DEVICE_HELP, MODEL_DETECTOR_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -15,10 +15,11 @@ class EvaluateGrabCutConfig(StageConfig):
     table = "evaluate-grabcut"
     cache: Path = option(Path("runs/cache.h5"), "RoI cache that holds the detections.")
     out: Path = option(Path("runs/transfer/grabcut"), "Folder of the run.")
-    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
+    split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
     seen: str = option(
         "masked",
         "Category set reported as seen, to stand beside models trained on its masks; GrabCut is trained on none.",
+        identity=False,
         may_name_file=True,
     )
 
@@ -30,12 +31,16 @@ class EvaluateConfig(StageConfig):
     table = "evaluate"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
-    split: str = option("all", "Category set on which AP is reported.", may_name_file=True)
-    from_: str = option(
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
+    split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
+    from_: str = option(  # known by what it resolves to
         "auto",
         "cache: the cached detections; images: the whole model; auto: the cache if it is there.",
         choices=("auto", "cache", "images"),
+        identity=False,
     )
     device: str = option("auto", DEVICE_HELP, identity=False)
 
@@ -48,6 +53,7 @@ class PredictConfig(StageConfig):
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
@@ -61,7 +67,10 @@ class AnnotateConfig(StageConfig):
     table = "annotate"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     images: Path | None = option(
         None, "Folder of the images; that of [data] if the file is one of its annotation files."
     )
@@ -86,6 +95,7 @@ class ContactSheetConfig(StageConfig):
     table = "contact-sheet"
     out: Path = option(Path("contact-sheet.png"), "Picture to write: .png or .jpg.")
     checkpoint: str = option("best", "Which weights of the runs.", choices=("best", "last"))
+    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(8, "Take at most this many images, the first ones; 0: all.", minimum=0)
     columns: int = option(4, "Images side by side; further ones follow below.", minimum=1)

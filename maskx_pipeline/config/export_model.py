@@ -14,7 +14,9 @@ class ExportModelConfig(StageConfig):
     table = "export-model"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
+    checkpoint: str = option(  # known by the weights
+        "best", "Which weights of that run.", choices=("best", "last"), identity=False
+    )
     format: str = option(
         "torchvision",
         "torchvision: a state dict of its Mask R-CNN; onnx: the mask head alone, RoI features and labels to masks.",

@@ -15,3 +15,6 @@ TENSORBOARD_HELP = (
 )
 WORKERS_HELP = "Processes that read images, one for each core at most."
 AMP_HELP = "Mixed precision; auto takes bf16 where the CPU or GPU supports it."
+MODEL_DETECTOR_HELP = (
+    "Run folder of the model's detector, or its class FILE.py:Name; by default as recorded by fit-transfer."
+)

@@ -40,6 +40,17 @@ FORMS = {
     ),
 }
 
+# Each choice, and the class that it stands for. A new one is its own file and a line here.
+_ROOM = "maskx_pipeline.transfer"
+EMBEDDINGS = {
+    "cls": f"{_ROOM}.embedding.class_weights:ClassWeightVectors",
+    "box": f"{_ROOM}.embedding.class_weights:ClassWeightVectors",
+    "cls+box": f"{_ROOM}.embedding.class_weights:ClassWeightVectors",
+    "glove": f"{_ROOM}.embedding.file:FileVectors",
+    "randn": f"{_ROOM}.embedding.randn:RandomVectors",
+}
+MASK_HEADS = {"fcn": f"{_ROOM}.heads.fcn:FCNMaskHead"}
+
 
 @settings
 class TransferConfig(StageConfig):
@@ -47,7 +58,11 @@ class TransferConfig(StageConfig):
 
     table = "fit-transfer"
     cache: Path = option(Path("runs/cache.h5"), "RoI cache to read.")
-    detector: Path = option(Path("runs/detector"), "Run folder of the cached detector, for predicting on images later.")
+    detector: Path = option(
+        Path("runs/detector"),
+        "Run folder of the cached detector, or its class FILE.py:Name, for predicting on images later.",
+        may_name_class=True,
+    )
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
     name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
     split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
@@ -56,7 +71,7 @@ class TransferConfig(StageConfig):
         "cls+box",
         "Class embedding that T reads: the detector's weights, word vectors (glove), random vectors (randn); "
         "none trains the class-agnostic baseline.",
-        choices=("cls", "box", "cls+box", "glove", "randn", "none"),
+        choices=(*EMBEDDINGS, "none"),
     )
     embedding_file: Path | None = option(
         None, "For glove: text file with lines `word v1 ... vD`, or a [K, D] matrix as .npy."
@@ -108,6 +123,11 @@ class TransferConfig(StageConfig):
         0.3, "Overall std to which these components, and the similarities of kernel rbf, are scaled.", minimum=0
     )
     leaky_slope: float = option(0.1, "Negative slope of leaky_relu.", minimum=0)
+    mask_head: str = option(
+        "fcn",
+        "From RoI features to mask features. fcn: Mask R-CNN's layers.",
+        choices=(*MASK_HEADS,),
+    )
     mask_branch: str = option(
         "fcn",
         "fcn: T's or the baseline's 1x1 kernel on the mask features; mlp: class-agnostic fully connected layers on "
@@ -115,7 +135,7 @@ class TransferConfig(StageConfig):
         choices=("fcn", "mlp", "fcn+mlp"),
     )
     mlp_layers: int = option(1, "Layers of the MLP branch, hidden ones 1024 wide; the authors' code has 1.", minimum=1)
-    head_width: int = option(256, "Channels of the FCN mask head.", minimum=1)
+    head_width: int = option(256, "Channels of the mask head.", minimum=1)
     head_depth: int = option(4, "Convolutions before the deconvolution.", minimum=0)
     epochs: float = option(12.0, "Passes over the RoIs of the seen categories.", minimum=0)
     rois_per_batch: int = option(128, "RoIs of a step.", minimum=1)

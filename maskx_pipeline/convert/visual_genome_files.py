@@ -1,23 +1,29 @@
-"""Visual Genome's own files (v1.4), read entry by entry and checked."""
+"""Visual Genome's own files (v1.4), decoded image by image and checked."""
 
 from __future__ import annotations
 
+import codecs
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from maskx_pipeline.convert.json_stream import stream_json_list
+import msgspec
+
 from maskx_pipeline.errors import DataError
 
-_BIGGEST_INT = 1 << 53
+_BIGGEST_INT = (1 << 53) - 1
 """What float64 and int64 can hold."""
+
+_Int = Annotated[int, msgspec.Meta(ge=-_BIGGEST_INT, le=_BIGGEST_INT)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=_BIGGEST_INT)]
+_Number = _Int | float
+_HINT = "give the files of Visual Genome v1.4, unpacked and unchanged"
 
 
 class VisualGenomeImage(NamedTuple):
-    """An entry of image_data.json."""
+    """An image of image_data.json."""
 
     id: int
     file_name: str
@@ -28,62 +34,38 @@ class VisualGenomeImage(NamedTuple):
     """The same image in COCO, if it is there."""
 
 
-class VisualGenomeObject(NamedTuple):
-    """An object of an entry of objects.json."""
+class VisualGenomeObject(msgspec.Struct, gc=False):
+    """An object of objects.json; the box, in pixels, may be without area or outside the image."""
 
-    id: int
-    image_id: int
+    id: _Int = msgspec.field(name="object_id")
     synsets: list[str]
-    box_xywh: tuple[float, float, float, float]
-    """In pixels; may be without area, or outside the image."""
+    x: _Number
+    y: _Number
+    w: _Number
+    h: _Number
+
+    @property
+    def box_xywh(self) -> tuple[float, float, float, float]:
+        """In pixels."""
+        return self.x, self.y, self.w, self.h
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _BIGGEST_INT
+class VisualGenomeObjects(msgspec.Struct, gc=False):
+    """An entry of objects.json: the objects of one image."""
+
+    image_id: _Int
+    objects: list[VisualGenomeObject]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, float) or _is_int(value)
+class _ImageEntry(msgspec.Struct, gc=False):
+    image_id: _Int
+    width: _Side
+    height: _Side
+    url: str
+    coco_id: _Int | None
 
 
-def _is_side(value: object) -> bool:
-    return isinstance(value, int) and _is_int(value) and value > 0
-
-
-def _is_id_or_null(value: object) -> bool:
-    return value is None or _is_int(value)
-
-
-def _is_url(value: object) -> bool:
-    return isinstance(value, str) and PurePosixPath(urlsplit(value).path).name not in ("", "..")
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _is_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-_Checks = Mapping[str, tuple[Callable[[object], bool], str]]
-
-_IMAGE_KEYS: _Checks = {
-    "image_id": (_is_int, "a whole number"),
-    "width": (_is_side, "a positive whole number"),
-    "height": (_is_side, "a positive whole number"),
-    "url": (_is_url, "the image's URL"),
-    "coco_id": (_is_id_or_null, "a whole number or null"),
-}
-_ENTRY_KEYS: _Checks = {"image_id": (_is_int, "a whole number"), "objects": (_is_list, "a list")}
-_OBJECT_KEYS: _Checks = {
-    "object_id": (_is_int, "a whole number"),
-    "synsets": (_is_names, "a list of names, [] for none"),
-    "x": (_is_number, "a number"),
-    "y": (_is_number, "a number"),
-    "w": (_is_number, "a number"),
-    "h": (_is_number, "a number"),
-}
+_Entry = TypeVar("_Entry", _ImageEntry, VisualGenomeObjects)
 
 
 def stream_images(path: Path) -> Iterator[VisualGenomeImage]:
@@ -92,34 +74,41 @@ def stream_images(path: Path) -> Iterator[VisualGenomeImage]:
     Raises:
         DataError: The file is broken, or an entry lacks a key or has a wrong value.
     """
-    for index, entry in enumerate(stream_json_list(path)):
-        _check(entry, _IMAGE_KEYS, f"{path}: entry {index}")
-        yield VisualGenomeImage(
-            id=entry["image_id"],
-            file_name="/".join(part for part in PurePosixPath(urlsplit(entry["url"]).path).parts[-2:] if part != "/"),
-            width=entry["width"],
-            height=entry["height"],
-            coco_id=entry["coco_id"],
-        )
+    for index, entry in enumerate(_entries(path, _ImageEntry)):
+        place = PurePosixPath(urlsplit(entry.url).path)
+        if place.name in ("", ".."):
+            raise DataError(f"{path}: entry {index}: `url` is {entry.url!r:.40}, not the image's URL.", _HINT)
+        file_name = "/".join(part for part in place.parts[-2:] if part != "/")
+        yield VisualGenomeImage(entry.image_id, file_name, entry.width, entry.height, entry.coco_id)
 
 
-def stream_objects(path: Path) -> Iterator[list[VisualGenomeObject]]:
+def stream_objects(path: Path) -> Iterator[VisualGenomeObjects]:
     """Read objects.json, the objects of one image at a time.
 
     Raises:
         DataError: The file is broken, or an entry or object lacks a key or has a wrong value.
     """
-    for index, entry in enumerate(stream_json_list(path)):
-        _check(entry, _ENTRY_KEYS, f"{path}: entry {index}")
-        image_id = entry["image_id"]
-        objects = []
-        for number, item in enumerate(entry["objects"]):
-            if not isinstance(item, dict):
-                raise DataError(f"{path}: image {image_id}: objects[{number}] is not an object.")
-            _check(item, _OBJECT_KEYS, f"{path}: image {image_id}: objects[{number}]")
-            box = (item["x"], item["y"], item["w"], item["h"])
-            objects.append(VisualGenomeObject(item["object_id"], image_id, item["synsets"], box))
-        yield objects
+    return _entries(path, VisualGenomeObjects)
+
+
+def _entries(path: Path, kind: type[_Entry]) -> Iterator[_Entry]:
+    """Decode a JSON list entry by entry: in memory are the file's bytes, where each entry lies, and one entry."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "check the path") from error
+    start = len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
+    try:
+        texts = msgspec.json.decode(memoryview(raw)[start:], type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise DataError(f"{path} is not a JSON list, or is cut off: {error}.", _HINT) from error
+    decode = msgspec.json.Decoder(kind).decode
+    for index, text in enumerate(texts):
+        try:
+            entry = decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: entry {index}: {error}.", _HINT) from error
+        yield entry
 
 
 def read_coco_ids(path: Path) -> frozenset[int]:
@@ -143,7 +132,7 @@ def read_coco_ids(path: Path) -> frozenset[int]:
             f"{path} holds no image ids: {type(error).__name__}: {error}.",
             "give instances_val2017.json, or a list of the ids of its images",
         ) from error
-    if not ids or not all(_is_int(image_id) for image_id in ids):
+    if not ids or not all(type(image_id) is int and abs(image_id) <= _BIGGEST_INT for image_id in ids):
         raise DataError(
             f"{path} holds no list of image ids.", "give instances_val2017.json, or a list of the ids of its images"
         )
@@ -156,20 +145,11 @@ def clip_box(
     """The part of a box that lies in the image, as [x, y, width, height]; the box itself if that is all of it.
 
     Returns:
-        None where no part of it does, or where a number is not finite.
+        None where no part of it does.
     """
     x, y, width, height = box_xywh
-    if not all(map(math.isfinite, box_xywh)):
-        return None
     if x >= 0 and y >= 0 and x + width <= image.width and y + height <= image.height:
         return box_xywh
     left, top = max(x, 0), max(y, 0)
     clipped = (left, top, min(x + width, image.width) - left, min(y + height, image.height) - top)
     return clipped if min(clipped[2:]) > 0 else None
-
-
-def _check(entry: dict[str, Any], checks: _Checks, where: str) -> None:
-    for key, (is_right, kind) in checks.items():
-        if not is_right(entry.get(key)) or key not in entry:
-            found = f"is {entry[key]!r:.40}" if key in entry else "is missing"
-            raise DataError(f"{where}: `{key}` {found}, not {kind}.", "give the file of Visual Genome v1.4, unchanged")

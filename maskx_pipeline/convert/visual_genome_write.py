@@ -79,9 +79,9 @@ class Sorter:
             0,
         )
 
-    def put(self, item: VisualGenomeObject) -> None:
+    def put(self, image_id: int, item: VisualGenomeObject) -> None:
         self._objects += 1
-        image = self._images.get(item.image_id)
+        image = self._images.get(image_id)
         if len(item.synsets) != 1:
             reason = "several synsets" if item.synsets else "no synset"
         elif item.synsets[0] not in self._category_ids:
@@ -95,7 +95,7 @@ class Sorter:
         elif item.id in self._written_repeated:
             reason = "object id given before"
         else:
-            self._write(item, box)
+            self._write(image_id, item, box)
             return
         self._dropped[reason] += 1
 
@@ -117,17 +117,17 @@ class Sorter:
             },
         }
 
-    def _write(self, item: VisualGenomeObject, box: tuple[float, float, float, float]) -> None:
+    def _write(self, image_id: int, item: VisualGenomeObject, box: tuple[float, float, float, float]) -> None:
         self._clipped += box != item.box_xywh
         if item.id in self._repeated_ids:
             self._written_repeated.add(item.id)
         annotation = {
             "id": item.id,
-            "image_id": item.image_id,
+            "image_id": image_id,
             "category_id": self._category_ids[item.synsets[0]],
             "bbox": box,
             "area": box[2] * box[3],
             "iscrowd": 0,
             "segmentation": [],
         }
-        self._writer_of[item.image_id].write(annotation)
+        self._writer_of[image_id].write(annotation)

@@ -136,7 +136,7 @@ class FileBytes:
 
 
 def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str, path: Path) -> AnnotationColumns:
-    """Columns of lists from `read_annotation_file`: for any file, one entry after the other.
+    """Columns of the file's lists, whose required keys were checked: for any file, one entry after the other.
 
     Raises:
         DataError: An id does not fit into 64 bits.

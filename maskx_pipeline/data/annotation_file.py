@@ -43,23 +43,6 @@ def read_annotation_columns(path: Path) -> AnnotationColumns:
     return columns
 
 
-def read_annotation_file(path: Path) -> tuple[dict[str, list[dict[str, Any]]], str]:
-    """Read COCO-format JSON as it is; for a large file `read_annotation_columns` takes a fraction of time and memory.
-
-    Args:
-        path: The annotation file.
-
-    Returns:
-        The lists ``images``, ``categories`` and ``annotations``, whose entries have their required keys with values of
-        the right type (ids written as 1.0 become 1), and the SHA-256 (hex) of the file.
-
-    Raises:
-        DataError: The file is missing or no JSON, lacks a list or a required key, or has no categories.
-    """
-    raw = _read_bytes(path)
-    return _checked_lists(raw, path), hashlib.sha256(raw).hexdigest()
-
-
 def _stamp(path: Path) -> Stamp:
     try:
         return Stamp.of(path.stat())

@@ -46,7 +46,8 @@ class AnnotationTable(Sequence[Annotation]):
         ids: int64[M].
         image_ids: int64[M].
         labels: int32[M], 1..K.
-        boxes_xyxy: float64[M, 4], in pixels.
+        boxes_xyxy: float64[M, 4], in pixels, inside the image.
+        boxes_xywh: float64[M, 4], in pixels, as in the file: COCO's evaluation measures boxes unclipped.
         areas: float64[M], in square pixels.
         iscrowd: bool[M].
         has_mask: bool[M].
@@ -60,6 +61,7 @@ class AnnotationTable(Sequence[Annotation]):
         image_ids: NDArray[np.int64],
         labels: NDArray[np.int32],
         boxes_xyxy: NDArray[np.float64],
+        boxes_xywh: NDArray[np.float64],
         areas: NDArray[np.float64],
         iscrowd: NDArray[np.bool_],
         has_mask: NDArray[np.bool_],
@@ -69,6 +71,7 @@ class AnnotationTable(Sequence[Annotation]):
         self.image_ids = image_ids
         self.labels = labels
         self.boxes_xyxy = boxes_xyxy
+        self.boxes_xywh = boxes_xywh
         self.areas = areas
         self.iscrowd = iscrowd
         self.has_mask = has_mask
@@ -77,11 +80,13 @@ class AnnotationTable(Sequence[Annotation]):
     @classmethod
     def of(cls, annotations: Sequence[Annotation]) -> Self:
         """A table of records."""
+        boxes = np.array([a.box_xyxy for a in annotations], dtype=np.float64).reshape(-1, 4)
         return cls(
             ids=np.array([a.id for a in annotations], dtype=np.int64),
             image_ids=np.array([a.image_id for a in annotations], dtype=np.int64),
             labels=np.array([a.label for a in annotations], dtype=np.int32),
-            boxes_xyxy=np.array([a.box_xyxy for a in annotations], dtype=np.float64).reshape(-1, 4),
+            boxes_xyxy=boxes,
+            boxes_xywh=np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]),
             areas=np.array([a.area for a in annotations], dtype=np.float64),
             iscrowd=np.array([a.iscrowd for a in annotations], dtype=bool),
             has_mask=np.array([a.has_mask for a in annotations], dtype=bool),

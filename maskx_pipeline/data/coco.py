@@ -205,6 +205,7 @@ class _Reader:
             image_ids=image_ids[chosen],
             labels=label_column[chosen],
             boxes_xyxy=boxes[:, chosen].T,
+            boxes_xywh=columns.boxes_xywh[:, chosen].T,
             areas=areas[chosen],
             iscrowd=(columns.flags[chosen] & CROWD) > 0,
             has_mask=has_mask[chosen],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,16 @@ def segmentation_to_rle(segmentation: object, height: int, width: int) -> dict[s
     return rle
 
 
+def pixels_of_box(box_xyxy: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
+    """The pixels whose centres lie in a box, at least one, inside the image.
+
+    Returns:
+        x1, y1, x2, y2; the ends are not among them.
+    """
+    (x1, x2), (y1, y2) = (_span(box_xyxy[i], box_xyxy[i + 2], size) for i, size in enumerate((width, height)))
+    return x1, y1, x2, y2
+
+
 def flip_segmentation(segmentation: object, width: int) -> object:
     """Mirror a mask in an image of the given width; an absent mask stays absent."""
     if mask_is_absent(segmentation):
@@ -118,6 +129,11 @@ def flip_segmentation(segmentation: object, width: int) -> object:
         points[0::2] = width - points[0::2]
         mirrored.append(points.tolist())
     return mirrored
+
+
+def _span(low: float, high: float, size: int) -> tuple[int, int]:
+    first = min(max(math.floor(low + 0.5), 0), size - 1)
+    return first, max(min(math.floor(high + 0.5), size), first + 1)
 
 
 def _has_area(polygon: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from urllib.error import URLError
 
 from torch import Tensor, nn
@@ -13,11 +13,10 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from maskx_pipeline.config.detection import IMAGENET, NONE
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
 from maskx_pipeline.errors import MachineError, WeightsError
 from maskx_pipeline.provenance.files import sha256_of_file
-
-IMAGENET, NONE = "imagenet", "none"
 
 _EVERY_LAYER = 5
 _STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
@@ -33,6 +32,18 @@ def resolve_norm(norm: str, backbone_weights: str) -> str:
     if norm != "auto":
         return norm
     return "batch" if backbone_weights == NONE else "frozen"
+
+
+class BackboneArguments(TypedDict):
+    """Those of :func:`build_backbone` that a detector hands on."""
+
+    backbone: str
+    backbone_weights: str
+    norm: str
+    trainable_layers: int
+    fpn_channels: int
+    frozen_eps: float
+    allow_mask_weights: bool
 
 
 def build_backbone(

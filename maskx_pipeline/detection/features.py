@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -11,6 +10,9 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import clip_boxes_to_image
 
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
+from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.engine.device import autocast
 
@@ -20,21 +22,6 @@ def freeze_detector(detector: FasterRCNN) -> FasterRCNN:
     detector.eval()
     detector.requires_grad_(False)
     return detector
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """What the detector found in one image, best score first.
-
-    Attributes:
-        boxes_xyxy (FloatTensor[N, 4]): in pixels of the original image.
-        scores (FloatTensor[N]): 0..1.
-        labels (LongTensor[N]): 1..K.
-    """
-
-    boxes_xyxy: Tensor
-    scores: Tensor
-    labels: Tensor
 
 
 class FrozenImage:
@@ -115,7 +102,7 @@ class FrozenImage:
 
 
 class FrozenDetector:
-    """A detector that is only looked through.
+    """Faster R-CNN as a detector that is only looked through; see :class:`~maskx_pipeline.detection.detector.Detector`.
 
     It takes one image at a time: padding images to a common size would change their features at the border, so that
     features would depend on the batch.
@@ -124,17 +111,39 @@ class FrozenDetector:
         detector: The detector; it is frozen and moved.
         device: Where it computes.
         amp_dtype: Mixed precision of its convolutions, or None.
+        categories: By ascending label; none where nobody asks for them, as in its own training.
+        identity: Of weights and settings; empty while it is still in training.
     """
 
-    def __init__(self, detector: FasterRCNN, *, device: torch.device, amp_dtype: torch.dtype | None) -> None:
+    def __init__(
+        self,
+        detector: FasterRCNN,
+        *,
+        device: torch.device,
+        amp_dtype: torch.dtype | None,
+        categories: tuple[Category, ...] = (),
+        identity: str = "",
+    ) -> None:
         self.detector = freeze_detector(detector).to(device)
         self.device = device
         self.amp_dtype = amp_dtype
+        self.categories = categories
+        self.identity = identity
+
+    @property
+    def class_weights(self) -> ClassWeights:
+        """Copies, float32 on the CPU."""
+        return class_weights(self.detector)
 
     @property
     def channels(self) -> int:
         """C, the channels of the RoI features."""
         return int(self.detector.backbone.out_channels)
+
+    @property
+    def detections_per_image(self) -> int:
+        """The most detections of an image."""
+        return int(self.detector.roi_heads.detections_per_img)
 
     @torch.no_grad()
     def extract(self, image: Tensor) -> FrozenImage:

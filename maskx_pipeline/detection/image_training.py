@@ -35,8 +35,8 @@ def train_on_images(
     evaluate: Callable[[], dict[str, float]] | None,
     best_metric: str,
     desc: str,
-) -> None:
-    """Train a model on batches of images, or continue to, and finish the run.
+) -> dict[str, float]:
+    """Train a model on batches of images, or continue to; the caller finishes the run.
 
     Args:
         config: The schedule, and how batches are made.
@@ -48,6 +48,9 @@ def train_on_images(
         evaluate: Measures the module.
         best_metric: The metric that decides which weights are the best.
         desc: What the progress bar says.
+
+    Returns:
+        The last metrics.
 
     Raises:
         ConfigError: The images of a batch cannot be shared out among the processes.
@@ -77,7 +80,7 @@ def train_on_images(
             )
         return losses_of(wrapped, *next(source))
 
-    metrics = run_loop(
+    return run_loop(
         module=module,
         schedule=schedule_of(config),
         loss_at=loss_at,
@@ -91,7 +94,6 @@ def train_on_images(
         best_metric=best_metric,
         desc=desc,
     )
-    run.finish(**metrics)
 
 
 def schedule_of(config: DetectConfig | E2EConfig) -> Schedule:

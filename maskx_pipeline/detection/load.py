@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.data.records import Category, categories_from_json
-from maskx_pipeline.detection.backbone import IMAGENET, NONE, resolve_norm
-from maskx_pipeline.detection.features import freeze_detector
+from maskx_pipeline.config.detection import NONE
+from maskx_pipeline.data.records import Category
+from maskx_pipeline.detection.backbone import resolve_norm
+from maskx_pipeline.detection.features import FrozenDetector, freeze_detector
+from maskx_pipeline.detection.identity import check_identity, detector_identities, read_detector_run
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
+from maskx_pipeline.engine.checkpoint import load_weights
+from maskx_pipeline.engine.device import amp_dtype
 from maskx_pipeline.engine.runlog import weights_file
-from maskx_pipeline.errors import ConfigError, RunError, WeightsError
-from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.settings import class_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,23 @@ class LoadedDetector:
         model: In evaluation mode, on the CPU.
         config: The settings of its training.
         categories: By ascending label, 1..K.
-        sha256: Of the weights, hex.
+        identity: Of the weights and of all settings that decide what it computes; see :mod:`.identity`.
     """
 
     model: FasterRCNN
     config: DetectConfig
     categories: tuple[Category, ...]
-    sha256: str
+    identity: str
+
+    def frozen(self, *, device: torch.device, amp: str) -> FrozenDetector:
+        """The detector to look through, in the mixed precision that the setting ``amp`` means on this device."""
+        return FrozenDetector(
+            self.model,
+            device=device,
+            amp_dtype=amp_dtype(amp, device),
+            categories=self.categories,
+            identity=self.identity,
+        )
 
 
 def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetector:
@@ -44,44 +58,46 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
 
     Raises:
         RunError: No run, another stage's run, or one that has not come so far.
-        WeightsError: The weights are damaged or do not fit.
+        WeightsError: The weights are damaged, do not fit, or are not those that the run wrote.
     """
-    record = read_run(run_folder, stage="detect")
+    run = read_detector_run(run_folder)
     path = weights_file(run_folder, checkpoint, stage="detect")
-    try:
-        config = DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json"))
-        categories = categories_from_json(record["categories"])
-    except (ConfigError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{run_folder} was not written by this version of maskx: {error}", "run `maskx detect train` again"
-        ) from error
     tensors = load_weights(path)
-    model = empty_detector(config, num_classes=len(categories) + 1)
+    model = empty_detector(run.config, num_classes=len(run.categories) + 1)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
-    return LoadedDetector(freeze_detector(model), config, categories, sha256_of_weights(tensors))
+    return LoadedDetector(freeze_detector(model), run.config, run.categories, check_identity(run, path, tensors))
 
 
-def saw_masks(config: DetectConfig) -> bool:
-    """Whether a detector of these settings may have started from weights that were trained with masks."""
-    return config.allow_mask_weights and config.backbone_weights not in (IMAGENET, NONE)
-
-
-def refuse_mask_weights(source: str) -> None:
-    """Refuse to train on a part of the categories with a detector that saw the masks of others.
+def find_detector(place: Path, identity: str) -> LoadedDetector:
+    """The detector that a mask model was fitted on: the best or the last weights of a run.
 
     Args:
-        source: What the detector came from, as the beginning of a sentence.
+        place: Where it was when the model was fitted.
+        identity: Its identity, hex.
 
     Raises:
-        WeightsError: Always.
+        RunError: It is gone, was trained again since, or never was one of maskx's.
     """
-    raise WeightsError(
-        f"{source} came of --allow-mask-weights, from weights whose training saw masks: no category would be unseen.",
-        "train a detector from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights "
-        "here too",
+    if class_of(place):
+        raise RunError(
+            f"The detector of this model is {place}, and this needs a Faster R-CNN of maskx.",
+            "`maskx export-model --format onnx` exports the mask head alone",
+        )
+    if not place.exists():
+        raise RunError(
+            f"The detector that this model was fitted on is not at {place}, and images need it.",
+            "give --detector, the folder of its run or its class; `maskx evaluate --from cache` and "
+            "`maskx export-model --format onnx` do without it",
+        )
+    for checkpoint, found in detector_identities(place).items():
+        if found == identity:
+            return load_detector(place, checkpoint=checkpoint)
+    raise RunError(
+        f"{place} is no longer the detector that this model was fitted on.",
+        "export and fit again, or evaluate with --from cache",
     )
 
 

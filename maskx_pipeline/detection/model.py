@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, Unpack
 
 import torch
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.detection.backbone import IMAGENET, NONE, build_backbone
+from maskx_pipeline.config.detection import IMAGENET, NONE
+from maskx_pipeline.detection.backbone import BackboneArguments, build_backbone
 from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
@@ -25,15 +27,9 @@ _RPN_PRE_NMS_TEST = 1000
 
 def build_detector(
     *,
-    backbone: str,
     num_classes: int,
-    backbone_weights: str,
-    norm: str,
-    trainable_layers: int,
     architecture: str,
-    frozen_eps: float,
     other_outputs: int,
-    fpn_channels: int,
     box_head_dim: int,
     min_size: int,
     max_size: int,
@@ -48,13 +44,14 @@ def build_detector(
     cls_init_std: float,
     box_init_std: float,
     smooth_l1_beta: float,
-    allow_mask_weights: bool,
+    **backbone: Unpack[BackboneArguments],
 ) -> FasterRCNN:
     """Build torchvision's Faster R-CNN with the settings of the authors' Detectron.
 
     Args:
         num_classes: K + 1, the categories and the background.
-        **others: As in :class:`maskx_pipeline.config.DetectConfig`; sizes in pixels.
+        **backbone: Those of :func:`build_backbone`. All others are as in
+            :class:`maskx_pipeline.config.DetectConfig`; sizes in pixels.
 
     Returns:
         Images (list of FloatTensor[3, H, W], RGB in 0..1) and targets to losses, or in evaluation to detections.
@@ -65,16 +62,7 @@ def build_detector(
     """
     _check_anchors(anchor_sizes)
     v2 = architecture == "v2"
-    body = build_backbone(
-        backbone=backbone,
-        backbone_weights=backbone_weights,
-        norm=norm,
-        trainable_layers=trainable_layers,
-        fpn_channels=fpn_channels,
-        fpn_norm=v2,
-        frozen_eps=frozen_eps,
-        allow_mask_weights=allow_mask_weights,
-    )
+    body = build_backbone(fpn_norm=v2, **backbone)
     if v2:
         box_head: BoxHead | ConvBoxHead = ConvBoxHead(body.out_channels, _POOL_SIZE, box_head_dim)
     else:
@@ -129,13 +117,8 @@ def check_detector(config: DetectConfig) -> None:
 
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
     """The arguments of :func:`build_detector`, but for ``num_classes``."""
-    names = (
-        "backbone", "backbone_weights", "norm", "trainable_layers", "architecture", "frozen_eps", "other_outputs",
-        "fpn_channels", "box_head_dim", "min_size", "max_size", "anchor_sizes", "canonical_box_size", "rpn_pre_nms",
-        "rpn_post_nms", "rois_per_image", "score_threshold", "nms_threshold", "detections_per_image", "cls_init_std",
-        "box_init_std", "smooth_l1_beta", "allow_mask_weights",
-    )  # fmt: skip
-    return {name: getattr(config, name) for name in names}
+    own = set(inspect.signature(build_detector).parameters) - {"num_classes", "backbone"}
+    return {name: getattr(config, name) for name in sorted(own | set(BackboneArguments.__annotations__))}
 
 
 def _check_anchors(anchor_sizes: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import Target
 from maskx_pipeline.data.records import categories_to_json
+from maskx_pipeline.detection.identity import record_identities
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.device import resolve_device
@@ -32,7 +33,7 @@ def train_detector(
     Args:
         config: The settings.
         train: The training data; masks are not looked at.
-        run: The open run; it gets best.safetensors, last.safetensors and the categories.
+        run: The open run; it gets best.safetensors, last.safetensors, their identities and the categories.
         evaluate: Measures the detector; its ``box_ap`` decides which weights are the best.
 
     Raises:
@@ -48,7 +49,7 @@ def train_detector(
         losses: dict[str, Tensor] = module(images, targets)
         return losses
 
-    train_on_images(
+    metrics = train_on_images(
         config,
         train,
         module=detector,
@@ -58,3 +59,5 @@ def train_detector(
         best_metric=BEST_METRIC,
         desc="detect",
     )
+    record_identities(run, config, train.categories)
+    run.finish(**metrics)

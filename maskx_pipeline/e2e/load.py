@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.records import Category, categories_from_json
 from maskx_pipeline.detection.load import empty_detector
-from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
-from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import weights_file
 from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 from maskx_pipeline.provenance.run_folder import read_run
-from maskx_pipeline.transfer.mask_model import CENTRES, EMBEDDINGS, assemble_mask_model
-from maskx_pipeline.whole_model import WholeModel
+from maskx_pipeline.transfer.construction import empty_mask_model
+from maskx_pipeline.transfer.embedding import embedding_source
 
 STAGE = "e2e"
 
-_MASK_MODEL, _LIVE = "mask_model.", "live."
+_MASK_MODEL = "mask_model."
 _AGAIN = "run `maskx e2e` again, with --overwrite"
 
 
@@ -44,24 +44,22 @@ class LoadedE2EModel:
     seen: frozenset[int]
     sha256: str
 
-    def maskx(self, device: str) -> WholeModel:
-        """The model for prediction, in the precision of its training."""
-        found = resolve_device(device)
-        return self.model.maskx(device=found, amp_dtype=amp_dtype(self.config.amp, found))
 
-
-def load_e2e_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedE2EModel:
+def load_e2e_model(
+    run_folder: Path, *, checkpoint: str = "best", record: Mapping[str, Any] | None = None
+) -> LoadedE2EModel:
     """Load what ``maskx e2e`` left in a run folder; nothing that it started from is needed.
 
     Args:
         run_folder: The run folder.
         checkpoint: ``best`` or ``last``. Without a best one, the last one is taken.
+        record: Its run.json, if that was read already.
 
     Raises:
         RunError: No run, another stage's run, or one that has not come so far.
         WeightsError: The weights are damaged or do not fit the settings.
     """
-    record = read_run(run_folder, stage=STAGE)
+    record = record or read_run(run_folder, stage=STAGE)
     path = weights_file(run_folder, checkpoint, stage=STAGE)
     tensors = load_weights(path)
     source = str(run_folder / "run.json")
@@ -75,30 +73,24 @@ def load_e2e_model(run_folder: Path, *, checkpoint: str = "best") -> LoadedE2EMo
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
     detector = empty_detector(detect, num_classes=len(categories) + 1)
     mask_tensors = {n.removeprefix(_MASK_MODEL): v for n, v in tensors.items() if n.startswith(_MASK_MODEL)}
-    mask_model = assemble_mask_model(
-        transfer,
-        embeddings=mask_tensors.get(EMBEDDINGS),
-        centres=mask_tensors.get(CENTRES),
-        num_classes=len(categories),
-        in_channels=int(detector.backbone.out_channels),
-        roi_size=config.roi_size,
-    )
-    live = None
-    if transfer.embedding in LIVE_KINDS and EMBEDDINGS in mask_tensors:
-        live = LiveEmbedding(
-            kind=transfer.embedding, mean=tensors.get(f"{_LIVE}mean"), basis=tensors.get(f"{_LIVE}basis")
-        )
-    model = E2EModel(
-        detector=detector,
-        mask_model=mask_model,
-        live=live,
-        stop_gradient=config.stop_gradient,
-        roi_size=config.roi_size,
-    )
     try:
+        model = E2EModel(
+            detector=detector,
+            mask_model=empty_mask_model(
+                transfer,
+                mask_tensors,
+                num_classes=len(categories),
+                in_channels=int(detector.backbone.out_channels),
+                roi_size=config.roi_size,
+            ),
+            source=embedding_source(transfer, [category.name for category in categories]),
+            stop_gradient=config.stop_gradient,
+            roi_size=config.roi_size,
+        )
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, WeightsError) as error:
         raise WeightsError(f"{path} does not fit the settings of its run: {error}", _AGAIN) from error
+    model.refresh()
     return LoadedE2EModel(
         model=model.eval().requires_grad_(False),
         config=config,

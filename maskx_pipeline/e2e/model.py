@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torchvision.models.detection import FasterRCNN
 
+from maskx_pipeline.detection.class_weights import live_class_weights
 from maskx_pipeline.detection.features import FrozenDetector, scale_boxes
 from maskx_pipeline.detection.pooling import PyramidPool
-from maskx_pipeline.e2e.live_embedding import LiveEmbedding
 from maskx_pipeline.e2e.mask_targets import SeenMasks
+from maskx_pipeline.transfer.embedding import EmbeddingSource
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import EMBEDDINGS, MaskModel
+from maskx_pipeline.transfer.mask_model import MaskModel
+from maskx_pipeline.transfer.mask_predictors import TransferPredictor
 from maskx_pipeline.whole_model import WholeModel
 
 
@@ -24,7 +25,7 @@ class E2EModel(nn.Module):
     Args:
         detector: As in its own training.
         mask_model: T and the mask head.
-        live: What T reads of the box head; None where the embedding does not come from there, or there is no T.
+        source: Of the raw class embeddings; if it is live, T reads the box head as it is in each step. None without T.
         stop_gradient: Compute the mask loss's gradient with respect to T's parameters but not to the class weights.
         roi_size: Side S of the RoI features of the mask head.
     """
@@ -34,14 +35,14 @@ class E2EModel(nn.Module):
         *,
         detector: FasterRCNN,
         mask_model: MaskModel,
-        live: LiveEmbedding | None,
+        source: EmbeddingSource | None,
         stop_gradient: bool,
         roi_size: int,
     ) -> None:
         super().__init__()
         self.detector = detector
         self.mask_model = mask_model
-        self.live = live
+        self.live = source if source is not None and source.live else None
         self.stop_gradient = stop_gradient
         self.roi_size = roi_size
         self._pool = PyramidPool(roi_size=roi_size, canonical_box_size=detector.roi_heads.box_roi_pool.canonical_scale)
@@ -51,8 +52,20 @@ class E2EModel(nn.Module):
     @torch.no_grad()
     def refresh(self) -> None:
         """Bring the class embeddings that the mask model keeps up to date with the box head."""
-        if self.live is not None:
-            self.mask_model.get_buffer(EMBEDDINGS).copy_(self.live(self.detector))
+        newest, predictor = self.live_embeddings(), self.mask_model.predictor
+        if newest is not None and isinstance(predictor, TransferPredictor):
+            predictor.embedding.rows.copy_(newest)
+
+    def live_embeddings(self) -> Tensor | None:
+        """What T reads of the box head as it is now, FloatTensor[K, D], with gradients; None if it reads nothing there.
+
+        It is conditioned as at the start, so that T goes on reading the same directions.
+        """
+        predictor = self.mask_model.predictor
+        if self.live is None or not isinstance(predictor, TransferPredictor):
+            return None
+        embeddings: Tensor = predictor.embedding(self.live.vectors(live_class_weights(self.detector)))
+        return embeddings
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Any]], masks: SeenMasks) -> dict[str, Tensor]:
         """The losses of one step.
@@ -79,11 +92,18 @@ class E2EModel(nn.Module):
             ),
         }
 
-    def maskx(self, *, device: torch.device, amp_dtype: torch.dtype | None) -> WholeModel:
+    def whole_model(self, *, device: torch.device, amp_dtype: torch.dtype | None) -> WholeModel:
         """The same model for prediction; it freezes this one."""
         self.refresh()
         frozen = FrozenDetector(self.detector, device=device, amp_dtype=amp_dtype)
-        return WholeModel(frozen, self.mask_model, roi_size=self.roi_size, amp_dtype=amp_dtype, half_features=False)
+        return WholeModel(
+            frozen,
+            self.mask_model,
+            roi_size=self.roi_size,
+            device=device,
+            amp_dtype=amp_dtype,
+            half_features=False,
+        )
 
     def _mask_loss(
         self,
@@ -112,13 +132,8 @@ class E2EModel(nn.Module):
             kept_rois.append(boxes)
             kept_labels.append(labels[number][kept])
         pooled = self._pool({k: features[k] for k in self._pool.featmap_names}, kept_rois, resized_sizes)
-        mask_logits = self._mask_logits(pooled, torch.cat(kept_labels))
-        return mask_loss(mask_logits, torch.cat(drawn).to(mask_logits.device, non_blocking=True))
-
-    def _mask_logits(self, roi_features: Tensor, labels: Tensor) -> Tensor:
-        if self.live is None:
-            return cast(Tensor, self.mask_model(roi_features, labels))
-        embeddings = self.live(self.detector)
-        if self.stop_gradient:
+        embeddings = self.live_embeddings()
+        if embeddings is not None and self.stop_gradient:
             embeddings = embeddings.detach()
-        return cast(Tensor, functional_call(self.mask_model, {EMBEDDINGS: embeddings}, (roi_features, labels)))
+        mask_logits = self.mask_model(pooled, torch.cat(kept_labels), embeddings)
+        return mask_loss(mask_logits, torch.cat(drawn).to(mask_logits.device, non_blocking=True))

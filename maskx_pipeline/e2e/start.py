@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_options
+from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.records import Category
-from maskx_pipeline.detection.backbone import NONE, content_of, train_stages
+from maskx_pipeline.detection.backbone import content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.load import LoadedDetector, load_detector, refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.identity import refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.load import LoadedDetector, find_detector, load_detector
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
-from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import option_name
-from maskx_pipeline.transfer.embeddings import principal_components
+from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
+from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
-from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model, raw_embeddings
-from maskx_pipeline.whole_model import detector_of
 
 BACKBONE = "backbone"
 
@@ -94,7 +94,7 @@ def _read_start(
     init = config.init
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
     if init.name == BACKBONE and not init.exists():
-        _check_random_start(transfer)
+        _check_random_start(transfer, categories)
         check_detector(detect)
         _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
         return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
@@ -103,23 +103,24 @@ def _read_start(
             f"--init {init} is a file, not the folder of a run.",
             "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
         )
-    stage = read_run(init)["stage"]
+    record = read_run(init)
+    stage = record["stage"]
     if stage == "detect":
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
         _check_new_mask_model(transfer, class_weights(detector.model), categories)
-        return Start(detector.config, transfer, detector, None, f"detector {detector.sha256}")
+        return Start(detector.config, transfer, detector, None, f"detector {detector.identity}")
     if stage != "fit-transfer":
         raise RunError(
             f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
             "give --init backbone, or the run folder of a detector or of a transfer model",
         )
-    fitted = load_mask_model(init, checkpoint=config.checkpoint)
+    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=record)
     _check_categories(init, fitted.categories, categories)
     _check_fitted(init, fitted, config, transfer, asked)
     _check_seen(init, fitted, seen)
-    detector = detector_of(fitted)
-    content = f"transfer model {fitted.sha256} on detector {detector.sha256}"
+    detector = find_detector(fitted.detector, fitted.detector_sha256)
+    content = f"transfer model {fitted.sha256} on detector {detector.identity}"
     return Start(detector.config, fitted.config, detector, fitted, content)
 
 
@@ -134,34 +135,32 @@ def build_e2e_model(
         detector.requires_grad_(True)
         if start.detect.backbone_weights != NONE:
             train_stages(detector, start.detect.trainable_layers)
+    names = [category.name for category in categories]
     if start.fitted is None:
-        mask_model = build_mask_model(
+        mask_model = new_mask_model(
             start.transfer,
             class_weights=class_weights(detector),
-            category_names=[category.name for category in categories],
+            category_names=names,
             in_channels=int(detector.backbone.out_channels),
             roi_size=config.roi_size,
             seen=seen,
         )
     else:
         mask_model = start.fitted.model.requires_grad_(True)
-    read_by_t = dict(mask_model.named_buffers()).get(EMBEDDINGS)
-    live = None
-    if start.transfer.embedding in LIVE_KINDS and read_by_t is not None:
-        live = LiveEmbedding.following(detector, start.transfer.embedding, read_by_t)
     return E2EModel(
         detector=detector,
         mask_model=mask_model,
-        live=live,
+        source=embedding_source(start.transfer, names),
         stop_gradient=config.stop_gradient,
         roi_size=config.roi_size,
     )
 
 
-def _check_random_start(transfer: TransferConfig) -> None:
+def _check_random_start(transfer: TransferConfig, categories: Sequence[Category]) -> None:
     structure = transfer.structure()
+    source = embedding_source(transfer, [category.name for category in categories])
     fixed = f"the condition {structure.condition}" if structure.condition != "raw" else "the kernel rbf"
-    if transfer.embedding in LIVE_KINDS and (structure.condition, structure.kernel) != ("raw", "linear"):
+    if source is not None and source.live and (structure.condition, structure.kernel) != ("raw", "linear"):
         raise ConfigError(
             f"T is to read class weights under {fixed}, which is fixed at the start; but at a start from the backbone "
             "they are still random.",
@@ -170,10 +169,7 @@ def _check_random_start(transfer: TransferConfig) -> None:
 
 
 def _check_new_mask_model(transfer: TransferConfig, weights: ClassWeights, categories: Sequence[Category]) -> None:
-    names = [category.name for category in categories]
-    embeddings = raw_embeddings(transfer, class_weights=weights, category_names=names)
-    if embeddings is not None and transfer.structure().condition == "pca":
-        principal_components(embeddings, components=transfer.components, std=transfer.component_std)
+    class_embedding(transfer, class_weights=weights, category_names=[category.name for category in categories])
 
 
 def _zero_weights(detect: DetectConfig, count: int) -> ClassWeights:

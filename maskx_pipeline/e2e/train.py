@@ -60,7 +60,7 @@ def train_e2e_model(
         losses: dict[str, Tensor] = module(images, targets, masks)
         return losses
 
-    train_on_images(
+    metrics = train_on_images(
         config,
         train,
         module=model,
@@ -70,3 +70,4 @@ def train_e2e_model(
         best_metric=BEST_METRIC,
         desc="e2e",
     )
+    run.finish(**metrics)

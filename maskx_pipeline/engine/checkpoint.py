@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -39,21 +39,6 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}", "write it again") from error
-
-
-def weights_metadata(path: Path) -> dict[str, str]:
-    """The metadata that :func:`save_weights` wrote, or those of a safetensors file from elsewhere.
-
-    Raises:
-        WeightsError: The file is missing or damaged.
-    """
-    _check_exists(path)
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = dict(stream.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file: {error}", "write it again") from error
-    return dict(json.loads(metadata[_METADATA_KEY])) if _METADATA_KEY in metadata else metadata
 
 
 def sha256_of_weights(tensors: Mapping[str, Tensor]) -> str:

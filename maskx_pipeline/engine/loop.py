@@ -47,7 +47,6 @@ def run_loop(
     evaluate_every: int,
     best_metric: str,
     desc: str,
-    trainable_only: bool = False,
 ) -> dict[str, float]:
     """Train, and keep everything needed to continue as if never stopped.
 
@@ -70,7 +69,6 @@ def run_loop(
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
         best_metric: The metric of which the largest value is best.
         desc: What the progress bar says.
-        trainable_only: Leave parameters that do not require a gradient out of all files.
 
     Returns:
         The last metrics.
@@ -81,7 +79,7 @@ def run_loop(
     """
     optimizer, iterations = schedule.optimizer(module), schedule.iterations
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
-    state = TrainingState(module, optimizer, scaler, run, trainable_only=trainable_only)
+    state = TrainingState(module, optimizer, scaler, run)
     state.restore()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     _note_precision(run, amp_dtype)

@@ -24,9 +24,7 @@ logger = logging.getLogger("maskx")
 class TrainingState:
     """All that changes while training, how it is saved, and what is derived from it."""
 
-    def __init__(
-        self, module: nn.Module, optimizer: SGD, scaler: torch.amp.GradScaler, run: Run, *, trainable_only: bool
-    ) -> None:
+    def __init__(self, module: nn.Module, optimizer: SGD, scaler: torch.amp.GradScaler, run: Run) -> None:
         self.module, self.optimizer, self.scaler, self.run = module, optimizer, scaler, run
         self.step = 0
         self.best: float | None = None
@@ -34,7 +32,6 @@ class TrainingState:
         self._names: list[str] = []
         self._recent: list[Tensor] = []  # losses since the last log line, on the device
         self._window: list[list[float]] = []  # the same, checked and on the host
-        self._left_out = {n for n, p in module.named_parameters() if trainable_only and not p.requires_grad}
 
     def count(self, losses: Mapping[str, Tensor]) -> None:
         self.step += 1
@@ -75,7 +72,7 @@ class TrainingState:
                 "metrics": self.metrics,
                 "loss_names": self._names,
                 "loss_window": self._window,
-                "module": self._tensors(),
+                "module": self.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
             }
@@ -89,7 +86,7 @@ class TrainingState:
             return
         state: dict[str, Any] = load_state(path)
         missing, unexpected = self.module.load_state_dict(state["module"], strict=False)
-        if unexpected or set(missing) - self._left_out:
+        if unexpected or missing:
             raise WeightsError(
                 f"{path} does not fit the model: {', '.join([*unexpected, *missing][:3])}.",
                 "give --overwrite to start the run again",
@@ -103,10 +100,7 @@ class TrainingState:
 
     def write_weights(self, file_name: str, metadata: Mapping[str, str]) -> None:
         if distributed.is_main():
-            save_weights(self.run.folder / file_name, self._tensors(), {"step": str(self.step), **metadata})
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self.module.state_dict().items() if name not in self._left_out}
+            save_weights(self.run.folder / file_name, self.module.state_dict(), {"step": str(self.step), **metadata})
 
     def _check_losses(self) -> None:
         """Fetch the losses of the last steps at once: fetching each would make a GPU wait for every step."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.data.annotation_file import read_annotation_file
 from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.errors import DataError
@@ -140,20 +139,21 @@ def precision_table(
 
 def _objects(data: CocoData, labels: set[int], image_ids: set[int], iou_type: IouType) -> dict[int, Objects]:
     """The objects of each label that has any."""
-    chosen: dict[int, list[Annotation]] = {}
-    for image in data.images:
-        for annotation in data.annotations_of(image.id) if image.id in image_ids else ():
-            if annotation.label in labels:
-                chosen.setdefault(annotation.label, []).append(annotation)
-    boxes_xywh = _boxes_of_file(data) if iou_type == "bbox" else {}
+    table = data.annotations()
+    rows = [row for image in data.images if image.id in image_ids for row in data.rows_of(image.id).tolist()]
+    ordered = np.array(sorted(rows, key=table.labels.tolist().__getitem__), dtype=np.int64)
+    found, starts = np.unique(table.labels[ordered], return_index=True)
     return {
         label: Objects(
-            image_ids=np.array([one.image_id for one in annotations], dtype=np.int64),
-            shapes=[boxes_xywh[one.id] if iou_type == "bbox" else _rle(data, one) for one in annotations],
-            areas=np.array([one.area for one in annotations], dtype=np.float64),
-            crowds=np.array([one.iscrowd or (iou_type == "segm" and not one.has_mask) for one in annotations]),
+            image_ids=table.image_ids[chosen],
+            shapes=table.boxes_xywh[chosen].tolist()
+            if iou_type == "bbox"
+            else [_rle(data, table[row]) for row in chosen.tolist()],
+            areas=table.areas[chosen],
+            crowds=table.iscrowd[chosen] | ((iou_type == "segm") & ~table.has_mask[chosen]),
         )
-        for label, annotations in chosen.items()
+        for label, chosen in zip(found.tolist(), np.split(ordered, starts[1:]), strict=False)
+        if label in labels
     }
 
 
@@ -166,12 +166,6 @@ def _rle(data: CocoData, annotation: Annotation) -> dict[str, Any]:
     box = np.array([[x1, y1, x2 - x1, y2 - y1]], dtype=np.float64)
     rle: dict[str, Any] = coco_mask.frPyObjects(box, image.height, image.width)[0]
     return rle
-
-
-def _boxes_of_file(data: CocoData) -> dict[int, list[float]]:
-    # read_coco clips boxes to the image; COCO's evaluation does not.
-    lists, _ = read_annotation_file(data.path)
-    return {entry["id"]: entry["bbox"] for entry in reversed(lists["annotations"])}  # the first of two with one id
 
 
 def _found(

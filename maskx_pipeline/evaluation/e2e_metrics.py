@@ -30,7 +30,7 @@ def e2e_metrics(
     """
     everything = frozenset(category.label for category in val.categories)
     with left_as_it_was(model):
-        results = predictions_from_images(model.maskx(device=device, amp_dtype=amp_dtype), val)
+        results = predictions_from_images(model.whole_model(device=device, amp_dtype=amp_dtype), val)
     boxes = precision_table(val, results, labels=everything, iou_type="bbox")
     masks = precision_table(val, results, labels=everything, iou_type="segm")
     return {

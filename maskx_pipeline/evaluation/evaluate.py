@@ -3,110 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.coco_ap import ApSummary, ApTable, Result, precision_table
-from maskx_pipeline.evaluation.table import evaluation_table
-from maskx_pipeline.provenance.files import atomic_path, write_json
-
-_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
-
-
-@dataclass(frozen=True, slots=True)
-class SetAp:
-    """The AP of one category set."""
-
-    name: str
-    categories: int
-    box: ApSummary
-    mask: ApSummary
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryAp:
-    """The AP of one category, and the six figures of its masks.
-
-    ``objects`` and ``masks`` count what val has of it, crowds left out.
-    """
-
-    label: int
-    id: int
-    name: str
-    seen: bool
-    objects: int
-    masks: int
-    box: float
-    mask: float
-    mask_figures: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What ``maskx evaluate`` reports.
-
-    Attributes:
-        model: The run folder of the model.
-        source: ``cache`` or ``images``: where the detections come from.
-        split: The name of the category set asked for.
-        images: Number of images measured.
-        detections: Number of detections in them.
-        sets: The set asked for, then ``seen`` and ``unseen``.
-        categories: Those of the set asked for, by ascending label.
-    """
-
-    model: str
-    source: str
-    split: str
-    images: int
-    detections: int
-    sets: tuple[SetAp, ...]
-    categories: tuple[CategoryAp, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; AP in percent, None where there is nothing to measure."""
-        return {
-            "model": self.model,
-            "from": self.source,
-            "split": self.split,
-            "images": self.images,
-            "detections": self.detections,
-            "sets": {
-                row.name: {"categories": row.categories, "box": _plain(row.box), "mask": _plain(row.mask)}
-                for row in self.sets
-            },
-            "categories": [
-                {
-                    "id": row.id,
-                    "name": row.name,
-                    "seen": row.seen,
-                    "objects": row.objects,
-                    "masks": row.masks,
-                    "box_ap": _or_none(row.box),
-                    "mask_ap": _or_none(row.mask),
-                    "mask": _named(row.mask_figures),
-                }
-                for row in self.categories
-            ],
-        }
-
-    def to_text(self, *, per_category: bool = False) -> str:
-        """A table for the terminal."""
-        return evaluation_table(self, per_category=per_category)
-
-    def write(self, folder: Path) -> Path:
-        """Write :meth:`to_json` into a folder, under the name of the category set. Returns the file."""
-        path = folder / f"ap-{re.sub(r'[^A-Za-z0-9._-]+', '_', self.split).strip('_') or 'set'}.json"
-        write_json(path, self.to_json())
-        return path
+from maskx_pipeline.evaluation.figures import CategoryAp, Evaluation, SetAp
+from maskx_pipeline.provenance.files import atomic_path
 
 
 def evaluate_results(
@@ -209,15 +115,3 @@ def _category_rows(
         for category in val.categories
         if category.label in labels
     )
-
-
-def _plain(summary: ApSummary) -> dict[str, float | None]:
-    return _named(summary.figures())
-
-
-def _named(figures: Sequence[float]) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in zip(_FIGURES, figures, strict=True)}
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -25,7 +25,7 @@ RESULTS_FILE = "results.json"
 
 
 def predict_folder(
-    maskx: WholeModel,
+    model: WholeModel,
     images: Iterable[Path],
     *,
     out: Path,
@@ -38,7 +38,7 @@ def predict_folder(
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
     Args:
-        maskx: The whole model.
+        model: The whole model.
         images: Image files, and folders whose image files are taken (not those of subfolders).
         out: The folder to write.
         categories: By ascending label.
@@ -72,7 +72,7 @@ def predict_folder(
                 unreadable = error
             else:
                 read += 1
-                instances = predict_image(maskx, image, score_threshold=score_threshold)
+                instances = predict_image(model, image, score_threshold=score_threshold)
                 picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
                 picture.save(overlay, quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
@@ -89,9 +89,9 @@ def predict_folder(
     return out / RESULTS_FILE
 
 
-def predict_image(maskx: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
+def predict_image(model: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
     """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
-    return maskx.predict(image.float().div(255)).above(score_threshold)
+    return model.predict(image.float().div(255)).above(score_threshold)
 
 
 def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from maskx_pipeline.cache.reader import DetectionRows, RoICache
+from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.detection.features import Detections, FrozenDetector
+from maskx_pipeline.detection.detector import Detections
+from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.evaluation.coco_ap import Result, average_precision
 from maskx_pipeline.evaluation.paste import paste_to_rle
@@ -54,7 +55,6 @@ def predictions_from_cache(
     cache.check_matches(val_digest=val.digest)
     mask_model.eval().to(device)
     found = cache.detections if group == "detections" else cache.ground_truth
-    scores = found.scores if isinstance(found, DetectionRows) else np.ones(len(found), dtype=np.float32)
     rows_of = rows_by_image(found.image_ids)
     images = [image for image in val.images if image_ids is None or image.id in image_ids]
     results: list[Result] = []
@@ -62,20 +62,15 @@ def predictions_from_cache(
         for image in images:
             rows = rows_of.get(image.id)
             if rows is not None:
-                labels = torch.from_numpy(found.labels[rows])
-                features = cache.read_features(group, rows)
-                instances = Instances(
-                    boxes_xyxy=torch.from_numpy(found.boxes[rows]),
-                    scores=torch.from_numpy(scores[rows]),
-                    labels=labels,
-                    mask_probs=masks_of(mask_model, features, labels, device=device, amp_dtype=amp_dtype),
-                )
+                here, features = found.at(rows), cache.read_features(group, rows)
+                mask_probs = masks_of(mask_model, features, here.labels, device=device, amp_dtype=amp_dtype)
+                instances = Instances(here.boxes_xyxy, here.scores, here.labels, mask_probs)
                 results += results_of(instances, image, val.categories)
             bar.update(1)
     return results
 
 
-def predictions_from_images(maskx: WholeModel, val: CocoData) -> list[Result]:
+def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
     """Detect and segment in the images of val.
 
     Returns:
@@ -88,7 +83,7 @@ def predictions_from_images(maskx: WholeModel, val: CocoData) -> list[Result]:
     results: list[Result] = []
     with progress(len(val.images), "segment images", "images") as bar:
         for image in val.images:
-            results += results_of(maskx.predict(_read(val, image)), image, val.categories)
+            results += results_of(model.predict(_read(val, image)), image, val.categories)
             bar.update(1)
     return results
 
@@ -119,7 +114,7 @@ def results_of(instances: Instances, image: ImageRecord, categories: Sequence[Ca
     return [{**box, "segmentation": mask} for box, mask in zip(boxes, masks, strict=True)]
 
 
-def box_results_of(found: Instances | Detections, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
+def box_results_of(found: Detections, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
     """The detections of one image as COCO results with ``bbox``: x, y, width, height in pixels."""
     boxes_xywh = found.boxes_xyxy.double().cpu()
     boxes_xywh[:, 2:] -= boxes_xywh[:, :2]

@@ -64,7 +64,7 @@ class BakedMaskHead(nn.Module):
             labels (int64[N]): 1..K.
 
         Returns:
-            FloatTensor[N, 2S, 2S]: Probabilities 0..1.
+            FloatTensor[N, M, M]: Probabilities 0..1.
         """
         mask_features: Tensor = self.head(roi_features)
         logits = (self.kernels[labels][:, :, None, None] * mask_features).sum(dim=1) + self.biases[labels][

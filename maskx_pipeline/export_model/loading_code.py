@@ -6,12 +6,13 @@ from pathlib import Path
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 
-_WIDTHS = {"resnet18": (64, 128, 256, 512)}
-_DEEP_WIDTHS = (256, 512, 1024, 2048)
-_CHANNELS, _BOX_WIDTH, _MASK_LAYERS, _ROI_SIZE = 256, 1024, (256, 256, 256, 256), 14
-_ANCHORS, _CANONICAL, _PRE_NMS_TEST = (32, 64, 128, 256, 512), 224, 1000
+_CHANNELS = 256
+_USUAL = ("resnet50", _CHANNELS, 1024, (32, 64, 128, 256, 512), 224, 14, (256, 256, 256, 256))
+"""What torchvision's own constructors build: backbone, channels, box head, anchors, box of level 4, S, mask head."""
+
+_PRE_NMS_TEST = 1000
 
 
 def check_buildable(config: DetectConfig) -> None:
@@ -55,63 +56,57 @@ def loading_code(path: Path, config: DetectConfig, *, outputs: int, head: FCNMas
     Returns:
         Lines that leave ``model``, in evaluation mode.
     """
+    layers = (head.out_channels,) * len(head.convs)
+    usual = (
+        config.backbone, config.fpn_channels, config.box_head_dim, config.anchor_sizes, config.canonical_box_size,
+        roi_size, layers,
+    ) == _USUAL  # fmt: skip
     safe = path.suffix == ".safetensors"
-    lines = ["from safetensors.torch import load_file" if safe else "import torch"]
-    body = [*_model(config, outputs), *_parts(config, outputs, head, roi_size)]
-    if safe and any("torch.nn." in line for line in body):
-        lines.insert(0, "import torch")
-    if any("torchvision." in line for line in body):
-        lines.append("import torchvision")
-    lines.append("from torchvision.models import detection\n")
     read = f"load_file({str(path)!r})" if safe else f"torch.load({str(path)!r}, weights_only=True)"
-    return "\n".join([*lines, *body, f"model.load_state_dict({read})", "model.eval()"]) + "\n"
+    lines = [
+        *(["from safetensors.torch import load_file"] if safe else []),
+        *([] if safe and usual else ["import torch"]),
+        *([] if usual else ["from torchvision import ops"]),
+        "from torchvision.models import detection\n",
+        *_model(config, outputs),
+        *([] if usual else _parts(config, outputs, head, layers, roi_size)),
+        f"model.load_state_dict({read})",
+        "model.eval()",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _model(config: DetectConfig, outputs: int) -> list[str]:
-    given = ", ".join(f"{name}={value!r}" for name, value in constructor_arguments(config).items())
-    arguments = f"num_classes={outputs}" + (f", {given}" if given else "")
-    if config.backbone == "resnet50" and config.fpn_channels == _CHANNELS:
+    given = "".join(f", {name}={value!r}" for name, value in constructor_arguments(config).items())
+    if (config.backbone, config.fpn_channels) == _USUAL[:2]:
         name = "maskrcnn_resnet50_fpn" + ("_v2" if config.architecture == "v2" else "")
-        return [f"model = detection.{name}(weights=None, weights_backbone=None, {arguments})"]
-    lines = [
-        f"backbone = detection.backbone_utils.resnet_fpn_backbone(backbone_name={config.backbone!r}, weights=None)"
+        return [f"model = detection.{name}(weights=None, weights_backbone=None, num_classes={outputs}{given})"]
+    return [
+        f"backbone = detection.backbone_utils.resnet_fpn_backbone(backbone_name={config.backbone!r}, weights=None)",
+        "widths = [block[0].in_channels for block in backbone.fpn.inner_blocks]",
+        "pool = ops.feature_pyramid_network.LastLevelMaxPool()",
+        f"backbone.fpn = ops.FeaturePyramidNetwork(widths, {config.fpn_channels}, pool)",
+        f"backbone.out_channels = {config.fpn_channels}",
+        f"model = detection.MaskRCNN(backbone, num_classes={outputs}{given})",
     ]
-    if config.fpn_channels != _CHANNELS:
-        widths = list(_WIDTHS.get(config.backbone, _DEEP_WIDTHS))
-        pooled = "torchvision.ops.feature_pyramid_network.LastLevelMaxPool()"
-        lines.append(f"backbone.fpn = torchvision.ops.FeaturePyramidNetwork({widths}, {config.fpn_channels}, {pooled})")
-        lines.append(f"backbone.out_channels = {config.fpn_channels}")
-    return [*lines, f"model = detection.MaskRCNN(backbone, {arguments})"]
 
 
-def _parts(config: DetectConfig, outputs: int, head: FCNMaskHead, roi_size: int) -> list[str]:
-    """The parts that are not torchvision's usual ones."""
-    lines = []
-    v2, channels, width = config.architecture == "v2", config.fpn_channels, config.box_head_dim
-    if config.anchor_sizes != _ANCHORS:
-        sizes = tuple((size,) for size in config.anchor_sizes)
-        lines.append(
-            f"model.rpn.anchor_generator = detection.anchor_utils.AnchorGenerator({sizes}, ((0.5, 1.0, 2.0),) * 5)"
-        )
-    for name, size, usual in (("box", 7, 7), ("mask", roi_size, _ROI_SIZE)):
-        if config.canonical_box_size != _CANONICAL or size != usual:
-            pool = f'torchvision.ops.MultiScaleRoIAlign(["0", "1", "2", "3"], {size}, 2, '
-            lines.append(f"model.roi_heads.{name}_roi_pool = {pool}canonical_scale={config.canonical_box_size})")
-    if width != _BOX_WIDTH:
-        made = (
-            f"FastRCNNConvFCHead(({channels}, 7, 7), [256] * 4, [{width}], norm_layer=torch.nn.BatchNorm2d)"
-            if v2
-            else f"TwoMLPHead({channels} * 7 * 7, {width})"
-        )
-        lines.append(f"model.roi_heads.box_head = detection.faster_rcnn.{made}")
-        lines.append(f"model.roi_heads.box_predictor = detection.faster_rcnn.FastRCNNPredictor({width}, {outputs})")
-    layers = (head.out_channels,) * len(head.convs)
-    if layers != _MASK_LAYERS:
-        norm = ", norm_layer=torch.nn.BatchNorm2d" if v2 else ""
-        made = f"MaskRCNNHeads({channels}, {layers}, 1{norm})"
-        lines.append(f"model.roi_heads.mask_head = detection.mask_rcnn.{made}")
-    into, out_of = head.deconv.in_channels, head.deconv.out_channels
-    if (into, out_of) != (_CHANNELS, _CHANNELS):
-        made = f"MaskRCNNPredictor({into}, {out_of}, {outputs})"
-        lines.append(f"model.roi_heads.mask_predictor = detection.mask_rcnn.{made}")
-    return lines
+def _parts(config: DetectConfig, outputs: int, head: FCNMaskHead, layers: tuple[int, ...], roi_size: int) -> list[str]:
+    """All parts whose sizes are free, where any of them is not torchvision's usual one."""
+    channels, width, scale = config.fpn_channels, config.box_head_dim, config.canonical_box_size
+    box_head, norm = f"TwoMLPHead({channels} * 7 * 7, {width})", ""
+    if config.architecture == "v2":
+        norm = ", norm_layer=torch.nn.BatchNorm2d"
+        box_head = f"FastRCNNConvFCHead(({channels}, 7, 7), [256] * 4, [{width}]{norm})"
+    last = (channels, *layers)[-1]
+    anchors = tuple((size,) for size in config.anchor_sizes)
+    return [
+        f"model.rpn.anchor_generator = detection.anchor_utils.AnchorGenerator({anchors}, ((0.5, 1.0, 2.0),) * 5)",
+        "heads, levels = model.roi_heads, ['0', '1', '2', '3']",
+        f"heads.box_roi_pool = ops.MultiScaleRoIAlign(levels, 7, 2, canonical_scale={scale})",
+        f"heads.box_head = detection.faster_rcnn.{box_head}",
+        f"heads.box_predictor = detection.faster_rcnn.FastRCNNPredictor({width}, {outputs})",
+        f"heads.mask_roi_pool = ops.MultiScaleRoIAlign(levels, {roi_size}, 2, canonical_scale={scale})",
+        f"heads.mask_head = detection.mask_rcnn.MaskRCNNHeads({channels}, {layers}, 1{norm})",
+        f"heads.mask_predictor = detection.mask_rcnn.MaskRCNNPredictor({last}, {head.out_channels}, {outputs})",
+    ]

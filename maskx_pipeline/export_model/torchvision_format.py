@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from maskx_pipeline.detection.heads import BoxPredictor
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.export_model.baked import bake
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 from maskx_pipeline.transfer.mask_model import MaskModel
 
 TORCHVISION_EPS = 1e-5
@@ -19,18 +19,25 @@ TORCHVISION_EPS = 1e-5
 _HEADS = "roi_heads."
 
 
-def check_expressible(mask_model: MaskModel) -> None:
-    """Refuse a mask model that torchvision's mask head has no place for.
+def fcn_head(mask_model: MaskModel) -> FCNMaskHead:
+    """The mask head of a mask model that torchvision's Mask R-CNN has a place for.
 
     Raises:
-        ConfigError: It has the MLP branch.
+        ConfigError: It has the MLP branch, or another head.
     """
+    head: object = mask_model.head
+    if not isinstance(head, FCNMaskHead):
+        raise ConfigError(
+            "Torchvision's Mask R-CNN has the mask head fcn, and this model has another.",
+            "give --format onnx, which holds the whole mask head; or fit one with --mask-head fcn and export that",
+        )
     if mask_model.mlp is not None:
         raise ConfigError(
             "This model has the class-agnostic MLP branch, and torchvision's mask head, of convolutions alone, has no "
             "place for it.",
             "give --format onnx, which holds the whole mask head; or fit one with --mask-branch fcn and export that",
         )
+    return head
 
 
 def mask_rcnn_state(detector: FasterRCNN, mask_model: MaskModel, *, v2: bool) -> dict[str, Tensor]:
@@ -48,9 +55,9 @@ def mask_rcnn_state(detector: FasterRCNN, mask_model: MaskModel, *, v2: bool) ->
         Float32 copies on the CPU, by torchvision's names.
 
     Raises:
-        ConfigError: See :func:`check_expressible`.
+        ConfigError: See :func:`fcn_head`.
     """
-    check_expressible(mask_model)
+    head = fcn_head(mask_model)
     state = {name: _copy(value) for name, value in detector.state_dict().items()}
     for name, module in detector.named_modules():
         if isinstance(module, FrozenBatchNorm2d):
@@ -59,11 +66,11 @@ def mask_rcnn_state(detector: FasterRCNN, mask_model: MaskModel, *, v2: bool) ->
     outputs = len(state[f"{_HEADS}box_predictor.cls_score.bias"])
     kernels, biases = bake(mask_model, detector.roi_heads.box_predictor.cls_score.out_features - 1)
     others = outputs - len(biases)
-    state |= _mask_convolutions(mask_model.head, v2=v2)
+    state |= _mask_convolutions(head, v2=v2)
     predictor = f"{_HEADS}mask_predictor."
     state |= {
-        f"{predictor}conv5_mask.weight": _copy(mask_model.head.deconv.weight),
-        f"{predictor}conv5_mask.bias": _copy(mask_model.head.deconv.get_parameter("bias")),
+        f"{predictor}conv5_mask.weight": _copy(head.deconv.weight),
+        f"{predictor}conv5_mask.bias": _copy(head.deconv.get_parameter("bias")),
         f"{predictor}mask_fcn_logits.weight": torch.cat([kernels, kernels.new_zeros(others, kernels.shape[1])])[
             :, :, None, None
         ].contiguous(),

@@ -1,7 +1,8 @@
 """A folder that only one process at a time writes to.
 
 The lock is advisory (flock) and on the folder itself: no lock file lies among the results, and none is left behind when
-a process is killed. It is known to the processes of one machine; where the file system has no locks, there is none.
+a process is killed. A network disk (NFS) locks only files that are open for writing: there it is on a hidden file in
+the folder, and known to all machines. Where the file system has no locks, there is none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 from pathlib import Path
 
 from maskx_pipeline.errors import RunError
+
+_FILE = ".lock.tmp"  # named as the temporary files that nobody minds in a run folder
 
 _descriptors: dict[Path, int] = {}  # of the folders that this process holds
 
@@ -24,19 +27,22 @@ def lock_folder(folder: Path) -> None:
         RunError: Another process holds it.
     """
     unlock_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise RunError(
-            f"{folder} is being written by another process.",
-            "wait for it and give the same command again, or give another folder with --out or --name",
-        ) from error
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return
-    _descriptors[folder.resolve()] = descriptor
+    for path, flags in ((folder, os.O_RDONLY), (folder / _FILE, os.O_RDWR | os.O_CREAT)):
+        descriptor = os.open(path, flags)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise RunError(
+                f"{folder} is being written by another process.",
+                "wait for it and give the same command again, or give another folder with --out or --name",
+            ) from error
+        except OSError:  # a file system that locks no folders, or nothing at all
+            os.close(descriptor)
+        else:
+            _descriptors[folder.resolve()] = descriptor
+            return
+    (folder / _FILE).unlink()
 
 
 def unlock_folder(folder: Path) -> None:

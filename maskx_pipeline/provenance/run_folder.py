@@ -7,7 +7,6 @@ import datetime
 import json
 import platform
 import shutil
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from maskx_pipeline import __version__
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.provenance.files import is_temporary, write_json
 from maskx_pipeline.provenance.lock import lock_folder, unlock_folder
-from maskx_pipeline.settings import option_name
+from maskx_pipeline.provenance.made_from import differences, text_of
 
 SCHEMA = 1
 RUN_FILE = "run.json"
@@ -24,7 +23,6 @@ RUN_FILE = "run.json"
 RunState = Literal["new", "resume", "finished"]
 
 _COMMANDS = {"detect": "detect train"}
-_SHOWN = 10  # differences of two runs that are named
 
 
 def command_of(stage: str) -> str:
@@ -109,16 +107,14 @@ def _find(folder: Path, stage: str, wanted: dict[str, Any]) -> dict[str, Any] | 
     if not present:
         return None
     record = read_run(folder)
-    differences = _differences(record, stage, wanted)
-    if not differences:
+    found = differences({"stage": record["stage"]}, {"stage": stage})
+    found += [line for part in ("identity", "inputs") for line in differences(record[part], wanted[part])]
+    if not found:
         return record
     if record["stage"] == stage and _holds_nothing(record, present):
         return None
-    lines = [f"  {line}" for line in differences[:_SHOWN]]
-    if len(differences) > _SHOWN:
-        lines.append(f"  and {len(differences) - _SHOWN} more")
     raise RunError(
-        "\n".join([f"{folder} holds a run that differs:", *lines]),
+        text_of(f"{folder} holds a run that differs", found),
         "give --overwrite to replace it, or another folder with --out or --name",
     )
 
@@ -176,24 +172,6 @@ def _remove(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-def _differences(record: dict[str, Any], stage: str, wanted: dict[str, Any]) -> list[str]:
-    lines = [f"stage: {record['stage']} -> {stage}"] if record["stage"] != stage else []
-    for part in ("identity", "inputs"):
-        old, new = record[part], wanted[part]
-        for key in sorted(old.keys() | new.keys()):
-            if key not in old or key not in new or old[key] != new[key]:
-                name = option_name(key) if part == "identity" else key
-                lines.append(f"{name}: {_show(old, key)} -> {_show(new, key)}")
-    return lines
-
-
-def _show(values: Mapping[str, Any], key: str) -> str:
-    if key not in values:
-        return "(none)"
-    text = json.dumps(values[key], ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def now() -> str:

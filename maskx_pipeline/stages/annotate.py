@@ -8,26 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.annotate.fill_file import Annotated, annotate
-from maskx_pipeline.annotate.journal import (
-    Journal,
-    finished_counts,
-    journal_path,
-    report_path,
-    write_report,
-)
+from maskx_pipeline.annotate.journal import Journal, journal_path
 from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
 from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
-from maskx_pipeline.e2e.load import LoadedE2EModel
 from maskx_pipeline.errors import ConfigError, DataError
-from maskx_pipeline.model_run import load_model, newest_run, whole_model
-from maskx_pipeline.transfer.load import LoadedMaskModel
+from maskx_pipeline.model_run import NO_CLASSES, ModelRun, open_model
+from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
 
 logger = logging.getLogger("maskx")
 
 
-def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, overwrite: bool = False) -> Annotated:
+def annotate_boxes(
+    config: AnnotateConfig,
+    data: DataConfig,
+    dataset: Path,
+    *,
+    classes: DetectorClasses = NO_CLASSES,
+    overwrite: bool = False,
+) -> Annotated:
     """Fill the missing masks of an annotation file, and write it to ``config.out`` with each other byte as it was.
 
     A filled annotation gets segmentation, area, mask_confidence (0..1, the IoU with the true mask that the model
@@ -38,46 +39,49 @@ def annotate_boxes(config: AnnotateConfig, data: DataConfig, dataset: Path, *, o
         config: The settings.
         data: Where the images are, if ``dataset`` is train- or val-annotations.
         dataset: The annotation file, in COCO format.
+        classes: The classes that may be imported as a detector.
         overwrite: Replace an earlier result.
 
     Raises:
-        DataError: ``config.out`` is the data set itself or holds something else, or no image can be read.
+        ConfigError: ``config.out`` is the data set itself.
+        OutputError: It holds something else.
+        DataError: No image can be read.
     """
     if not config.min_confidence <= 1:
         raise ConfigError(f"--min-confidence {config.min_confidence:g} is above 1.", "give a number from 0 to 1")
     _refuse_inputs(config.out, data, dataset)
-    made = _prepare(config, data, dataset)
-    origin = {
+    made = _prepare(config, data, dataset, classes)
+    made_from = {
         "annotation file": made.data.digest,
-        "model": made.loaded.sha256,
-        "detector": made.loaded.sha256 if isinstance(made.loaded, LoadedE2EModel) else made.loaded.detector_sha256,
-        "mask-format": config.mask_format,
-        "min-confidence": f"{config.min_confidence:g}",
+        "model": made.model.sha256,
+        "detector": made.model.detector_identity,
+        **config.identity(),
     }
-    counts = None if overwrite else finished_counts(config.out, origin)
-    if counts is not None and not counts["unreadable"]:
+    report = report_path(config.out)
+    note = finished_note(report, config.out, made_from, overwrite=overwrite)
+    if note is not None and not note["counts"]["unreadable"]:
         logger.info("%s is finished and unchanged.", config.out)
-        annotated = Annotated.from_json(counts)
+        annotated = Annotated.from_json(note["counts"])
         _warn_of_nothing(annotated)
         return annotated
-    journal = Journal(journal_path(config.out), origin, overwrite=overwrite)
+    journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
     log_problems(made.data)
     gaps = find_mask_gaps(made.data, labels=made.labels)
     if gaps.had_bom:
         logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
     annotated = annotate(
-        whole_model(made.loaded, device=config.device),
+        made.model.whole_model(config.device),
         made.data,
         gaps,
         out=config.out,
         journal=journal,
         labels=made.labels,
-        seen=made.loaded.seen,
+        seen=made.model.seen,
         mask_format=config.mask_format,
         min_confidence=config.min_confidence,
-        source=f"maskx:{made.folder.resolve().name}#{made.loaded.sha256[:12]}",
+        source=f"maskx:{made.model.folder.resolve().name}#{made.model.sha256[:12]}",
     )
-    write_report(config.out, origin, annotated.to_json())
+    write_note(report, config.out, made_from, {"counts": annotated.to_json()})
     if not annotated.unreadable:
         journal_path(config.out).unlink()
     _warn_of_nothing(annotated)
@@ -98,45 +102,47 @@ def _warn_of_nothing(annotated: Annotated) -> None:
         )
 
 
-def evaluate_annotation(config: AnnotateConfig, data: DataConfig, dataset: Path) -> AnnotationQuality:
+def evaluate_annotation(
+    config: AnnotateConfig, data: DataConfig, dataset: Path, *, classes: DetectorClasses = NO_CLASSES
+) -> AnnotationQuality:
     """Hide the masks that an annotation file has, predict them from their boxes, and compare. Nothing is written."""
-    made = _prepare(config, data, dataset)
+    made = _prepare(config, data, dataset, classes)
     return measure_annotation(
-        whole_model(made.loaded, device=config.device),
+        made.model.whole_model(config.device),
         made.data,
         labels=made.labels,
-        seen=made.loaded.seen,
+        seen=made.model.seen,
         mask_format=config.mask_format,
-        model=str(made.folder),
+        folder=str(made.model.folder),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    folder: Path
-    loaded: LoadedMaskModel | LoadedE2EModel
+    model: ModelRun
     data: CocoData
     labels: Mapping[int, int]
 
 
-def _prepare(config: AnnotateConfig, data: DataConfig, dataset: Path) -> _Prepared:
-    folder = config.model or newest_run(config.runs)
-    loaded = load_model(folder, config.checkpoint)
+def _prepare(config: AnnotateConfig, data: DataConfig, dataset: Path, classes: DetectorClasses) -> _Prepared:
+    model = open_model(
+        config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
+    )
     # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
     read = read_coco(dataset, _images_of(config, data, dataset), check_files=False)
     if not read.image_dir.is_dir():
         raise DataError(f"the image folder {read.image_dir} does not exist.", "give it with --images")
-    labels = labels_by_name(read.categories, loaded.categories)
+    labels = labels_by_name(read.categories, model.categories)
     unknown = [category.name for category in read.categories if category.label not in labels]
     if len(unknown) == len(read.categories):
         raise DataError(
-            f"{dataset} has no category of the model {folder}, which knows "
-            f"{', '.join(f'`{category.name}`' for category in loaded.categories[:5])} and so on.",
+            f"{dataset} has no category of the model {model.folder}, which knows "
+            f"{', '.join(f'`{category.name}`' for category in model.categories[:5])} and so on.",
             "give another --model, or the categories the names that the model knows them by",
         )
     if unknown:
         logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
-    return _Prepared(folder, loaded, read, labels)
+    return _Prepared(model, read, labels)
 
 
 def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.model_run import NO_CLASSES, open_model
+from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.provenance.files import check_ending
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.study import sheet_layout
@@ -24,6 +25,7 @@ def contact_sheet(
     images: Sequence[Path],
     data: DataConfig,
     *,
+    classes: DetectorClasses = NO_CLASSES,
     overwrite: bool = False,
 ) -> Path:
     """Segment the same images with several models, and lay the overlays out: a column per image, a row per model.
@@ -33,6 +35,7 @@ def contact_sheet(
         models: Run folders, from the top row to the bottom.
         images: Image files and folders; if there are none, the folder of val.
         data: Its val annotations are the ground truth, if asked for; red and green in it are those of the first model.
+        classes: The classes that may be imported as a detector.
         overwrite: Replace a file that exists.
 
     Returns:
@@ -40,19 +43,21 @@ def contact_sheet(
     """
     check_ending(config.out, sheet_layout.FORMATS)
     refuse_to_replace(config.out, overwrite)
-    loaded = [load_model(folder, config.checkpoint) for folder in models]
+    opened = [
+        open_model(folder, checkpoint=config.checkpoint, detector=config.detector, classes=classes) for folder in models
+    ]
     pictured = read_sheet_images(images or [data.val_images], limit=config.limit)
     truth = []
     if config.truth:
-        val = read_coco(data.val_annotations, data.val_images, categories=loaded[0].categories)
-        truth.append(truth_row("ground truth", pictured, val, seen=loaded[0].seen))
+        val = read_coco(data.val_annotations, data.val_images, categories=opened[0].categories)
+        truth.append(truth_row("ground truth", pictured, val, seen=opened[0].seen))
     rows = []
     with progress(len(models) * len(pictured), "contact sheet", "images") as bar:
-        for folder, model in zip(models, loaded, strict=True):
+        for model in opened:
             rows.append(
                 predicted_row(
-                    folder.resolve().name,
-                    whole_model(model, device=config.device),
+                    model.folder.resolve().name,
+                    model.whole_model(config.device),
                     pictured,
                     categories=model.categories,
                     seen=model.seen,

@@ -11,16 +11,17 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig, TransferConfig
+from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.dataset import DetectionDataset, batches
 from maskx_pipeline.data.records import Category, CocoData
-from maskx_pipeline.detection.backbone import NONE, train_stages
+from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.engine.device import amp_dtype, autocast
 from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.evaluation.paste import paste_to_rle
+from maskx_pipeline.transfer.construction import new_mask_model
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_model import build_mask_model
 
 _STEPS = 2  # that are timed, after one that warms up
 _ROIS = 16  # of a step on the CPU, where the time of an RoI hardly depends on their number
@@ -83,7 +84,7 @@ def head_costs(
     device: torch.device,
 ) -> HeadCosts:
     """Time the mask model on random features."""
-    model = build_mask_model(
+    model = new_mask_model(
         config,
         class_weights=weights,
         category_names=[category.name for category in categories],
@@ -93,7 +94,8 @@ def head_costs(
     rois = min(config.rois_per_batch, _ROIS) if device.type == "cpu" else config.rois_per_batch
     features = torch.rand(rois, channels, roi_size, roi_size, device=device)
     labels = torch.randint(1, len(categories) + 1, (rois,), device=device)
-    targets = torch.randint(0, 2, (rois, 2 * roi_size, 2 * roi_size), dtype=torch.uint8, device=device)
+    side = model.head.mask_size(roi_size)
+    targets = torch.randint(0, 2, (rois, side, side), dtype=torch.uint8, device=device)
     optimizer = _optimizer(model)
     dtype = amp_dtype(config.amp, device)
 
@@ -110,7 +112,7 @@ def head_costs(
 
     corners = torch.rand(_MASKS, 2) * _IMAGE_SIDE / 2
     boxes = torch.cat([corners, corners + 10 + torch.rand(_MASKS, 2) * _IMAGE_SIDE / 2], dim=1)
-    probs = torch.rand(_MASKS, 1, 1) * torch.linspace(0, 2, 2 * roi_size).expand(2 * roi_size, -1)
+    probs = torch.rand(_MASKS, 1, 1) * torch.linspace(0, 2, side).expand(side, -1)
 
     def paste() -> None:
         paste_to_rle(probs, boxes, _IMAGE_SIDE, _IMAGE_SIDE)

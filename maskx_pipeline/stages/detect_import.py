@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, ImportConfig
 from maskx_pipeline.data.records import categories_to_json
+from maskx_pipeline.detection.identity import record_identities
 from maskx_pipeline.detection.torchvision_import import import_detector as read_detector
 from maskx_pipeline.detection.torchvision_import import source_digest
 from maskx_pipeline.engine.checkpoint import save_weights
@@ -60,5 +61,6 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
                 "left_out": list(imported.left_out),
             },
         )
+        record_identities(run, imported.config, categories)
         run.finish()
     return config.out

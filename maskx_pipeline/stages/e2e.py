@@ -23,6 +23,7 @@ from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.e2e_metrics import e2e_metrics
 from maskx_pipeline.stages.inputs import embedding_files, read_data, record_masks
 from maskx_pipeline.stages.names import e2e_run_name
+from maskx_pipeline.transfer.heads import mask_head_class
 
 logger = logging.getLogger("maskx")
 
@@ -60,7 +61,8 @@ def train_e2e(
         categories=train.categories,
         seen=seen,
     )
-    masks = SeenMasks(train, seen=seen, size=2 * config.roi_size)
+    size = mask_head_class(start.transfer.mask_head).mask_size(config.roi_size)
+    masks = SeenMasks(train, seen=seen, size=size)
     if overwrite:
         check_precision(config.amp, config.device)
     folder = config.out / e2e_run_name(config, start.transfer)
@@ -74,7 +76,7 @@ def train_e2e(
             "val annotations": val.digest,
             "init": start.content,
             "seen categories": ",".join(map(str, sorted(seen))),
-            **embedding_files(start.transfer),
+            **embedding_files(start.transfer, train.categories),
         },
         command=command,
         overwrite=overwrite,

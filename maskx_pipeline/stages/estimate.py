@@ -13,13 +13,16 @@ from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportCon
 from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
+from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.image_training import long_schedule
-from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.model_run import NO_CLASSES
+from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
+from maskx_pipeline.stages.export_embeddings import open_detector
 from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
 from maskx_pipeline.text import format_bytes, table
 
@@ -80,6 +83,7 @@ def estimate_stages(
     export: ExportConfig,
     transfer: TransferConfig,
     joint: E2EConfig,
+    classes: DetectorClasses = NO_CLASSES,
 ) -> Estimate:
     """Time a few images and steps, and count the rest; takes minutes on a CPU, writes and downloads nothing.
 
@@ -90,6 +94,7 @@ def estimate_stages(
         export: Where its detector exists, that one is timed in place of an untrained one.
         transfer: As above.
         joint: As above.
+        classes: The settings of a detector that is a class.
 
     Raises:
         DataError: No image has a box, or the split has no masks.
@@ -103,14 +108,15 @@ def estimate_stages(
     model = untrained_detector(detect, train.num_classes)
     step = seconds_of_detector_step(detect, model, train, device=device)
     weights, parameters = class_weights(model), sum(parameter.numel() for parameter in model.parameters())
-    frozen, detections, which = _frozen(export, detect, model)
-    image = measure_export(export, frozen, mask_train)
+    detector, which = _detector(export, model, classes)
+    detections = detector.detections_per_image
+    image = measure_export(export, detector, mask_train)
     plan = count_export(
-        export, mask_train, mask_val, detections_per_image=detections, channels=frozen.channels,
+        export, mask_train, mask_val, detections_per_image=detections, channels=detector.channels,
         image_seconds=image,
     )  # fmt: skip
     heads = head_costs(
-        transfer, weights=weights, categories=train.categories, channels=frozen.channels, roi_size=export.roi_size,
+        transfer, weights=weights, categories=train.categories, channels=detector.channels, roi_size=export.roi_size,
         device=resolve_device(transfer.device),
     )  # fmt: skip
     foreground = detect.rois_per_image * FOREGROUND_FRACTION
@@ -135,7 +141,7 @@ def estimate_stages(
         measured=(
             f"{format_seconds(step)} for an image in a training step of the detector, on {device}.",
             f"{format_seconds(image.val)} for an image through {which}, {format_seconds(image.train)} without its box "
-            f"head, on {frozen.device}.",
+            f"head, on {resolve_device(export.device)}.",
             f"{format_seconds(heads.step)} for an RoI in a step of fit-transfer, {format_seconds(heads.mask)} for a "
             f"mask at test, on {heads.device}.",
         ),
@@ -157,17 +163,14 @@ def _notes(detect: DetectConfig, train: CocoData) -> tuple[str, ...]:
     return (note,) if note else ()
 
 
-def _frozen(export: ExportConfig, detect: DetectConfig, untrained: FasterRCNN) -> tuple[FrozenDetector, int, str]:
-    """The detector to export, where there is one already."""
-    device = resolve_device(export.device)
-    dtype = amp_dtype(export.amp, device)
+def _detector(export: ExportConfig, untrained: FasterRCNN, classes: DetectorClasses) -> tuple[Detector, str]:
+    """The detector to export, where there is one already, and how it is called."""
     try:
-        loaded = load_detector(export.detector, checkpoint=export.checkpoint)
+        return open_detector(export, classes), f"the detector of {export.detector}"
     except RunError:
-        model, settings, which = untrained, detect, "an untrained detector"
-    else:
-        model, settings, which = loaded.model, loaded.config, f"the detector of {export.detector}"
-    return FrozenDetector(model, device=device, amp_dtype=dtype), settings.detections_per_image, which
+        device = resolve_device(export.device)
+        frozen = FrozenDetector(untrained, device=device, amp_dtype=amp_dtype(export.amp, device))
+        return frozen, "an untrained detector"
 
 
 def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) -> StageEstimate:

@@ -8,7 +8,8 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig, MasksConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val
 from maskx_pipeline.teachers.grabcut import GrabCut
 from maskx_pipeline.teachers.grabcut_predictions import predictions_by_grabcut

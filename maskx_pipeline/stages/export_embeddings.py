@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from maskx_pipeline.cache import export
 from maskx_pipeline.cache.export import ExportPlan
-from maskx_pipeline.config import (
-    DataConfig,
-    ExportConfig,
-    MasksConfig,
-)
-from maskx_pipeline.detection.load import LoadedDetector, load_detector
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
+from maskx_pipeline.detection.detector import Detector
+from maskx_pipeline.detection.detector_class import make_detector
+from maskx_pipeline.detection.identity import read_detector_run, saw_masks
+from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.device import resolve_device
+from maskx_pipeline.model_run import NO_CLASSES
+from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_data
 
-logger = logging.getLogger("maskx")
 
-
-def plan_export(config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS) -> ExportPlan:
+def plan_export(
+    config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS, classes: DetectorClasses = NO_CLASSES
+) -> ExportPlan:
     """What an export would write: RoIs, bytes, expected time. Nothing is written."""
-    loaded = load_detector_of(config)
-    train, val = read_mask_data(data, masks, categories=loaded.categories)
-    return export.plan_export(config, loaded=loaded, train=train, val=val)
+    detector = open_detector(config, classes)
+    train, val = read_mask_data(data, masks, categories=detector.categories)
+    return export.plan_export(config, detector=detector, train=train, val=val)
 
 
 def export_embeddings(
-    config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS, overwrite: bool = False
+    config: ExportConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    classes: DetectorClasses = NO_CLASSES,
+    overwrite: bool = False,
 ) -> Path:
     """Write class weights and RoI features of the frozen detector to the RoI cache.
 
@@ -35,16 +43,26 @@ def export_embeddings(
         config: The settings.
         data: The data set.
         masks: Another data set for the RoIs of train and val, if its paths are given.
+        classes: The settings of a detector that is a class.
         overwrite: Replace what is there.
 
     Returns:
         The cache file.
     """
     distributed.start()
-    loaded = load_detector_of(config)
-    train, val = read_mask_data(data, masks, categories=loaded.categories)
-    return export.export_embeddings(config, loaded=loaded, train=train, val=val, overwrite=overwrite)
+    detector = open_detector(config, classes)
+    train, val = read_mask_data(data, masks, categories=detector.categories)
+    saw = not class_of(config.detector) and saw_masks(read_detector_run(config.detector).config)
+    identity = export.export_identity(config, detector, train, val, saw_masks=saw)
+    path = export.write_cache(config, detector=detector, identity=identity, train=train, val=val, overwrite=overwrite)
+    if class_of(config.detector):
+        RoICache(path).close()  # says what is wrong with what the class gave
+    return path
 
 
-def load_detector_of(config: ExportConfig) -> LoadedDetector:
-    return load_detector(config.detector, checkpoint=config.checkpoint)
+def open_detector(config: ExportConfig, classes: DetectorClasses) -> Detector:
+    """The detector that the settings name, a run or a class."""
+    if class_of(config.detector):
+        return make_detector(config.detector, classes.settings)
+    loaded = load_detector(config.detector, checkpoint=config.checkpoint)
+    return loaded.frozen(device=resolve_device(config.device), amp=config.amp)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchvision.models.detection import FasterRCNN
-
 from maskx_pipeline import __version__
-from maskx_pipeline.config import DetectConfig, ExportModelConfig
-from maskx_pipeline.e2e.load import LoadedE2EModel
+from maskx_pipeline.config import ExportModelConfig
+from maskx_pipeline.detection.load import LoadedDetector
 from maskx_pipeline.engine.checkpoint import save_state, save_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError
 from maskx_pipeline.export_model import loading_code, onnx_format
 from maskx_pipeline.export_model.baked import BakedMaskHead
-from maskx_pipeline.export_model.torchvision_format import check_expressible, mask_rcnn_state
-from maskx_pipeline.model_run import load_model, newest_run
-from maskx_pipeline.provenance.files import write_json
-from maskx_pipeline.stages.inputs import refuse_to_replace
-from maskx_pipeline.transfer.load import LoadedMaskModel
-from maskx_pipeline.transfer.mask_model import MaskModel
-from maskx_pipeline.whole_model import detector_of
+from maskx_pipeline.export_model.torchvision_format import fcn_head, mask_rcnn_state
+from maskx_pipeline.model_run import ModelRun, open_model
+from maskx_pipeline.provenance.made_from import finished_note, write_note
 
 logger = logging.getLogger("maskx")
 
@@ -50,7 +43,8 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     """Write a model for other programs, with w_seg = T(w_det) computed once and for all.
 
     Raises:
-        ConfigError: The format has no place for what the model is, or the file exists.
+        ConfigError: The format has no place for what the model is.
+        OutputError: The file exists, and is of something else.
         RunError: No such run; or torchvision's format is asked for, and the detector is not there.
         MachineError: The packages that write ONNX are missing.
     """
@@ -60,78 +54,54 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
             f"{out} does not end as a file of the format {config.format}.",
             f"give {' or '.join(_ENDINGS[config.format])}",
         )
-    folder = config.model or newest_run(config.runs)
-    loaded = load_model(folder, config.checkpoint)
+    model = open_model(config.model, runs=config.runs, checkpoint=config.checkpoint)
     made_from = {
-        "format": config.format,
-        "weights_sha256": loaded.sha256,
-        "detector_sha256": loaded.detector_sha256 if isinstance(loaded, LoadedMaskModel) else None,
+        **config.identity(),
+        "weights_sha256": model.sha256,
+        "detector_sha256": model.detector_identity,
         "maskx": __version__,
     }
     note = out.with_name(f"{out.name}.json")
-    if not overwrite and (finished := _finished(out, note, made_from)):
+    if finished := finished_note(note, out, made_from, overwrite=overwrite):
         logger.info("%s is finished and unchanged.", out)
-        return finished
-    refuse_to_replace(out, overwrite)
-    refuse_to_replace(note, overwrite)
-    written = _write_onnx(out, loaded) if config.format == "onnx" else _write_torchvision(out, folder, loaded)
+        return ExportedModel(out, note, finished["code"])
+    written = _write_onnx(out, model) if config.format == "onnx" else _write_torchvision(out, model)
     categories = [
-        {"label": c.label, "id": c.id, "name": c.name, "seen": c.label in loaded.seen} for c in loaded.categories
+        {"label": c.label, "id": c.id, "name": c.name, "seen": c.label in model.seen} for c in model.categories
     ]
-    write_json(note, {**written, "categories": categories, "model": str(folder), "made_from": made_from})
+    write_note(note, out, made_from, {**written, "categories": categories, "model": str(model.folder)})
     return ExportedModel(out, note, written["code"])
 
 
-def _finished(out: Path, note: Path, made_from: dict[str, Any]) -> ExportedModel | None:
-    if not (out.is_file() and note.is_file()):
-        return None
-    try:
-        content = json.loads(note.read_text(encoding="utf-8"))
-        if content["made_from"] == made_from:
-            return ExportedModel(out, note, content["code"])
-    except (ValueError, KeyError, TypeError):
-        pass
-    return None
-
-
-def _mask_model(loaded: LoadedMaskModel | LoadedE2EModel) -> MaskModel:
-    if isinstance(loaded, LoadedMaskModel):
-        return loaded.model
-    loaded.model.refresh()
-    return loaded.model.mask_model
-
-
-def _write_onnx(out: Path, loaded: LoadedMaskModel | LoadedE2EModel) -> dict[str, Any]:
-    mask_model = _mask_model(loaded)
-    channels = mask_model.head.in_channels
-    roi_size = loaded.roi_size if isinstance(loaded, LoadedMaskModel) else loaded.config.roi_size
-    head = BakedMaskHead(mask_model, len(loaded.categories))
+def _write_onnx(out: Path, model: ModelRun) -> dict[str, Any]:
+    channels, roi_size = model.mask_model.head.in_channels, model.roi_size
+    head = BakedMaskHead(model.mask_model, len(model.categories))
+    side = model.mask_model.head.mask_size(roi_size)
     onnx_format.write_onnx(out, head, channels=channels, roi_size=roi_size)
     return {
         "code": onnx_format.loading_code(out),
         "roi_features": f"float32 [N, {channels}, {roi_size}, {roi_size}], from the FPN by RoIAlign with 2 samples per "
         "bin and axis, aligned=False",
-        "labels": f"int64 [N], 1..{len(loaded.categories)}",
-        "mask_probs": f"float32 [N, {2 * roi_size}, {2 * roi_size}], probabilities in the box; above 0.5 is the object",
+        "labels": f"int64 [N], 1..{len(model.categories)}",
+        "mask_probs": f"float32 [N, {side}, {side}], probabilities in the box; above 0.5 is the object",
     }
 
 
-def _write_torchvision(out: Path, folder: Path, loaded: LoadedMaskModel | LoadedE2EModel) -> dict[str, Any]:
-    mask_model = _mask_model(loaded)
-    check_expressible(mask_model)
-    detector, config = _detector(folder, loaded)
+def _write_torchvision(out: Path, model: ModelRun) -> dict[str, Any]:
+    head = fcn_head(model.mask_model)
+    detector = _faster_rcnn(model)
+    config = detector.config
     loading_code.check_buildable(config)
-    state = mask_rcnn_state(detector, mask_model, v2=config.architecture == "v2")
+    state = mask_rcnn_state(detector.model, model.mask_model, v2=config.architecture == "v2")
     if out.suffix == ".safetensors":
         save_weights(out, state, {})
     else:
         save_state(out, state)
-    outputs = 1 + len(loaded.categories) + config.other_outputs
-    roi_size = loaded.roi_size if isinstance(loaded, LoadedMaskModel) else loaded.config.roi_size
+    outputs = 1 + len(model.categories) + config.other_outputs
     return {
-        "code": loading_code.loading_code(out, config, outputs=outputs, head=mask_model.head, roi_size=roi_size),
+        "code": loading_code.loading_code(out, config, outputs=outputs, head=head, roi_size=model.roi_size),
         "num_classes": outputs,
-        "labels_to_ignore": list(range(len(loaded.categories) + 1, outputs)),
+        "labels_to_ignore": list(range(len(model.categories) + 1, outputs)),
         "arguments": loading_code.constructor_arguments(config),
         "input": "RGB in 0..1; the model resizes and normalises",
         "min_size": config.min_size,
@@ -144,15 +114,12 @@ def _write_torchvision(out: Path, folder: Path, loaded: LoadedMaskModel | Loaded
     }
 
 
-def _detector(folder: Path, loaded: LoadedMaskModel | LoadedE2EModel) -> tuple[FasterRCNN, DetectConfig]:
-    if isinstance(loaded, LoadedE2EModel):
-        return loaded.model.detector, loaded.detect
+def _faster_rcnn(model: ModelRun) -> LoadedDetector:
     try:
-        detector = detector_of(loaded)
+        return model.faster_rcnn()
     except MaskXError as error:
         raise RunError(
-            f"{folder} was fitted from the RoI cache of a detector that is not here, and torchvision's format holds "
-            f"the detector too. {error.message}",
+            f"{model.folder} was fitted from the RoI cache of a detector that is not here, and torchvision's format "
+            f"holds the detector too. {error.message}",
             "bring its run folder back; or give --format onnx, the mask head alone, which needs none",
         ) from error
-    return detector.model, detector.config

@@ -12,11 +12,15 @@ from maskx_pipeline.config import (
     TransferConfig,
 )
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.detection.detector_class import make_detector
+from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
+from maskx_pipeline.model_run import NO_CLASSES
+from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data, record_masks
 from maskx_pipeline.stages.names import run_name
 from maskx_pipeline.transfer import fit
@@ -29,6 +33,7 @@ def fit_transfer(
     data: DataConfig,
     *,
     masks: MasksConfig = NO_MASKS,
+    classes: DetectorClasses = NO_CLASSES,
     overwrite: bool = False,
     command: str = "",
 ) -> Path:
@@ -38,6 +43,7 @@ def fit_transfer(
         config: The settings.
         data: The data set.
         masks: As given to :func:`export_embeddings`.
+        classes: The settings of a detector that is a class.
         overwrite: Replace an earlier run.
         command: For the record.
 
@@ -60,13 +66,13 @@ def fit_transfer(
             inputs={
                 "cache": cache.digest,
                 "seen categories": ",".join(map(str, sorted(seen))),
-                **embedding_files(config),
+                **embedding_files(config, cache.categories),
             },
             command=command,
             overwrite=overwrite,
             tensorboard=config.tensorboard,
         ) as run:
-            _warn_of_another_detector(config, cache)
+            _warn_of_another_detector(config, cache, classes)
             record_masks(run, train, seen)
             if run.state == "finished":
                 fit.record_detector(run, config.detector)
@@ -83,16 +89,19 @@ def fit_transfer(
     return folder
 
 
-def _warn_of_another_detector(config: TransferConfig, cache: RoICache) -> None:
+def _warn_of_another_detector(config: TransferConfig, cache: RoICache, classes: DetectorClasses) -> None:
     """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
     try:
-        found = {load_detector(config.detector, checkpoint=name).sha256 for name in ("best", "last")}
+        if class_of(config.detector):
+            found = {make_detector(config.detector, classes.settings).identity}
+        else:
+            found = set(detector_identities(config.detector).values())
     except MaskXError:
         found = set()
     if cache.identity.detector_sha256 not in found:
         logger.warning(
             "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images. "
-            "Give the right one with --detector, unless another program's detector wrote the cache.",
+            "Give the right one with --detector, a run folder or a class, unless another program wrote the cache.",
             config.detector,
             config.cache,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from maskx_pipeline.config import (
@@ -17,6 +17,7 @@ from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.settings import option_name
+from maskx_pipeline.transfer.embedding import embedding_source
 
 NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
 """Stage 2 reads the data set of stage 1."""
@@ -97,12 +98,10 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
         raise ConfigError(f"{path} exists.", "give --overwrite to replace it, or another folder")
 
 
-def embedding_files(config: TransferConfig) -> dict[str, str]:
+def embedding_files(config: TransferConfig, categories: Sequence[Category]) -> dict[str, str]:
     """The content of the files that the class embedding is read from."""
-    if config.embedding != "glove":
-        return {}
-    files = {"embedding file": config.embedding_file, "embedding names": config.embedding_names}
-    return {name: sha256_of_file(path) for name, path in files.items() if path is not None}
+    source = embedding_source(config, [category.name for category in categories])
+    return {} if source is None else {name: sha256_of_file(path) for name, path in source.files().items()}
 
 
 def record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:

@@ -10,28 +10,31 @@ from maskx_pipeline.config import (
     PredictConfig,
 )
 from maskx_pipeline.evaluation.predict_images import predict_folder
-from maskx_pipeline.model_run import load_model, newest_run, whole_model
+from maskx_pipeline.model_run import NO_CLASSES, open_model
+from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.stages.inputs import refuse_to_replace
 
 logger = logging.getLogger("maskx")
 
 
-def predict(config: PredictConfig, images: Sequence[Path], *, overwrite: bool = False) -> Path:
+def predict(
+    config: PredictConfig, images: Sequence[Path], *, classes: DetectorClasses = NO_CLASSES, overwrite: bool = False
+) -> Path:
     """Segment images or folders of images: overlays and a COCO results file.
 
     Returns:
         The folder ``config.out``.
     """
-    folder = config.model or newest_run(config.runs)
     refuse_to_replace(config.out / "results.json", overwrite)
-    loaded = load_model(folder, config.checkpoint)
-    model = whole_model(loaded, device=config.device)
+    opened = open_model(
+        config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
+    )
     predict_folder(
-        model,
+        opened.whole_model(config.device),
         images,
         out=config.out,
-        categories=loaded.categories,
-        seen=loaded.seen,
+        categories=opened.categories,
+        seen=opened.seen,
         score_threshold=config.score_threshold,
         limit=config.limit,
         overwrite=overwrite,

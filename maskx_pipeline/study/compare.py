@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline import text
+from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.study import directions
-from maskx_pipeline.study.compared_run import (
-    ALL_FIGURES,
-    FIGURES,
-    ComparedRun,
-    check_evaluated,
-    number_text,
-    read_compared_run,
-)
+from maskx_pipeline.study.compared_run import MAIN_FIGURES, ComparedRun, check_evaluated, read_compared_run
 from maskx_pipeline.study.directions import SIDES, DirectionTable, both_directions, column_names
+from maskx_pipeline.text import number_text
 
 logger = logging.getLogger("maskx")
 
@@ -57,7 +52,7 @@ class Comparison:
         table = both_directions(self.runs)
         if table is not None:
             return _both_directions_text(table, style, self._direction_figures)
-        figures = ALL_FIGURES if self.all_figures else FIGURES
+        figures = FIGURES if self.all_figures else MAIN_FIGURES
         header = [*_WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in figures)]
         return text.table(
             header, [row.cells(figures) for row in self.runs], words=text.first(len(_WORDS), header), style=style
@@ -65,7 +60,7 @@ class Comparison:
 
     @property
     def _direction_figures(self) -> Sequence[str]:
-        return ALL_FIGURES if self.all_figures else ("AP",)
+        return FIGURES if self.all_figures else ("AP",)
 
 
 def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
@@ -76,7 +71,7 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
     Raises:
         RunError: A folder is no such run, or some were not evaluated.
     """
-    figures = ALL_FIGURES if all_figures else FIGURES
+    figures = FIGURES if all_figures else MAIN_FIGURES
     folders = list(folders)
     check_evaluated(folders)
     runs = tuple(read_compared_run(folder, figures) for folder in folders)

@@ -10,11 +10,11 @@ from typing import Any
 
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.errors import RunError, listed
+from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.text import number_text
 
-FIGURES = ("AP", "AP50")
-ALL_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
-"""Those of the paper's Table 2: at IoU .50 and .75, and of small, medium and large objects."""
+MAIN_FIGURES = FIGURES[:2]
 
 _NAMED = 20  # runs that were not evaluated
 
@@ -53,12 +53,7 @@ class ComparedRun:
         return [self.run, self.embedding, self.form, self.split, *map(number_text, numbers)]
 
 
-def number_text(number: float | None) -> str:
-    """One decimal, or a dash where nothing was measured."""
-    return "-" if number is None else f"{number:.1f}"
-
-
-def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> ComparedRun:
+def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> ComparedRun:
     """Read a stage-2, joint or GrabCut run, and these figures of the newest of its evaluations.
 
     Raises:
@@ -78,7 +73,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = FIGURES) -> Compare
         unseen, seen = (
             {name: evaluation["sets"][kind]["mask"][name] for name in figures} for kind in ("unseen", "seen")
         )
-        only_ap = tuple(figures) == FIGURES  # the AP of a category is in older records too
+        only_ap = tuple(figures) == MAIN_FIGURES  # the AP of a category is in older records too
         per_category = {
             int(row["id"]): {"AP": row["mask_ap"]} if only_ap else {name: row["mask"][name] for name in figures}
             for row in evaluation["categories"]

@@ -73,7 +73,7 @@ def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
 
 def predicted_row(
     name: str,
-    maskx: WholeModel,
+    model: WholeModel,
     images: Sequence[SheetImage],
     *,
     categories: Sequence[Category],
@@ -85,7 +85,7 @@ def predicted_row(
 
     Args:
         name: Of the model.
-        maskx: The whole model.
+        model: The whole model.
         images: The images.
         categories: The model's, by ascending label.
         seen: Labels whose masks were used in training: green; all others red.
@@ -95,7 +95,7 @@ def predicted_row(
     names = {category.label: category.name for category in categories}
     pictures = []
     for image in images:
-        instances = predict_image(maskx, image.pixels, score_threshold=score_threshold)
+        instances = predict_image(model, image.pixels, score_threshold=score_threshold)
         pictures.append(
             draw_instances(
                 image.pixels, instances, names=names, seen=seen, score_threshold=score_threshold, scale=image.scale

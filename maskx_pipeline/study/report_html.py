@@ -15,13 +15,14 @@ from importlib import metadata, resources
 from typing import Any
 
 from maskx_pipeline import __version__
+from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.study.compare import Comparison
-from maskx_pipeline.study.compared_run import ALL_FIGURES, number_text
 from maskx_pipeline.study.report_gallery import GalleryItem
 from maskx_pipeline.study.report_plots import MOST_BARS, plot_ap, plot_gains, plot_losses, plot_sets
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun, baseline_of, category_gains
 from maskx_pipeline.study.report_svg import RUN_COLOURS
+from maskx_pipeline.text import number_text
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pycocotools", "matplotlib")
 
@@ -85,7 +86,7 @@ def render_report(
         shown=shown,
         baseline=None if baseline is shown else baseline,
         comparison=_comparison(runs),
-        figures=ALL_FIGURES,
+        figures=FIGURES,
         plots={name: svg and Markup(svg) for name, svg in plots.items()},
         gains=[{**gain, "plot": Markup(gain["plot"])} for gain in _gain_plots(runs, shown)],
         most_bars=MOST_BARS,

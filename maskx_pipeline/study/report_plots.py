@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from maskx_pipeline.study.compared_run import number_text
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun
 from maskx_pipeline.study.report_svg import GRID, MUTED, SEEN, UNSEEN, draw_svg, run_colour
+from maskx_pipeline.text import number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _PAGE_COLOURS = {
 }
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: the browser has letters that no font here may have
+    "font.sans-serif": ["DejaVu Sans"],  # one to measure with; the page's style sheet puts its own
     "font.size": 11,
     "text.color": TEXT,
     "text.parse_math": False,  # names are data: a dollar sign in one is no formula
@@ -86,45 +88,25 @@ def draw_svg(
 
 def _clean(root: ElementTree.Element, hints: Mapping[str, str]) -> None:
     """Make it fit for a page: plain names, no style sheet, no ids but those referred to, the page's colours."""
-    used = {
-        value.split("#", 1)[1].rstrip(")")
-        for element in root.iter()
-        for value in element.attrib.values()
-        if value.startswith(("#", "url(#"))
-    }
-    for parent in root.iter():
-        for child in list(parent):
-            if _plain(child.tag) in ("metadata", "style"):
-                parent.remove(child)
+    used = set(
+        re.findall(r"#([\w-]+)", " ".join(value for element in root.iter() for value in element.attrib.values()))
+    )
     for element in root.iter():
         element.tag = _plain(element.tag)
-        element.attrib = {_plain(key): _coloured(value) for key, value in element.attrib.items()}
-        if element.tag == "text":
-            element.set("style", _without_font(element.get("style", "")))
+        for child in list(element):
+            if _plain(child.tag) in ("metadata", "style"):
+                element.remove(child)
         hint = hints.get(element.get("id", ""))
+        element.attrib = {
+            _plain(key): re.sub("#01[0-9a-f]{4}", lambda colour: _PAGE_COLOURS[colour[0]], value)
+            for key, value in element.attrib.items()
+            if _plain(key) != "id" or value in used
+        }
         if hint is not None:
             label = ElementTree.Element("title")
             label.text = hint
             element.insert(0, label)
-        if element.get("id") not in used:
-            element.attrib.pop("id", None)
 
 
 def _plain(name: str) -> str:
     return name.rsplit("}", 1)[-1]
-
-
-def _coloured(value: str) -> str:
-    for colour, of_page in _PAGE_COLOURS.items():
-        value = value.replace(colour, of_page)
-    return value
-
-
-def _without_font(style: str) -> str:
-    """Keep size, colour and alignment; the family is the page's."""
-    parts = dict(part.split(":", 1) for part in style.split(";") if ":" in part)
-    values = {name.strip(): value.strip() for name, value in parts.items()}
-    # As its versions have it: `font-size`, or all in `font`.
-    size = values.get("font-size") or next(word for word in values["font"].split() if word.endswith("px"))
-    kept = {"font-size": size} | {name: value for name, value in values.items() if not name.startswith("font")}
-    return "; ".join(f"{name}: {value}" for name, value in kept.items())

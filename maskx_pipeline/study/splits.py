@@ -10,7 +10,8 @@ from typing import Any
 
 from maskx_pipeline import text
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.study.compared_run import ComparedRun, check_evaluated, number_text, read_compared_run
+from maskx_pipeline.study.compared_run import ComparedRun, check_evaluated, read_compared_run
+from maskx_pipeline.text import number_text
 
 _WORDS = ("split", "model")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.masks import pixels_of_box
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.errors import MachineError
 
@@ -77,7 +78,7 @@ class GrabCut:
 
     def _segment_box(self, pixels: NDArray[np.uint8], box_xyxy: Box) -> BoxForeground:
         height, width = pixels.shape[:2]
-        (x1, x2), (y1, y2) = _span(box_xyxy[0], box_xyxy[2], width), _span(box_xyxy[1], box_xyxy[3], height)
+        x1, y1, x2, y2 = pixels_of_box(box_xyxy, height, width)
         margin = math.ceil(self._context * max(x2 - x1, y2 - y1)) if self._context else max(height, width)
         left, top = max(x1 - margin, 0), max(y1 - margin, 0)
         window = np.ascontiguousarray(pixels[top : y2 + margin, left : x2 + margin])
@@ -115,12 +116,6 @@ def segment_images(
     """
     with ThreadPoolExecutor(max_workers=max(workers, 1), thread_name_prefix="grabcut") as pool:
         yield from pool.map(lambda item: (item[0], item[1], grabcut.masks_of(data, item[0], item[2])), work)
-
-
-def _span(low: float, high: float, size: int) -> tuple[int, int]:
-    """The pixels whose centres lie between two coordinates, at least one, inside the image."""
-    first = min(max(math.floor(low + 0.5), 0), size - 1)
-    return first, max(min(math.floor(high + 0.5), size), first + 1)
 
 
 def _opencv() -> Any:

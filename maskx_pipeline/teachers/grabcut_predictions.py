@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.detection.features import Detections
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.predictions import box_results_of, rows_by_image
@@ -33,7 +30,7 @@ def predictions_by_grabcut(
     cache.check_matches(val_digest=val.digest)
     rows_of = rows_by_image(cache.detections.image_ids)
     nothing = np.empty(0, dtype=np.int64)
-    found = {image.id: _detections(cache, rows) for image in val.images for rows in [rows_of.get(image.id, nothing)]}
+    found = {image.id: cache.detections.at(rows_of.get(image.id, nothing)) for image in val.images}
     work = ((image, found[image.id], found[image.id].boxes_xyxy.tolist()) for image in val.images)
     results: list[Result] = []
     whole = 0
@@ -47,8 +44,3 @@ def predictions_by_grabcut(
             whole += sum(not mask.found for mask in masks)
             bar.update(1)
     return results, whole
-
-
-def _detections(cache: RoICache, rows: NDArray[np.int64]) -> Detections:
-    found = cache.detections
-    return Detections(*(torch.from_numpy(column[rows]) for column in (found.boxes, found.scores, found.labels)))

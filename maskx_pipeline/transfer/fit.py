@@ -13,15 +13,17 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import SAW_MASKS
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import categories_to_json
-from maskx_pipeline.detection.load import refuse_mask_weights
+from maskx_pipeline.detection.identity import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.settings import in_module
+from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
+from maskx_pipeline.transfer.heads import mask_head_class
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_iou import mask_iou
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model, raw_embeddings
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.seen_rois import SeenRoIs, rows_of_seen
 
 logger = logging.getLogger("maskx")
@@ -33,7 +35,7 @@ def fit_transfer(
     *,
     seen: frozenset[int],
     run: Run,
-    evaluate: Callable[[MaskModel], dict[str, float]] | None = None,
+    evaluate: Callable[[MaskModel], dict[str, float]],
 ) -> None:
     """Train T and the mask head from the RoI cache (section 3.2, stage-wise).
 
@@ -41,20 +43,17 @@ def fit_transfer(
     categories, so no mask of an unseen one reaches the result.
 
     Args:
-        config: The settings.
-        cache: The RoI cache.
         seen: Labels of the categories whose masks may be used.
         run: The open run; it continues if it was interrupted, and is finished at the end.
-        evaluate: Measures the model, with ``seen_mask_ap`` among the metrics. Without it, the mask IoU on the
-            ground-truth boxes of val is measured.
+        evaluate: Measures the model, with ``seen_mask_ap`` among the metrics.
 
     Raises:
-        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the FCN head.
+        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the mask head.
         ConfigError: The settings leave nothing to train.
         MachineError: The features cannot be kept where `cache_in` says.
         RunError: The loss is not finite.
     """
-    _check_sizes(cache)
+    _check_sizes(config, cache)
     device = resolve_device(config.device)
     dtype = amp_dtype(config.amp, device)
     with SeenRoIs(
@@ -67,7 +66,7 @@ def fit_transfer(
     ) as seen_rois:
         iterations = _iterations(config, len(seen_rois))
         seed_step(config.seed, -1)
-        model = build_mask_model(
+        model = new_mask_model(
             config,
             class_weights=cache.class_weights,
             category_names=[category.name for category in cache.categories],
@@ -86,15 +85,6 @@ def fit_transfer(
             roi_features, labels, targets = seen_rois.batch(step)
             return {"mask_loss": mask_loss(model(roi_features, labels), targets)}
 
-        def measure(step: int) -> dict[str, float]:
-            if evaluate is not None:
-                return evaluate(model)
-            unseen = {category.label for category in cache.categories} - seen
-            return {
-                "seen_mask_iou": mask_iou(model, cache, labels=seen, device=device, amp_dtype=dtype),
-                "unseen_mask_iou": mask_iou(model, cache, labels=unseen, device=device, amp_dtype=dtype),
-            }
-
         metrics = run_loop(
             module=model,
             schedule=_schedule(config, iterations),
@@ -104,9 +94,9 @@ def fit_transfer(
             amp_dtype=dtype,
             device=device,
             checkpoint_every=config.checkpoint_every,
-            evaluate=measure,
+            evaluate=lambda step: evaluate(model),
             evaluate_every=max(1, _steps(config.eval_every, len(seen_rois), config)) if config.eval_every > 0 else 0,
-            best_metric="seen_mask_iou" if evaluate is None else "seen_mask_ap",
+            best_metric="seen_mask_ap",
             desc="fit-transfer",
         )
     run.finish(**metrics)
@@ -142,24 +132,25 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
     """Find what would stop a fit, so that it is known before a run folder is made.
 
     Raises:
-        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the FCN head.
-        ConfigError: The settings contradict each other or leave nothing to train, or word vectors are missing.
+        CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the mask head.
+        ConfigError: The settings contradict each other or leave nothing to train, or there is no class embedding.
         WeightsError: Only some categories are seen, but the detector's first weights saw masks.
     """
-    _check_sizes(cache)
+    _check_sizes(config, cache)
     if cache.identity.export.get(SAW_MASKS) and len(seen) < cache.num_classes and not config.allow_mask_weights:
         refuse_mask_weights(f"The detector of {cache.path}")
     names = [category.name for category in cache.categories]
-    raw_embeddings(config, class_weights=cache.class_weights, category_names=names)
+    class_embedding(config, class_weights=cache.class_weights, category_names=names)
     _iterations(config, len(rows_of_seen(cache, seen)))
 
 
-def _check_sizes(cache: RoICache) -> None:
-    if cache.mask_size != 2 * cache.roi_size:
+def _check_sizes(config: TransferConfig, cache: RoICache) -> None:
+    wanted = mask_head_class(config.mask_head).mask_size(cache.roi_size)
+    if cache.mask_size != wanted:
         raise CacheError(
             f"{cache.path} has RoI features of side {cache.roi_size} and mask targets of side {cache.mask_size}; the "
-            f"FCN head doubles the side, to {2 * cache.roi_size}.",
-            f"export again with --mask-size {2 * cache.roi_size}",
+            f"mask head {config.mask_head} makes masks of side {wanted} of them.",
+            f"export again with --mask-size {wanted}",
         )
 
 
@@ -169,7 +160,7 @@ def _record(
     """What run.json says of the model beside its settings; paths are relative to the run folder."""
     return {
         "cache": _relative(cache.path, run.folder),
-        "detector": _relative(config.detector, run.folder),
+        "detector": _place(config.detector, run.folder),
         "detector_amp": str(cache.identity.export.get("amp", "off")),
         "detector_sha256": cache.identity.detector_sha256,
         "categories": categories_to_json(cache.categories),
@@ -184,8 +175,12 @@ def _record(
 
 def record_detector(run: Run, detector: Path) -> None:
     """Note where the cached detector is, which may have moved since the model was fitted."""
-    if run.record.get("detector") != (path := _relative(detector, run.folder)):
+    if run.record.get("detector") != (path := _place(detector, run.folder)):
         run.update(detector=path)
+
+
+def _place(detector: Path, folder: Path) -> str:
+    return str(detector) if in_module(detector) else _relative(detector, folder)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.transfer.embedding.class_embedding import ClassEmbedding
 from maskx_pipeline.transfer.weight_transfer import WeightTransfer
 
 
@@ -62,23 +63,25 @@ class TransferPredictor(nn.Module):
 
     Args:
         transfer: T.
-        class_embeddings (FloatTensor[K, D]): What T reads; kept with the weights, so that they stand on their own.
+        embedding: What T reads; kept with the weights, so that they stand on their own.
     """
 
-    class_embeddings: Tensor
-
-    def __init__(self, *, transfer: WeightTransfer, class_embeddings: Tensor) -> None:
+    def __init__(self, *, transfer: WeightTransfer, embedding: ClassEmbedding) -> None:
         super().__init__()
         self.transfer = transfer
-        self.register_buffer("class_embeddings", class_embeddings.detach().clone())
+        self.embedding = embedding
 
     def mask_weights(self) -> Tensor:
         """FloatTensor[K, C]: w_seg of every category."""
-        return self._transfer(self.class_embeddings)
+        return self._transfer(self.embedding.rows)
 
-    def forward(self, mask_features: Tensor, labels: Tensor) -> Tensor:
-        """Compute mask logits [N, M, M] from mask features [N, C, M, M] with the kernel of each RoI's label, 1..K."""
-        return predict_with(mask_features, self._transfer(self.class_embeddings[labels - 1]))
+    def forward(self, mask_features: Tensor, labels: Tensor, class_embeddings: Tensor | None = None) -> Tensor:
+        """Compute mask logits [N, M, M] from mask features [N, C, M, M] with the kernel of each RoI's label, 1..K.
+
+        In joint training T reads ``class_embeddings`` [K, D], those of this step, in place of the rows that are kept.
+        """
+        rows = self.embedding.rows if class_embeddings is None else class_embeddings
+        return predict_with(mask_features, self._transfer(rows[labels - 1]))
 
     def _transfer(self, class_embeddings: Tensor) -> Tensor:
         # T costs little beside the head and raw class weights are small, so it keeps float32 under mixed precision.

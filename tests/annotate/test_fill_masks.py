@@ -39,7 +39,7 @@ def test_a_mask_is_that_of_its_own_label_inside_its_box(world: World, mask_forma
     image = world.val.images[0]
     annotations = world.val.annotations_of(image.id)
     labels = [annotation.label for annotation in annotations]
-    filled = fill_masks(world.maskx, world.val, annotations, labels, mask_format=mask_format)
+    filled = fill_masks(world.model, world.val, annotations, labels, mask_format=mask_format)
     assert [mask.annotation_id for mask in filled] == [annotation.id for annotation in annotations]
     found = [(mask, a) for mask, a in zip(filled, annotations, strict=True) if mask.segmentation is not None]
     assert found
@@ -48,7 +48,7 @@ def test_a_mask_is_that_of_its_own_label_inside_its_box(world: World, mask_forma
         assert (cut_to_box(pixels, annotation.box_xyxy) == pixels).all()
         assert mask.area == pixels.sum() > 0
         assert 0 < mask.confidence <= 1
-    others = fill_masks(world.maskx, world.val, annotations, [1 + label % 3 for label in labels], mask_format="rle")
+    others = fill_masks(world.model, world.val, annotations, [1 + label % 3 for label in labels], mask_format="rle")
     assert [m.confidence for m in others] != [m.confidence for m in filled]
 
 
@@ -59,12 +59,12 @@ def test_given_boxes_are_segmented_as_detected_ones(world: World, monkeypatch: p
     """
     image = world.val.images[0]
     pixels = read_image(world.val.image_path(image.id)).float() / 255
-    found = world.maskx.predict(pixels)
+    found = world.model.predict(pixels)
     assert len(found)
     for part in (RegionProposalNetwork, BoxHeads):
         monkeypatch.delattr(part, "forward")
-    masks = world.maskx.segment(pixels, found.boxes_xyxy, found.labels)
+    masks = world.model.segment(pixels, found.boxes_xyxy, found.labels)
     assert torch.equal(masks, found.mask_probs)
     many = 300 // len(found) + 1
-    repeated = world.maskx.segment(pixels, found.boxes_xyxy.repeat(many, 1), found.labels.repeat(many))
+    repeated = world.model.segment(pixels, found.boxes_xyxy.repeat(many, 1), found.labels.repeat(many))
     assert torch.allclose(repeated, found.mask_probs.repeat(many, 1, 1), atol=1e-5)

@@ -19,6 +19,7 @@ from maskx_pipeline.cache.schema import CacheIdentity
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import Annotation, Category, CocoData, ImageRecord
 from maskx_pipeline.detection.class_weights import ClassWeights
+from maskx_pipeline.detection.detector import Detections
 
 WIDTH, HEIGHT = 40, 32
 CHANNELS, ROI_SIZE, MASK_SIZE = 3, 4, 6
@@ -96,16 +97,24 @@ def make_val(folder: Path, count: int = 3) -> CocoData:
 class FakeFrozen:
     """Proposals and detections are random boxes that depend on the image alone; features depend on image and box."""
 
+    categories = CATEGORIES
     channels = CHANNELS
+    detections_per_image = DETECTIONS_PER_IMAGE
+    identity = "ab" * 32
+
+    @property
+    def class_weights(self) -> ClassWeights:
+        """Counting up."""
+        return make_weights()
 
     def extract(self, image: torch.Tensor) -> Any:
-        """The part of FrozenImage that the export uses."""
+        """See DetectedImage."""
         pixels = image.numpy()
         generator = np.random.default_rng(pixels.view(np.uint32).astype(np.uint64).ravel()[:64].tolist())
         base = np.array([[2, 3, 20.5, 25], [15, 5, 38, 30], [25, 1, 33, 9]])
         proposals = np.repeat(base, 8, axis=0) + generator.normal(0, 1.5, (24, 4))
         count = int(generator.integers(0, DETECTIONS_PER_IMAGE + 1))
-        found = SimpleNamespace(
+        found = Detections(
             boxes_xyxy=_tensor(proposals[:count]),
             scores=_tensor(generator.uniform(size=count)),
             labels=torch.from_numpy(generator.integers(1, 4, count)),
@@ -152,10 +161,8 @@ def export(out: Path, train: CocoData, val: CocoData, *, overwrite: bool = False
     config = make_config(out, **changes)
     return write_cache(
         config,
-        frozen=FakeFrozen(),  # type: ignore[arg-type]
-        weights=make_weights(),
+        detector=FakeFrozen(),
         identity=make_identity(iou=config.proposal_iou),
-        detections_per_image=DETECTIONS_PER_IMAGE,
         train=train,
         val=val,
         overwrite=overwrite,

@@ -65,8 +65,8 @@ def test_mirrored_rows_come_from_the_mirrored_image(cache_path: Path, train: Coc
     for flipped in (0, 1):
         for record in train.images[:-1]:
             image = read(train, record)
-            seen = cache_fakes.FakeFrozen().extract(image.flip(-1) if flipped else image)
-            proposals = {tuple(box) for box in seen.proposals_xyxy.tolist()}
+            detected = cache_fakes.FakeFrozen().extract(image.flip(-1) if flipped else image)
+            proposals = {tuple(box) for box in detected.proposals_xyxy.tolist()}
             mine = (rows.image_ids == record.id) & (rows.flipped == flipped) & (rows.ious < 1)
             assert mine.any()
             assert {tuple(box) for box in rows.boxes[mine].tolist()} <= proposals
@@ -103,12 +103,12 @@ def test_val_holds_detections_and_all_objects_but_crowds(cache_path: Path, val: 
     assert len(found) > 0
     frozen = cache_fakes.FakeFrozen()
     for record in val.images:
-        seen = frozen.extract(read(val, record))
+        detected = frozen.extract(read(val, record))
         mine = found.image_ids == record.id
-        np.testing.assert_array_equal(found.boxes[mine], seen.detections.boxes_xyxy.numpy())
-        np.testing.assert_array_equal(found.scores[mine], seen.detections.scores.numpy())
-        np.testing.assert_array_equal(found.labels[mine], seen.detections.labels.numpy())
-        pooled = seen.pool(seen.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
+        np.testing.assert_array_equal(found.boxes[mine], detected.detections.boxes_xyxy.numpy())
+        np.testing.assert_array_equal(found.scores[mine], detected.detections.scores.numpy())
+        np.testing.assert_array_equal(found.labels[mine], detected.detections.labels.numpy())
+        pooled = detected.pool(detected.detections.boxes_xyxy, cache_fakes.ROI_SIZE).half().numpy()
         np.testing.assert_array_equal(features[mine], pooled)
 
 
@@ -309,11 +309,11 @@ def test_features_that_are_not_finite_are_refused(
     real = cache_fakes.FakeFrozen.extract
 
     def extract(self: Any, image: torch.Tensor) -> Any:
-        seen = real(self, image)
+        detected = real(self, image)
         return SimpleNamespace(
-            detections=seen.detections,
-            proposals_xyxy=seen.proposals_xyxy,
-            pool=lambda boxes, size: seen.pool(boxes, size) * 1e9,
+            detections=detected.detections,
+            proposals_xyxy=detected.proposals_xyxy,
+            pool=lambda boxes, size: detected.pool(boxes, size) * 1e9,
         )
 
     monkeypatch.setattr(cache_fakes.FakeFrozen, "extract", extract)

@@ -28,10 +28,9 @@ def write_shards(
     for rank in range(count):
         path = shard_path(out, rank, count)
         config = cache_fakes.make_config(out, feature_dtype=feature_dtype)
-        frozen: Any = cache_fakes.FakeFrozen()
-        job = ExportJob(config, frozen, train, val, cache_fakes.DETECTIONS_PER_IMAGE, rank, count)
+        job = ExportJob(config, cache_fakes.FakeFrozen(), train, val, rank, count)
         made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
-        with _writer(path, config, made_from, cache_fakes.make_weights(), frozen.channels, job) as writer:
+        with _writer(path, made_from, job) as writer:
             job.run(writer)
         paths.append(path)
     return paths

@@ -81,8 +81,8 @@ class _SlowBoxHead(cache_fakes.FakeFrozen):
 
     def extract(self, image: torch.Tensor) -> Any:
         """See FakeFrozen."""
-        seen = super().extract(image)
-        return _SlowDetections(proposals_xyxy=seen.proposals_xyxy, pool=seen.pool, found=seen.detections)
+        fast = super().extract(image)
+        return _SlowDetections(proposals_xyxy=fast.proposals_xyxy, pool=fast.pool, found=fast.detections)
 
 
 class _SlowDetections(SimpleNamespace):

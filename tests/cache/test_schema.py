@@ -43,9 +43,9 @@ def test_eight_bits_are_half_of_the_bytes_and_a_scale_for_each_channel() -> None
 def test_differences_name_each_key_with_both_values() -> None:
     """An error can say what differs."""
     mine, theirs = make_identity(iou=0.5, flip=True), make_identity(iou=0.7, roi_size=14)
-    assert mine.differences(theirs) == ["flip: True -> not given", "iou: 0.5 -> 0.7", "roi-size: not given -> 14"]
+    assert mine.differences(theirs) == ["flip: true -> not given", "iou: 0.5 -> 0.7", "roi-size: not given -> 14"]
     other = CacheIdentity("cd" * 32, mine.export, mine.train_digest, mine.val_digest)
-    assert mine.differences(other) == ["detector_sha256: abababababab -> cdcdcdcdcdcd"]
+    assert mine.differences(other) == ["detector: abababababab -> cdcdcdcdcdcd"]
 
 
 def test_an_identity_survives_the_file() -> None:

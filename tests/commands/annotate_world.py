@@ -18,7 +18,7 @@ from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.engine.checkpoint import save_weights
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.transfer.mask_model import assemble_mask_model
+from maskx_pipeline.transfer.construction import empty_mask_model
 
 NAMES = ('dog/"cat"', "猫", "кит")
 WIDTH, HEIGHT = 96, 64
@@ -63,12 +63,12 @@ def write_model(folder: Path, *, seed: int = 0) -> Path:
     """A finished run of joint training; the mask of each category is of another confidence."""
     torch.manual_seed(seed)
     detector = build_detector(num_classes=len(NAMES) + 1, **detector_arguments(DETECT))
-    mask_model = assemble_mask_model(TRANSFER, embeddings=None, num_classes=len(NAMES), in_channels=8, roi_size=7)
+    mask_model = empty_mask_model(TRANSFER, {}, num_classes=len(NAMES), in_channels=8, roi_size=7)
     with torch.no_grad():
         for name, parameter in mask_model.predictor.named_parameters():
             if name.endswith("bias"):
                 parameter.copy_(torch.tensor([3.0, 1.0, -3.0]) if parameter.numel() == 3 else parameter)
-    model = E2EModel(detector=detector, mask_model=mask_model, live=None, stop_gradient=True, roi_size=7)
+    model = E2EModel(detector=detector, mask_model=mask_model, source=None, stop_gradient=True, roi_size=7)
     config = E2EConfig(roi_size=7, amp="off")
     run = open_run(folder, stage="e2e", identity={}, config=config.to_mapping(), inputs={})
     run.update(

@@ -84,18 +84,18 @@ def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
     module = importlib.import_module("maskx_pipeline.annotate.fill_file")
     fill, done = module.fill_masks, []
 
-    def fill_then_stop(maskx: Any, data: Any, annotations: Any, *rest: Any, **options: Any) -> Any:
+    def fill_then_stop(model: Any, data: Any, annotations: Any, *rest: Any, **options: Any) -> Any:
         if len(done) == 1:
             raise KeyboardInterrupt
         done.append(annotations[0].image_id)
-        return fill(maskx, data, annotations, *rest, **options)
+        return fill(model, data, annotations, *rest, **options)
 
     monkeypatch.setattr(module, "fill_masks", fill_then_stop)
     annotate(project, "boxes.json", code=130)
     assert not (project / "annotated.json").exists()
     assert (project / "annotated.json.partial").exists()
     error = annotate(project, "boxes.json", "--min-confidence", "0.5", code=1).stderr
-    assert "min-confidence: 0 -> 0.5" in error
+    assert "min-confidence: 0.0 -> 0.5" in error
     monkeypatch.setattr(module, "fill_masks", fill)
     assert "1 of 2 images were done before" in annotate(project, "boxes.json").stderr
     assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()

@@ -24,7 +24,8 @@ from maskx_pipeline.config import ImportConfig
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection import torchvision_import
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.load import empty_detector, saw_masks
+from maskx_pipeline.detection.identity import saw_masks
+from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.detection.torchvision_import import ImportedDetector, import_detector
 from maskx_pipeline.errors import ConfigError, DataError, MachineError, WeightsError
 

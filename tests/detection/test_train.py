@@ -18,8 +18,9 @@ from torchvision.ops import FrozenBatchNorm2d
 from maskx_pipeline.config import DetectConfig, E2EConfig
 from maskx_pipeline.detection import image_training
 from maskx_pipeline.detection.backbone import build_backbone
+from maskx_pipeline.detection.identity import identity_of
 from maskx_pipeline.detection.load import load_detector
-from maskx_pipeline.engine.checkpoint import load_weights, save_weights, sha256_of_weights
+from maskx_pipeline.engine.checkpoint import load_weights, save_weights
 from maskx_pipeline.errors import RunError, WeightsError
 
 _PROGRAM = Path(__file__).with_name("tiny_detector.py")
@@ -61,7 +62,8 @@ def test_a_trained_detector_loads_with_its_categories_and_digest(trained: Path) 
     loaded = load_detector(trained, checkpoint="last")
     weights = load_weights(trained / "last.safetensors")
     assert loaded.categories == CATEGORIES
-    assert loaded.sha256 == sha256_of_weights(weights)
+    assert loaded.identity == identity_of(loaded.config, CATEGORIES, weights)
+    assert loaded.identity == json.loads((trained / "run.json").read_text())["detector_identities"]["last"]
     assert loaded.config.box_head_dim == 16
     assert torch.equal(
         loaded.model.roi_heads.box_predictor.cls_score.weight, weights["roi_heads.box_predictor.cls_score.weight"]

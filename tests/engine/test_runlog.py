@@ -59,9 +59,9 @@ def test_a_changed_run_is_an_error_that_names_each_difference(tmp_path: Path) ->
         )
     message = str(caught.value)
     assert "lr: 0.02 -> 0.01" in message
-    assert 'from: "cache" -> "images"' in message
-    assert "seed: (none) -> 1" in message
-    assert 'train annotations: "aaaa" -> "bbbb"' in message
+    assert "from: cache -> images" in message
+    assert "seed: not given -> 1" in message
+    assert "train annotations: aaaa -> bbbb" in message
     assert "steps" not in message
     assert "--overwrite" in message
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from maskx_pipeline.engine import distributed
@@ -16,6 +18,12 @@ from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.engine.schedule import Schedule
 
 ITERATIONS = 57
+
+
+def weights_metadata(path: Path) -> dict[str, str]:
+    """What `save_weights` wrote beside the tensors."""
+    with safe_open(path, framework="pt") as stream:
+        return dict(json.loads(stream.metadata()["maskx"]))
 
 
 def tiny_module() -> nn.Module:

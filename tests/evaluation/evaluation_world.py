@@ -18,10 +18,10 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import CacheIdentity
 from maskx_pipeline.config import DetectConfig, ExportConfig, TransferConfig
 from maskx_pipeline.data.coco import CocoData, read_coco
-from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.detection.model import build_detector, detector_arguments
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ class World:
     cache: RoICache
     val: CocoData
     mask_model: MaskModel
-    maskx: WholeModel
+    model: WholeModel
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> list[list[float]]:
@@ -99,22 +99,20 @@ def make_world(folder: Path) -> Iterator[World]:
     train, val = (write_data(folder, name, objects(3), images=images) for name, images in (("train", 3), ("val", 4)))
     torch.manual_seed(1)
     detector = build_detector(num_classes=len(CATEGORIES) + 1, **detector_arguments(TINY)).eval()
-    frozen = FrozenDetector(detector, device=CPU, amp_dtype=None)
+    frozen = FrozenDetector(detector, device=CPU, amp_dtype=None, categories=train.categories, identity="detector")
     path = write_cache(
         ExportConfig(out=folder / "cache.h5", rois_per_object=1, roi_size=4, mask_size=8, workers=1),
-        frozen=frozen,
-        weights=class_weights(detector),
+        detector=frozen,
         identity=CacheIdentity("detector", {}, train.digest, val.digest),
-        detections_per_image=TINY.detections_per_image,
         train=train,
         val=val,
     )
     with RoICache(path) as cache:
-        mask_model = build_mask_model(
+        mask_model = new_mask_model(
             TransferConfig(embedding="cls+box", form="published", head_width=8, head_depth=1),
             class_weights=cache.class_weights,
             category_names=[category.name for category in cache.categories],
             in_channels=cache.channels,
             roi_size=cache.roi_size,
         )
-        yield World(cache, val, mask_model.eval(), WholeModel(frozen, mask_model, roi_size=cache.roi_size))
+        yield World(cache, val, mask_model.eval(), WholeModel(frozen, mask_model, roi_size=cache.roi_size, device=CPU))

@@ -11,7 +11,8 @@ from evaluation_world import CPU, World, objects, rectangle, write_data
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.coco_ap import Result, average_precision
-from maskx_pipeline.evaluation.evaluate import Evaluation, evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
+from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.evaluation.predictions import predictions_from_cache
 from maskx_pipeline.evaluation.quick import quick_metrics, some_images
 

@@ -21,7 +21,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Run it; category 1 is seen."""
     path = predict_folder(
-        world.maskx,
+        world.model,
         images,
         out=out,
         categories=world.val.categories,

@@ -25,7 +25,7 @@ from maskx_pipeline.evaluation.predictions import (
 def test_cached_detections_give_the_results_of_the_images(world: World) -> None:
     """Boxes, scores, masks, and so AP, to the last digit (rule 3)."""
     cached = predictions_from_cache(world.cache, world.mask_model, world.val, device=CPU, amp_dtype=None)
-    live = predictions_from_images(world.maskx, world.val)
+    live = predictions_from_images(world.model, world.val)
     assert cached == live
     assert len(cached) == len(world.cache.detections) > 4
     assert any(coco_mask.area(result["segmentation"]) > 0 for result in cached)

@@ -17,7 +17,7 @@ from torchvision.models.detection import MaskRCNN
 from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.model_run import load_model, whole_model
+from maskx_pipeline.model_run import open_model
 from maskx_pipeline.stages.export_model import export_model
 
 TOLERANCE = 5e-3
@@ -41,7 +41,7 @@ def _assert_same(model: MaskRCNN, project: ImportedProject, run: str) -> Tensor:
     handle.remove()
     kept = torch.where(theirs["labels"] <= 3)[0]
     assert len(kept) < len(theirs["labels"])  # there is a zebra, which the data set does not have
-    ours = whole_model(load_model(project.folder / "runs" / run, "best"), device="cpu")
+    ours = open_model(project.folder / "runs" / run).whole_model("cpu")
     found = ours.predict(image)
     assert len(found) >= 5
     count = len(kept)  # of 100 detections, those of zebras take places
@@ -111,7 +111,7 @@ def test_kernels_are_those_of_t_and_the_background_has_none(imported_project: Im
         ).path
         state = load_file(path)
         logits[run] = [state[f"roi_heads.mask_predictor.mask_fcn_logits.{part}"] for part in ("weight", "bias")]
-        model = load_model(folder / "runs/transfer" / run, "best").model
+        model = open_model(folder / "runs/transfer" / run).mask_model
         rows = model.mask_weights().expand(3, -1)
         assert torch.equal(logits[run][0][1:4, :, 0, 0], rows)
         assert not logits[run][0][0].any()

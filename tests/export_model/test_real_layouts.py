@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.export_model.loading_code import check_buildable, loading_code
 from maskx_pipeline.export_model.torchvision_format import mask_rcnn_state
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.mask_predictors import ClassSpecificPredictor
 from maskx_pipeline.whole_model import WholeModel
@@ -54,7 +55,7 @@ def test_the_resnet50_constructors_load_it_and_give_the_same_masks(architecture:
     with torch.no_grad():
         theirs = model.eval()([image])[0]
     frozen = FrozenDetector(detector, device=CPU, amp_dtype=None)
-    ours = WholeModel(frozen, mask_model, roi_size=14, half_features=False).predict(image)
+    ours = WholeModel(frozen, mask_model, roi_size=14, device=CPU, half_features=False).predict(image)
     assert len(ours) >= 5
     assert len(set(ours.labels.tolist())) > 1
     assert ours.labels.tolist() == theirs["labels"].tolist()
@@ -88,3 +89,28 @@ def test_v2_of_other_sizes_is_refused(changes: dict[str, object]) -> None:
         check_buildable(_config(architecture="v2", **changes))
     assert "resnet50" in caught.value.message
     check_buildable(_config(**changes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "v2", "box_head_dim": 64},
+        {"backbone": "resnet18", "fpn_channels": 32},
+        {"backbone": "resnet101"},
+    ],
+)
+@pytest.mark.parametrize(("depth", "roi_size"), [(4, 14), (1, 7), (0, 14)])
+def test_the_code_builds_any_sizes(tmp_path: Path, changes: dict[str, object], depth: int, roi_size: int) -> None:
+    """Each part is there, of the right size, or the weights could not be loaded."""
+    config = _config(anchor_sizes=(16, 32, 64, 128, 256), canonical_box_size=160, **changes)
+    head = FCNMaskHead(in_channels=config.fpn_channels, width=24, depth=depth)
+    mask_model = MaskModel(head=head, predictor=ClassSpecificPredictor(in_channels=24, num_classes=4))
+    state = mask_rcnn_state(empty_detector(config, num_classes=5), mask_model, v2=config.architecture == "v2")
+    torch.save(state, tmp_path / "model.pth")
+    names: dict[str, Any] = {}
+    exec(loading_code(tmp_path / "model.pth", config, outputs=5, head=head, roi_size=roi_size), names)
+    model = names["model"]
+    assert model.rpn.anchor_generator.sizes == ((16,), (32,), (64,), (128,), (256,))
+    pools = model.roi_heads.box_roi_pool, model.roi_heads.mask_roi_pool
+    assert [(pool.output_size[0], pool.canonical_scale) for pool in pools] == [(7, 160), (roi_size, 160)]

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.provenance import run_folder
+from maskx_pipeline.provenance.files import is_temporary
 from maskx_pipeline.provenance.lock import lock_folder
 from maskx_pipeline.provenance.run_folder import RUN_FILE
 
@@ -173,3 +175,27 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
     with _open(tmp_path) as run:
         run.finish()
     assert _open(tmp_path).state == "finished"
+
+
+def test_where_folders_cannot_be_locked_a_hidden_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on NFS, where only what is open for writing can be; overwriting leaves that file alone."""
+    flock = fcntl.flock
+
+    def refuse_folders(descriptor: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse_folders)
+    with _open(tmp_path):
+        (lock,) = (path for path in tmp_path.iterdir() if path.name != RUN_FILE)
+        assert is_temporary(lock)
+    descriptor = os.open(lock, os.O_RDWR)
+    flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match=_REFUSED):
+            _open(tmp_path, overwrite=overwrite)
+    os.close(descriptor)
+    with _open(tmp_path, overwrite=True) as run:
+        assert run.state == "new"
+        assert lock.exists()

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline.config import ShapesConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import read_coco
-from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.errors import ConfigError, OutputError
 from maskx_pipeline.shapes import draw
 from maskx_pipeline.shapes.categories import shapes_categories
 from maskx_pipeline.shapes.generate import generate_shapes
@@ -167,7 +167,7 @@ def test_a_finished_data_set_is_left_alone(shapes):
 def test_other_annotations_are_never_overwritten_unasked(tmp_path):
     """A folder with other content is refused by name; with overwrite it is replaced."""
     (tmp_path / "train.json").write_text('{"images": []}')
-    with pytest.raises(DataError, match=r"train\.json"):
+    with pytest.raises(OutputError, match=r"train\.json"):
         generate_shapes(small(tmp_path))
     assert (tmp_path / "train.json").read_text() == '{"images": []}'
     generate_shapes(small(tmp_path), overwrite=True)

@@ -137,6 +137,8 @@ def test_the_theme_is_the_systems_until_it_is_chosen(page: Any) -> None:
     page.select_option("#theme", "light" if dark_first else "dark")
     ground, ink = lightness()
     assert (ground < ink) is not dark_first
+    fonts = [f"getComputedStyle(document.querySelector('{part}')).fontFamily" for part in ("body", "svg text")]
+    assert page.evaluate(fonts[0]) == page.evaluate(fonts[1])
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

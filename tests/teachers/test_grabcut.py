@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config import GrabCutConfig
 from maskx_pipeline.data.coco import CocoData, read_coco
-from maskx_pipeline.errors import DataError, MachineError
+from maskx_pipeline.errors import DataError, MachineError, OutputError
 from maskx_pipeline.teachers.grabcut import GrabCut
 from maskx_pipeline.teachers.grabcut_annotations import read_grabcut_report, write_grabcut_annotations
 
@@ -121,11 +121,11 @@ def test_a_written_file_is_left_alone_and_another_is_never_replaced_unasked(trai
     written = config.out.stat().st_mtime_ns
     write_grabcut_annotations(replace(config, workers=3), train)
     assert config.out.stat().st_mtime_ns == written
-    with pytest.raises(DataError, match="not made with these settings"):
+    with pytest.raises(OutputError, match="seed: 0 -> 1"):
         write_grabcut_annotations(replace(config, seed=1), train)
     write_grabcut_annotations(replace(config, seed=1), train, overwrite=True)
     config.out.write_text("{}")
-    with pytest.raises(DataError, match="exists"):
+    with pytest.raises(OutputError, match="changed since"):
         write_grabcut_annotations(replace(config, seed=1), train)
     with pytest.raises(DataError, match="training annotation file itself"):
         write_grabcut_annotations(replace(config, out=train.path), train, overwrite=True)

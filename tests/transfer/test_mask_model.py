@@ -16,9 +16,10 @@ from torch.utils._pytree import tree_leaves
 from maskx_pipeline.config import FORMS, TransferConfig
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.transfer.construction import new_mask_model
+from maskx_pipeline.transfer.heads.mlp import MLPMaskBranch
 from maskx_pipeline.transfer.loss import mask_loss
-from maskx_pipeline.transfer.mask_heads import MLPMaskBranch
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.mask_predictors import ClassSpecificPredictor, TransferPredictor
 
 EMBEDDINGS = [("none", "conditioned"), ("cls+box", "published"), ("cls", "conditioned")]
@@ -47,7 +48,7 @@ def _model(
 
 
 def _build(config: TransferConfig, num_classes: int = 6, seen: set[int] | None = None) -> MaskModel:
-    return build_mask_model(
+    return new_mask_model(
         config,
         class_weights=_class_weights(num_classes),
         category_names=[f"kind {number}" for number in range(num_classes)],
@@ -141,7 +142,7 @@ def test_the_class_agnostic_model_does_not_depend_on_the_label() -> None:
     first = model(roi_features, torch.tensor([1, 2, 3]))
     assert torch.equal(first, model(roi_features, torch.tensor([6, 6, 1])))
     assert model.mask_weights().shape == (1, 8)
-    assert "predictor.class_embeddings" not in model.state_dict()
+    assert "predictor.embedding.rows" not in model.state_dict()
 
 
 def test_the_class_agnostic_predictor_starts_as_the_authors() -> None:
@@ -163,9 +164,7 @@ def test_the_conditioned_form_starts_without_class_dependence() -> None:
 def test_the_published_form_reads_the_raw_embedding() -> None:
     """T gets cls+box unchanged, and has two layers."""
     model, weights = _model("cls+box", "published"), _class_weights()
-    assert torch.equal(
-        model.state_dict()["predictor.class_embeddings"], torch.cat([weights.w_cls, weights.w_box], dim=1)
-    )
+    assert torch.equal(model.state_dict()["predictor.embedding.rows"], torch.cat([weights.w_cls, weights.w_box], dim=1))
     assert {name for name in model.state_dict() if "transfer" in name} == {
         f"predictor.transfer.layers.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
@@ -187,7 +186,7 @@ def test_float16_features_are_taken_as_they_lie_in_the_cache() -> None:
 
 def test_the_class_embeddings_are_not_trained() -> None:
     """T and the head are trained; what T reads stays (stop-gradient on w_det, section 3.2)."""
-    assert "predictor.class_embeddings" not in dict(_model("cls", "published").named_parameters())
+    assert "predictor.embedding.rows" not in dict(_model("cls", "published").named_parameters())
 
 
 def test_the_logits_of_both_branches_are_added() -> None:
@@ -278,9 +277,9 @@ def test_a_given_option_overrides_the_form(form: str, changes: dict[str, Any]) -
     raw = _class_weights().w_cls
     read = {"raw": raw, "centred": raw - raw.mean(dim=0)}.get(expected["condition"])
     if read is not None:
-        assert torch.allclose(predictor.class_embeddings, read, atol=1e-6)
+        assert torch.allclose(predictor.embedding.rows, read, atol=1e-6)
     else:
-        assert predictor.class_embeddings.std(correction=0).item() == pytest.approx(0.3, rel=1e-5)
+        assert predictor.embedding.rows.std(correction=0).item() == pytest.approx(0.3, rel=1e-5)
 
 
 def test_similarities_are_those_to_the_seen_categories() -> None:
@@ -300,7 +299,7 @@ def test_saying_what_the_form_says_changes_nothing() -> None:
     spelt = plain.replace(
         layers=2, activation="leaky_relu", condition="raw", kernel="linear", shared=False, zero_start=False
     )
-    assert spelt.digest() == plain.digest() != plain.replace(layers=3).digest()
+    assert spelt.identity() == plain.identity() != plain.replace(layers=3).identity()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,10 @@
-"""Mask heads: RoI features to mask features, and the class-agnostic MLP on these; the same for every category."""
+"""Mask R-CNN's mask head: convolutions, then a deconvolution that doubles the side."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-_MLP_WIDTH = 1024
 
 
 class FCNMaskHead(nn.Module):
@@ -31,6 +27,11 @@ class FCNMaskHead(nn.Module):
         for layer in (*self.convs, self.deconv):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+
+    @staticmethod
+    def mask_size(roi_size: int) -> int:
+        """M = 2S."""
+        return 2 * roi_size
 
     def forward(self, roi_features: Tensor) -> Tensor:
         """Compute mask features.
@@ -69,33 +70,3 @@ def _upsample(deconv: nn.ConvTranspose2d, features: Tensor) -> Tensor:
     cells = F.relu(F.linear(features.permute(0, 2, 3, 1), kernels, bias), inplace=True)
     cells = cells.view(count, height, width, 2, 2, deconv.out_channels).transpose(2, 3)
     return cells.reshape(count, 2 * height, 2 * width, deconv.out_channels).permute(0, 3, 1, 2)
-
-
-class MLPMaskBranch(nn.Module):
-    """The class-agnostic MLP (section 3.4): fully connected layers on the mask features, a logit for each cell.
-
-    The paper puts it beside the FCN; the authors' code puts it after the deconvolution, with one layer (157 M weights
-    at 256 x 28 x 28), and so does this. Weights start as N(0, .001), biases at 0, as in their code.
-
-    Args:
-        in_channels: C of the mask features.
-        mask_size: M.
-        layers: Linear layers; hidden ones are 1024 wide, with ReLU.
-    """
-
-    def __init__(self, *, in_channels: int, mask_size: int, layers: int) -> None:
-        super().__init__()
-        widths = [in_channels * mask_size**2] + [_MLP_WIDTH] * (layers - 1) + [mask_size**2]
-        linears: list[nn.Linear] = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
-        for layer in linears:
-            nn.init.normal_(layer.weight, std=0.001)
-            nn.init.zeros_(layer.bias)
-        self.layers = nn.ModuleList(linears)
-
-    def forward(self, mask_features: Tensor) -> Tensor:
-        """Compute mask logits [N, M, M] from mask features [N, C, M, M], for whatever label."""
-        count, _, height, width = mask_features.shape
-        values = mask_features.flatten(1)
-        for number, layer in enumerate(self.layers):
-            values = layer(F.relu(values) if number else values)
-        return values.view(count, height, width)

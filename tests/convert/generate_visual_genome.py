@@ -1,6 +1,6 @@
-"""Draw a data set in Visual Genome's own file format and a COCO beside it, to try `visual_genome.sh` on.
+"""Draw a data set in Visual Genome's own file format and a COCO beside it, to try `pipelines/visual_genome.sh` on.
 
-    python pipelines/generate_visual_genome.py PROJECT_FOLDER [--categories 3000] [--objects-of-rare 2]
+    python tests/convert/generate_visual_genome.py PROJECT_FOLDER [--categories 3000] [--objects-of-rare 2]
 
 Writes PROJECT_FOLDER/data/visual-genome (objects.json, image_data.json, VG_100K, VG_100K_2: boxes of all synsets) and
 PROJECT_FOLDER/data/coco (annotations, train2017, val2017: masks of the 80 categories), as they are unpacked from their
@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.convert.visual_genome_categories import COCO_CATEGORIES, NAMED_OTHERWISE
+from maskx_pipeline.convert.visual_genome_categories import NAMED_OTHERWISE
+from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.project import write_project
 from maskx_pipeline.shapes import draw
 

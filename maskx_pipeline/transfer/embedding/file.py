@@ -1,86 +1,78 @@
-"""Class embeddings from words: GloVe's vectors, and random ones as a control (Table 1a)."""
+"""Class embeddings from a file: word vectors such as GloVe's, or a matrix with a row per category (Table 1a)."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import ConfigError, listed
+from maskx_pipeline.transfer.embedding.words import words_of
 
-_SYNSET_ENDING = re.compile(r"\.[a-z]\.\d+$")
-_BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _LISTED = 10
 
 
-def words_of(name: str) -> tuple[str, ...]:
-    """The words of a category name, in lower case: ``Hot_dog`` and the synset ``hot_dog.n.01`` are hot, dog."""
-    return tuple(_BETWEEN_WORDS.split(_SYNSET_ENDING.sub("", name.strip().lower())))
+@dataclass(frozen=True, slots=True)
+class FileVectors:
+    """Vectors from GloVe's text format, or from a matrix.
 
-
-def random_vectors(names: Sequence[str], *, dim: int, per: str, seed: int) -> Tensor:
-    """The control ``randn``: a random vector per category, or per word and averaged over the words of a name.
-
-    The paper assigns one to each class. The authors' matrix has one per word: there, categories whose names share
-    a word are alike. A vector follows from the name or word and the seed alone, so the other categories and their order
-    do not matter.
-
-    Args:
+    Attributes:
         names: Names of the K categories.
-        dim: D.
-        per: ``category`` or ``word``.
-        seed: Another seed, other vectors.
-
-    Returns:
-        FloatTensor[K, D]: N(0, 1 / D), but for names of several words per word; so about of length 1.
-    """
-
-    def vector(word: str) -> NDArray[np.float64]:
-        digest = hashlib.sha256(f"{seed} {word}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest)).normal(scale=dim**-0.5, size=dim)
-
-    def parts(name: str) -> tuple[str, ...]:
-        return words_of(name) if per == "word" else ("_".join(words_of(name)),)
-
-    return _stack([np.mean([vector(part) for part in parts(name)], axis=0) for name in names])
-
-
-def read_vectors(path: Path, names: Sequence[str], *, names_file: Path | None = None) -> Tensor:
-    """Read the vectors of categories from GloVe's text format, or from a matrix that has a row per category.
-
-    Args:
         path: Text with lines ``word v1 ... vD`` (vectors are averaged over the words of a name), or, ending in .npy, a
             matrix [rows, D].
-        names: Names of the K categories.
         names_file: The category name of each row of the matrix, a line each. Without it the matrix must have K rows,
             in the order of ``names``.
-
-    Returns:
-        FloatTensor[K, D]
-
-    Raises:
-        ConfigError: A file is missing or broken, or has no vector for a category; all of these are listed.
     """
-    for file in (path, names_file):
-        if file is not None and not file.is_file():
-            raise ConfigError(f"{file} does not exist.", "give it with --embedding-file (or --embedding-names)")
-    if path.suffix == ".npy":
-        return _rows_of_matrix(path, names, names_file)
-    if names_file is not None:
-        raise ConfigError(
-            f"{path} is a text file, which has its words in it; --embedding-names is for a .npy matrix.",
-            "leave out --embedding-names",
-        )
+
+    live: ClassVar[bool] = False
+
+    names: Sequence[str]
+    path: Path | None
+    names_file: Path | None = None
+
+    @classmethod
+    def of(cls, config: TransferConfig, category_names: Sequence[str]) -> Self:
+        return cls(category_names, config.embedding_file, config.embedding_names)
+
+    def files(self) -> dict[str, Path]:
+        files = {"embedding file": self.path, "embedding names": self.names_file}
+        return {name: path for name, path in files.items() if path is not None}
+
+    def vectors(self, class_weights: ClassWeights | None = None) -> Tensor:
+        """FloatTensor[K, D].
+
+        Raises:
+            ConfigError: A file is missing or broken, or has no vector for a category; all of these are listed.
+        """
+        if self.path is None:
+            raise ConfigError("The embedding glove is read from a file.", "give it with --embedding-file FILE")
+        for file in self.files().values():
+            if not file.is_file():
+                raise ConfigError(f"{file} does not exist.", "give it with --embedding-file (or --embedding-names)")
+        if self.path.suffix == ".npy":
+            return _rows_of_matrix(self.path, self.names, self.names_file)
+        if self.names_file is not None:
+            raise ConfigError(
+                f"{self.path} is a text file, which has its words in it; --embedding-names is for a .npy matrix.",
+                "leave out --embedding-names",
+            )
+        return _mean_of_words(self.path, self.names)
+
+
+def _mean_of_words(path: Path, names: Sequence[str]) -> Tensor:
     vectors = _read_text(path, {word for name in names for word in words_of(name)})
     missing = {name: [word for word in words_of(name) if word not in vectors] for name in names}
     _refuse_missing(path, {name: words for name, words in missing.items() if words})
-    return _stack([np.mean([vectors[word] for word in words_of(name)], axis=0) for name in names])
+    rows = [np.mean([vectors[word] for word in words_of(name)], axis=0) for name in names]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 def _read_text(path: Path, wanted: set[str]) -> dict[str, NDArray[np.float64]]:
@@ -157,7 +149,3 @@ def _refuse_missing(path: Path, missing: Mapping[str, Sequence[str]]) -> None:
         f"{path} has no vector for these categories: {listed(names, _LISTED)}.",
         "add them to the file, or rename the categories in the annotations",
     )
-
-
-def _stack(vectors: Sequence[NDArray[np.float64]]) -> Tensor:
-    return torch.from_numpy(np.stack(vectors).astype(np.float32))

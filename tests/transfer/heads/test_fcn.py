@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from maskx_pipeline.transfer.mask_heads import FCNMaskHead
+from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 
 
 @pytest.mark.parametrize("depth", [0, 1, 4])
@@ -16,6 +16,7 @@ def test_the_head_doubles_the_side(depth: int, count: int) -> None:
     """[N, C, S, S] becomes [N, width, 2S, 2S], also for no RoI at all and without convolutions."""
     head = FCNMaskHead(in_channels=5, width=8, depth=depth)
     assert head(torch.randn(count, 5, 7, 7)).shape == (count, 8, 14, 14)
+    assert head.mask_size(7) == 14
 
 
 def test_the_default_head_is_the_papers() -> None:

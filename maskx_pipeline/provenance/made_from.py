@@ -1,0 +1,155 @@
+"""What something was made from: whether what is there already is what was asked for, and how it differs if not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.errors import OutputError
+from maskx_pipeline.provenance.files import sha256_of_file, write_json
+from maskx_pipeline.settings import option_name
+
+MadeFrom = Mapping[str, Any]
+"""Settings and inputs by name, as JSON values; inputs are digests or other short texts. Another one, another result."""
+
+AGAIN = "give --overwrite to replace it, or another place with --out"
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_HEAD = '{"info": '
+_HEAD_LENGTH = 1 << 16  # in it the info of an annotation file ends
+_SHOWN = 10
+
+
+def differences(earlier: MadeFrom, wanted: MadeFrom) -> list[str]:
+    """How ``wanted`` differs from ``earlier``, a text for each name: ``proposal-iou: 0.5 -> 0.7``."""
+    old, new = _plain(earlier), _plain(wanted)
+    return [
+        f"{option_name(name)}: {_show(old, name)} -> {_show(new, name)}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in old or name not in new or old[name] != new[name]
+    ]
+
+
+def text_of(what: str, found: Sequence[str]) -> str:
+    """A message: what is wrong, and then the differences, a line each."""
+    more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "\n".join([f"{what}:", *(f"  {line}" for line in found[:_SHOWN]), *more])
+
+
+def refuse_another(path: Path, earlier: MadeFrom | None, wanted: MadeFrom, *, hint: str = AGAIN) -> None:
+    """Keep a file from being replaced or continued that was made from something else.
+
+    Args:
+        path: The file.
+        earlier: What it was made from; None if it does not say so as maskx's files do.
+        wanted: What it would be made from now.
+        hint: What to do about it.
+
+    Raises:
+        OutputError: It was made from something else, which is named, or it was not written by maskx.
+    """
+    if earlier is None:
+        raise OutputError(f"{path} exists, and was not written by maskx.", hint)
+    if found := differences(earlier, wanted):
+        raise OutputError(text_of(f"{path} was made from something else", found), hint)
+
+
+def report_path(out: Path) -> Path:
+    """The report beside an annotation file: what was written, from what."""
+    return out.with_name(f"{out.stem}.report.json")
+
+
+def write_note(note: Path, out: Path, made_from: MadeFrom, content: Mapping[str, Any]) -> None:
+    """Write the note beside an output that is whole.
+
+    Args:
+        note: The JSON file to write.
+        out: The output.
+        made_from: What it was made from.
+        content: What else is said of it.
+    """
+    write_json(note, {**content, "made_from": dict(made_from), "written": sha256_of_file(out)})
+
+
+def finished_note(note: Path, out: Path, made_from: MadeFrom, *, overwrite: bool = False) -> dict[str, Any] | None:
+    """The note of an output that is finished and unchanged, or None where it is to be written.
+
+    Args:
+        note: The JSON file beside the output, from :func:`write_note`.
+        out: The output.
+        made_from: What it would be made from now.
+        overwrite: It is to be written in any case.
+
+    Raises:
+        OutputError: There is an output of something else, one that was changed since, or a file that maskx did not
+            write.
+    """
+    there = [path for path in (out, note) if path.exists()]
+    if overwrite or not there:
+        return None
+    content = read_note(note)
+    if content is None:
+        raise OutputError(f"{there[0]} exists, and was not written by maskx.", AGAIN)
+    if not out.exists():
+        return None
+    refuse_another(out, content["made_from"], made_from)
+    if content["written"] != sha256_of_file(out):
+        raise OutputError(f"{out} was changed since maskx wrote it.", AGAIN)
+    return content
+
+
+def read_note(note: Path) -> dict[str, Any] | None:
+    """What :func:`write_note` wrote; None where there is no such thing."""
+    try:
+        content = dict(json.loads(note.read_text(encoding="utf-8")))
+        _ = dict(content["made_from"]), content["written"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return content
+
+
+def are_written(paths: Sequence[Path], info: Mapping[str, Any]) -> bool:
+    """Whether annotation files are all there which say in their ``info`` what they were made from.
+
+    Args:
+        paths: The files.
+        info: What each begins with: ``settings`` and maybe ``inputs``.
+
+    Raises:
+        OutputError: One of them was made from something else, or does not say so.
+    """
+    found = [path for path in paths if path.exists()]
+    for path in found:
+        refuse_another(path, _read_info(path), _of_info(info))
+    return len(found) == len(paths)
+
+
+def _read_info(path: Path) -> MadeFrom | None:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        head = stream.read(_HEAD_LENGTH)
+    try:
+        return _of_info(json.JSONDecoder().raw_decode(head, len(_HEAD))[0]) if head.startswith(_HEAD) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _of_info(info: Mapping[str, Any]) -> MadeFrom:
+    return {**info["settings"], **info.get("inputs", {})}
+
+
+def _show(values: MadeFrom, name: str) -> str:
+    if name not in values:
+        return "not given"
+    value = values[name]
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    if _DIGEST.fullmatch(text):
+        return text[:12]
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(values: MadeFrom) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    return plain

@@ -1,0 +1,145 @@
+"""From the settings of stage 2 to the parts of a mask model: the one place that reads them for that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from torch import Tensor
+
+from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.detection.class_weights import ClassWeights
+from maskx_pipeline.errors import ConfigError, WeightsError
+from maskx_pipeline.transfer.embedding import embedding_source
+from maskx_pipeline.transfer.embedding.class_embedding import ClassEmbedding
+from maskx_pipeline.transfer.heads import mask_head_class
+from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
+from maskx_pipeline.transfer.weight_transfer import Similarities
+
+_EMBEDDING = "predictor.embedding."
+_CENTRES = "predictor.transfer.similarities.centres"
+
+
+def new_mask_model(
+    config: TransferConfig,
+    *,
+    class_weights: ClassWeights,
+    category_names: Sequence[str],
+    in_channels: int,
+    roi_size: int,
+    seen: Collection[int] | None = None,
+) -> MaskModel:
+    """Build the untrained mask model that the settings describe; the caller seeds torch.
+
+    Args:
+        config: The settings of stage 2.
+        class_weights: Weights of the frozen box head.
+        category_names: Of all K categories, for word vectors.
+        in_channels: C of the RoI features.
+        roi_size: S of the RoI features.
+        seen: Labels of the categories whose masks may be used, all of them by default; only kernel rbf asks.
+
+    Raises:
+        ConfigError: The settings contradict each other, the class embeddings do not differ so that they have no
+            components or no similarities, or word vectors are missing.
+    """
+    embedding = class_embedding(config, class_weights=class_weights, category_names=category_names)
+    centres = None
+    if embedding is not None:
+        centres = embedding.rows if seen is None else embedding.rows[[label - 1 for label in sorted(seen)]]
+    return _put_together(
+        config, embedding, centres, num_classes=len(category_names), in_channels=in_channels, roi_size=roi_size
+    )
+
+
+def empty_mask_model(
+    config: TransferConfig, tensors: Mapping[str, Tensor], *, num_classes: int, in_channels: int, roi_size: int
+) -> MaskModel:
+    """Build the mask model that the settings describe, of the sizes that its weights have, to load them into.
+
+    Args:
+        config: The settings of its fit.
+        tensors: Its state dict.
+        num_classes: K.
+        in_channels: C of the RoI features.
+        roi_size: S of the RoI features.
+
+    Raises:
+        WeightsError: The weights hold no class embedding although there is a T, or one although there is none.
+    """
+    rows, mean, basis = (tensors.get(f"{_EMBEDDING}{name}") for name in ("rows", "mean", "basis"))
+    if (rows is None) != (config.embedding == "none"):
+        raise WeightsError(f"The weights do not fit the setting `embedding = {config.embedding}`.")
+    embedding = None if rows is None else ClassEmbedding(rows=rows, mean=mean, basis=basis)
+    return _put_together(
+        config,
+        embedding,
+        tensors.get(_CENTRES, rows),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        roi_size=roi_size,
+    )
+
+
+def class_embedding(
+    config: TransferConfig, *, class_weights: ClassWeights, category_names: Sequence[str]
+) -> ClassEmbedding | None:
+    """What T reads by these settings; None where there is no T.
+
+    Raises:
+        ConfigError: The settings contradict each other, word vectors are missing, or there are no components.
+    """
+    _check(config)
+    source = embedding_source(config, category_names)
+    if source is None:
+        return None
+    return ClassEmbedding.conditioned(
+        source.vectors(class_weights),
+        config.structure().condition,
+        components=config.components,
+        std=config.component_std,
+    )
+
+
+def _check(config: TransferConfig) -> None:
+    if config.embedding == "none":
+        if config.class_specific and config.mask_branch == "mlp":
+            raise ConfigError("The MLP branch alone is class-agnostic.", "leave out --class-specific")
+        return
+    if config.class_specific:
+        raise ConfigError(
+            "Class-specific mask weights are learned and not read from an embedding.",
+            "give --embedding none with --class-specific",
+        )
+    if config.mask_branch == "mlp":
+        raise ConfigError(
+            "The MLP branch alone is class-agnostic, so T would not be used.",
+            "give --embedding none with --mask-branch mlp, or --mask-branch fcn+mlp",
+        )
+
+
+def _put_together(
+    config: TransferConfig,
+    embedding: ClassEmbedding | None,
+    centres: Tensor | None,
+    *,
+    num_classes: int,
+    in_channels: int,
+    roi_size: int,
+) -> MaskModel:
+    head = mask_head_class(config.mask_head)(in_channels=in_channels, width=config.head_width, depth=config.head_depth)
+    form = config.structure()
+    similarities = None
+    if form.kernel == "rbf" and centres is not None:
+        similarities = Similarities(centres, std=config.component_std)
+    return build_mask_model(
+        head=head,
+        embedding=embedding,
+        form=form,
+        leaky_slope=config.leaky_slope,
+        similarities=similarities,
+        class_specific=config.class_specific,
+        num_classes=num_classes,
+        mask_branch=config.mask_branch,
+        mlp_layers=config.mlp_layers,
+        roi_size=roi_size,
+    )
