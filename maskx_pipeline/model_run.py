@@ -1,29 +1,32 @@
-"""A trained model, opened once from the run folder of fit-transfer or e2e."""
+"""A trained model, opened once from the run folder of fit-transfer or e2e.
+
+Faster R-CNN is imported where it is built: evaluating from the RoI cache needs none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from maskx_pipeline.config import E2EConfig
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.detector_class import make_detector
-from maskx_pipeline.detection.load import LoadedDetector, find_detector
-from maskx_pipeline.e2e.load import STAGE as E2E
-from maskx_pipeline.e2e.load import load_e2e_model
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import class_of, in_module
 from maskx_pipeline.transfer.load import load_mask_model
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel
 
-NO_CLASSES = DetectorClasses()
-"""No class is imported as a detector."""
+if TYPE_CHECKING:
+    from maskx_pipeline.detection.load import LoadedDetector
+
+E2E = E2EConfig.table
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class ModelRun:
         """
         if self.own_detector is not None:
             return self.own_detector
+        from maskx_pipeline.detection.load import find_detector
+
         return find_detector(self.detector, self.detector_identity)
 
     def _find_detector(self, device: str) -> Detector:
@@ -175,6 +180,9 @@ def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _of_e2e(folder: Path, checkpoint: str, record: Mapping[str, Any]) -> ModelRun:
+    from maskx_pipeline.detection.load import LoadedDetector
+    from maskx_pipeline.e2e.load import load_e2e_model
+
     made = load_e2e_model(folder, checkpoint=checkpoint, record=record)
     return ModelRun(
         folder=folder,

@@ -50,6 +50,10 @@ class DetectorClasses:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+NO_CLASSES = DetectorClasses()
+"""No class is imported as a detector."""
+
+
 @dataclass(frozen=True)
 class Project:
     """A project folder: where maskx.toml lies and what its tables say."""

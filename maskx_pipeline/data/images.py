@@ -25,6 +25,13 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 def read_image(path: Path | str, *, width: int | None = None, height: int | None = None) -> Tensor:
+    """Read an image as :func:`read_pixels` does, as a uint8 tensor [3, H, W]."""
+    import torch  # here, so that pictures and headers need none
+
+    return torch.from_numpy(read_pixels(path, width=width, height=height)).permute(2, 0, 1).contiguous()
+
+
+def read_pixels(path: Path | str, *, width: int | None = None, height: int | None = None) -> NDArray[np.uint8]:
     """Read an image as RGB.
 
     Grey, palette, CMYK, 16-bit and transparent images are converted (transparency is dropped). The EXIF orientation is
@@ -38,16 +45,13 @@ def read_image(path: Path | str, *, width: int | None = None, height: int | None
         height: Height that the annotation file gives, in pixels.
 
     Returns:
-        uint8 tensor [3, H, W], values 0..255.
+        uint8 [H, W, 3], values 0..255.
 
     Raises:
         DataError: The file is missing or corrupt, or has another size.
     """
     with _errors_named(path), Image.open(path) as opened:
-        pixels = np.array(to_rgb(_oriented(opened, path, width=width, height=height)))
-    import torch  # here, so that looking at headers needs none
-
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return np.array(to_rgb(_oriented(opened, path, width=width, height=height)))
 
 
 def image_fault(path: Path | str, *, width: int, height: int) -> str | None:

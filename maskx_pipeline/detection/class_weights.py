@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import FasterRCNN
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import torch
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.evaluation.coco_ap import precision_table
-from maskx_pipeline.evaluation.predictions import left_as_it_was, predictions_from_images
+from maskx_pipeline.evaluation.detector_ap import left_as_it_was
+from maskx_pipeline.evaluation.predictions import predictions_from_images
 
 
 def e2e_metrics(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from torch import Tensor
 
-from maskx_pipeline.evaluation.paste import paste
-from maskx_pipeline.whole_model import Instances
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskx_pipeline.whole_model import Instances
 
 # Four shades each, so that neighbours of the same kind can be told apart.
 SEEN_COLOURS = ((38, 194, 70), (120, 214, 40), (0, 168, 107), (70, 235, 130))
@@ -57,17 +58,19 @@ def draw_instances(
     Returns:
         An RGB picture.
     """
-    picture = scaled_picture(image, scale)
+    from maskx_pipeline.evaluation.paste import paste  # here, since pictures of recorded masks need no torch
+
+    picture = scaled_picture(image.permute(1, 2, 0).contiguous().cpu().numpy(), scale)
     shown = instances.above(score_threshold)
     boxes = shown.boxes_xyxy * (picture.width / image.shape[2])
     texts = [f"{names[label]} {score:.2f}" for label, score in zip(shown.labels.tolist(), shown.scores, strict=True)]
     masks = paste(shown.mask_probs, boxes, picture.height, picture.width)
-    return draw_objects(picture, boxes, masks, labels=shown.labels.tolist(), texts=texts, seen=seen)
+    return draw_objects(picture, boxes.numpy(), masks, labels=shown.labels.tolist(), texts=texts, seen=seen)
 
 
-def scaled_picture(image: Tensor, scale: float | None = None) -> Image.Image:
-    """An image uint8[3, H, W] as a picture of another size; see :func:`draw_instances`."""
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
+def scaled_picture(pixels: NDArray[np.uint8], scale: float | None = None) -> Image.Image:
+    """An image uint8[H, W, 3] as a picture of another size; see :func:`draw_instances`."""
+    picture = Image.fromarray(pixels)
     factor = max(1, round(_SHORTEST_SIDE / max(picture.size))) if scale is None else scale
     width, height = (max(1, round(side * factor)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.BICUBIC)
@@ -75,7 +78,7 @@ def scaled_picture(image: Tensor, scale: float | None = None) -> Image.Image:
 
 def draw_objects(
     picture: Image.Image,
-    boxes_xyxy: Tensor,
+    boxes_xyxy: NDArray[Any],
     masks: NDArray[np.uint8],
     *,
     labels: Sequence[int],
@@ -86,7 +89,7 @@ def draw_objects(
 
     Args:
         picture: RGB; it is not changed.
-        boxes_xyxy (FloatTensor[N, 4]): in pixels of the picture.
+        boxes_xyxy (float [N, 4]): in pixels of the picture.
         masks (uint8[N, H, W]): of the picture's size, 1 inside the object.
         labels: Of each object, 1..K.
         texts: What is written at each object.
@@ -94,7 +97,7 @@ def draw_objects(
     """
     # Large ones first, so that small ones lie on top.
     areas = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
-    order = areas.argsort(descending=True, stable=True).tolist()
+    order = np.argsort(-areas, kind="stable").tolist()
     boxes = [boxes_xyxy[index].tolist() for index in order]
     colours = _colours([labels[index] for index in order], seen)
     line = max(2, round(max(picture.size) / 320))

@@ -1,24 +1,20 @@
-"""COCO results of a whole data set, from the RoI cache or from the images; and box AP of a detector in training."""
+"""COCO results of a whole data set, from the RoI cache or from the images."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.detection.detector import Detections
-from maskx_pipeline.detection.features import FrozenDetector
 from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.evaluation.coco_ap import Result, average_precision
+from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.paste import paste_to_rle
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import Instances, WholeModel, masks_of
@@ -83,28 +79,9 @@ def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
     results: list[Result] = []
     with progress(len(val.images), "segment images", "images") as bar:
         for image in val.images:
-            results += results_of(model.predict(_read(val, image)), image, val.categories)
+            results += results_of(model.predict(read_scaled(val, image)), image, val.categories)
             bar.update(1)
     return results
-
-
-def box_ap(
-    detector: FasterRCNN, val: CocoData, *, device: torch.device, amp_dtype: torch.dtype | None
-) -> dict[str, float]:
-    """Measure a detector that is still in training; its modes and gradients are left as they were.
-
-    Returns:
-        ``box_ap`` and ``box_ap50`` over all categories, in percent.
-    """
-    results: list[Result] = []
-    with left_as_it_was(detector), progress(len(val.images), "measure box AP", "images") as bar:
-        frozen = FrozenDetector(detector, device=device, amp_dtype=amp_dtype)
-        for image in val.images:
-            results += box_results_of(frozen.extract(_read(val, image)).detections, image, val.categories)
-            bar.update(1)
-    labels = [category.label for category in val.categories]
-    summary = average_precision(val, results, labels=labels, iou_type="bbox")
-    return {"box_ap": summary.ap, "box_ap50": summary.ap50}
 
 
 def results_of(instances: Instances, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
@@ -135,20 +112,7 @@ def rows_by_image(image_ids: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
     return {int(image_ids[rows[0]]): rows for rows in np.split(order, starts)}
 
 
-def _read(data: CocoData, image: ImageRecord) -> torch.Tensor:
+def read_scaled(data: CocoData, image: ImageRecord) -> torch.Tensor:
+    """The pixels of an image, FloatTensor[3, H, W] in 0..1."""
     pixels = read_image(data.image_path(image.id), width=image.width, height=image.height)
     return pixels.float().div_(255)
-
-
-@contextlib.contextmanager
-def left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Give a model back its modes and gradients after a measurement."""
-    modes = [(module, module.training) for module in model.modules()]
-    gradients = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, wanted in gradients:
-            parameter.requires_grad_(wanted)

@@ -14,8 +14,8 @@ from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotatio
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
 from maskx_pipeline.errors import ConfigError, DataError
-from maskx_pipeline.model_run import NO_CLASSES, ModelRun, open_model
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.model_run import ModelRun, open_model
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
 
 logger = logging.getLogger("maskx")

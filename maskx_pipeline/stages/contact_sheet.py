@@ -9,8 +9,8 @@ from pathlib import Path
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.model_run import NO_CLASSES, open_model
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.model_run import open_model
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import check_ending
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.study import sheet_layout

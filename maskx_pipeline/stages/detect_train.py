@@ -15,7 +15,7 @@ from maskx_pipeline.detection.model import check_detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.evaluation.predictions import box_ap
+from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.stages.inputs import read_data
 
 logger = logging.getLogger("maskx")

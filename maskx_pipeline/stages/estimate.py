@@ -19,8 +19,7 @@ from maskx_pipeline.detection.image_training import long_schedule
 from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.model_run import NO_CLASSES
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
 from maskx_pipeline.stages.export_embeddings import open_detector
 from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data

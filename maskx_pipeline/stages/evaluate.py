@@ -20,8 +20,8 @@ from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
-from maskx_pipeline.model_run import NO_CLASSES, ModelRun, open_model
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.model_run import ModelRun, open_model
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val
 
 logger = logging.getLogger("maskx")

@@ -14,8 +14,7 @@ from maskx_pipeline.detection.identity import read_detector_run, saw_masks
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import resolve_device
-from maskx_pipeline.model_run import NO_CLASSES
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_data
 

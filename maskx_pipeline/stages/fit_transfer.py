@@ -18,8 +18,7 @@ from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_dev
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
-from maskx_pipeline.model_run import NO_CLASSES
-from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data, record_masks
 from maskx_pipeline.stages.names import run_name

@@ -17,7 +17,6 @@ from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.settings import option_name
-from maskx_pipeline.transfer.embedding import embedding_source
 
 NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
 """Stage 2 reads the data set of stage 1."""
@@ -100,6 +99,8 @@ def refuse_to_replace(path: Path, overwrite: bool) -> None:
 
 def embedding_files(config: TransferConfig, categories: Sequence[Category]) -> dict[str, str]:
     """The content of the files that the class embedding is read from."""
+    from maskx_pipeline.transfer.embedding import embedding_source  # imports torch, which most stages need later
+
     source = embedding_source(config, [category.name for category in categories])
     return {} if source is None else {name: sha256_of_file(path) for name, path in source.files().items()}
 

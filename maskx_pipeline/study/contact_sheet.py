@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -124,7 +123,7 @@ def truth_row(name: str, images: Sequence[SheetImage], data: CocoData, *, seen: 
 
 
 def _draw_truth(image: SheetImage, data: CocoData, image_id: int, seen: Collection[int]) -> Image.Image:
-    picture = scaled_picture(image.pixels, image.scale)
+    picture = scaled_picture(image.pixels.permute(1, 2, 0).contiguous().numpy(), image.scale)
     record = data.image(image_id)
     objects = [annotation for annotation in data.annotations_of(image_id) if not annotation.iscrowd]
     masks = np.zeros((len(objects), picture.height, picture.width), dtype=np.uint8)
@@ -132,7 +131,7 @@ def _draw_truth(image: SheetImage, data: CocoData, image_id: int, seen: Collecti
         if annotation.has_mask:
             rle = segmentation_to_rle(annotation.segmentation, record.height, record.width)
             mask[:] = np.asarray(Image.fromarray(coco_mask.decode(rle)).resize(picture.size, Image.Resampling.NEAREST))
-    boxes = torch.tensor([annotation.box_xyxy for annotation in objects]).reshape(-1, 4)
+    boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32).reshape(-1, 4)
     labels = [annotation.label for annotation in objects]
     texts = [data.category(label).name for label in labels]
     return draw_objects(picture, boxes * (picture.width / record.width), masks, labels=labels, texts=texts, seen=seen)

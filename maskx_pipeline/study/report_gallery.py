@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.data.images import read_image
+from maskx_pipeline.data.images import read_pixels
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.engine.progress import progress
@@ -151,7 +150,7 @@ def choose_images(val: CocoData, results: Sequence[Result], *, wanted: Sequence[
 def _item(
     val: CocoData, image: ImageRecord, label: int, found: Mapping[str, Sequence[Result]], seen: frozenset[int]
 ) -> GalleryItem:
-    pixels = read_image(val.image_path(image.id), width=image.width, height=image.height)
+    pixels = read_pixels(val.image_path(image.id), width=image.width, height=image.height)
     longest = max(image.width, image.height)
     picture = scaled_picture(pixels, _LONGEST_SIDE / longest if longest > _LONGEST_SIDE else None)
     drawn = {title: [_detected(val, result) for result in results] for title, results in found.items()}
@@ -163,12 +162,12 @@ def _item(
 
 
 def _draw(picture: Image.Image, image: ImageRecord, drawn: Sequence[_Drawn], seen: frozenset[int]) -> str:
-    factors = torch.tensor([picture.width / image.width, picture.height / image.height] * 2)
+    factors = np.array([picture.width / image.width, picture.height / image.height] * 2, dtype=np.float32)
     # Nearest: the pixels of the mask as they were measured.
     masks = [np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST)) for mask, *_ in drawn]
     drawing = draw_objects(
         picture,
-        torch.tensor([entry[1] for entry in drawn]).reshape(-1, 4) * factors,
+        np.array([entry[1] for entry in drawn], dtype=np.float32).reshape(-1, 4) * factors,
         np.stack(masks) if masks else np.zeros((0, picture.height, picture.width), dtype=np.uint8),
         labels=[entry[2] for entry in drawn],
         texts=[entry[3] for entry in drawn],

@@ -13,13 +13,9 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.evaluation.evaluate import evaluate_results
-from maskx_pipeline.evaluation.predictions import (
-    box_ap,
-    predictions_from_cache,
-    predictions_from_images,
-    rows_by_image,
-)
+from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images, rows_by_image
 
 
 def test_cached_detections_give_the_results_of_the_images(world: World) -> None:
