@@ -22,7 +22,9 @@ FOREGROUND_FRACTION = 0.25
 _FPN_LEVELS = 5
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _POOL_SIZE = 7
-_RPN_PRE_NMS_TEST = 1000
+
+RPN_PRE_NMS_TEST = 1000
+"""The most proposals that the RPN hands to NMS in evaluation, from each level."""
 
 
 def build_detector(
@@ -79,7 +81,7 @@ def build_detector(
         ),
         rpn_head=ProposalHead(body.out_channels, len(_ASPECT_RATIOS), conv_depth=2 if v2 else 1),
         rpn_pre_nms_top_n_train=rpn_pre_nms,
-        rpn_pre_nms_top_n_test=min(rpn_pre_nms, _RPN_PRE_NMS_TEST),
+        rpn_pre_nms_top_n_test=min(rpn_pre_nms, RPN_PRE_NMS_TEST),
         rpn_post_nms_top_n_train=rpn_post_nms,
         rpn_post_nms_top_n_test=rpn_post_nms,
         box_head=box_head,

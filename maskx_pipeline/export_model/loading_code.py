@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+from torchvision.models.detection import MaskRCNN
+
 from maskx_pipeline.config import DetectConfig
+from maskx_pipeline.detection.model import RPN_PRE_NMS_TEST
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.transfer.heads.fcn import FCNMaskHead
 
 _CHANNELS = 256
 _USUAL = ("resnet50", _CHANNELS, 1024, (32, 64, 128, 256, 512), 224, 14, (256, 256, 256, 256))
 """What torchvision's own constructors build: backbone, channels, box head, anchors, box of level 4, S, mask head."""
-
-_PRE_NMS_TEST = 1000
 
 
 def check_buildable(config: DetectConfig) -> None:
@@ -32,15 +34,16 @@ def check_buildable(config: DetectConfig) -> None:
 def constructor_arguments(config: DetectConfig) -> dict[str, int | float]:
     """The arguments of ``MaskRCNN`` in which the model differs from torchvision's defaults."""
     arguments = {
-        "min_size": (config.min_size, 800),
-        "max_size": (config.max_size, 1333),
-        "rpn_pre_nms_top_n_test": (min(config.rpn_pre_nms, _PRE_NMS_TEST), _PRE_NMS_TEST),
-        "rpn_post_nms_top_n_test": (config.rpn_post_nms, 1000),
-        "box_score_thresh": (config.score_threshold, 0.05),
-        "box_nms_thresh": (config.nms_threshold, 0.5),
-        "box_detections_per_img": (config.detections_per_image, 100),
+        "min_size": config.min_size,
+        "max_size": config.max_size,
+        "rpn_pre_nms_top_n_test": min(config.rpn_pre_nms, RPN_PRE_NMS_TEST),
+        "rpn_post_nms_top_n_test": config.rpn_post_nms,
+        "box_score_thresh": config.score_threshold,
+        "box_nms_thresh": config.nms_threshold,
+        "box_detections_per_img": config.detections_per_image,
     }
-    return {name: value for name, (value, usual) in arguments.items() if value != usual}
+    usual = inspect.signature(MaskRCNN).parameters
+    return {name: value for name, value in arguments.items() if value != usual[name].default}
 
 
 def loading_code(path: Path, config: DetectConfig, *, outputs: int, head: FCNMaskHead, roi_size: int) -> str:
