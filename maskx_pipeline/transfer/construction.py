@@ -31,7 +31,6 @@ def new_mask_model(
     """Build the untrained mask model that the settings describe; the caller seeds torch.
 
     Args:
-        config: The settings of stage 2.
         class_weights: Weights of the frozen box head.
         category_names: Of all K categories, for word vectors.
         in_channels: C of the RoI features.
@@ -57,7 +56,6 @@ def empty_mask_model(
     """Build the mask model that the settings describe, of the sizes that its weights have, to load them into.
 
     Args:
-        config: The settings of its fit.
         tensors: Its state dict.
         num_classes: K.
         in_channels: C of the RoI features.
