@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.data.records import Category
 from maskx_pipeline.stages.inputs import embedding_files
 from maskx_pipeline.stages.names import run_name
 
@@ -29,6 +30,7 @@ from maskx_pipeline.stages.names import run_name
         ({"embedding": "none"}, "agnostic"),
         ({"embedding": "none", "mask_branch": "fcn+mlp", "mlp_layers": 3}, "agnostic+mlp3"),
         ({"embedding": "none", "mask_branch": "mlp"}, "mlp"),
+        ({"embedding": "none", "mask_head": "other"}, "agnostic-other"),
         ({"embedding": "none", "class_specific": True, "split": "all"}, "oracle"),
         ({"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp"}, "oracle+mlp"),
         ({"embedding": "randn", "split": "voc"}, "randn-conditioned@voc"),
@@ -60,11 +62,13 @@ def test_the_embedding_file_belongs_to_the_inputs_of_a_run_by_its_content(tmp_pa
     """Only where it is read: the same path with other content is another input."""
     path = tmp_path / "glove.txt"
     config = TransferConfig(embedding="glove", embedding_file=path)
+    categories = (Category(id=1, name="a", label=1),)
     seen = []
     for text in ("a 1\n", "a 2\n"):
         path.write_text(text)
-        seen.append(embedding_files(config))
+        seen.append(embedding_files(config, categories))
     assert seen[0].keys() == {"embedding file"}
     assert seen[0] != seen[1]
-    assert embedding_files(config.replace(embedding="cls")) == {}
-    assert embedding_files(config.replace(embedding_names=path)).keys() == {"embedding file", "embedding names"}
+    assert embedding_files(config.replace(embedding="cls"), categories) == {}
+    both = embedding_files(config.replace(embedding_names=path), categories)
+    assert both.keys() == {"embedding file", "embedding names"}

@@ -65,7 +65,6 @@ def read_start(
     """Read and check what ``config.init`` names.
 
     Args:
-        config: The settings.
         detect: The settings of a new detector.
         transfer: The settings of a new mask model.
         asked: Fields of ``transfer`` that the user gave for this very run; a fitted mask model must have them too.

@@ -34,7 +34,6 @@ def train_e2e_model(
     """Train, or continue to, and finish the run.
 
     Args:
-        config: The settings.
         train: The training data, of which this takes images and boxes.
         start: What it starts from.
         seen: Labels of the categories whose masks may be used.

@@ -41,8 +41,6 @@ def train_e2e(
     """Train detector, T and mask head jointly: the boxes of all categories, the masks of the seen ones.
 
     Args:
-        config: The settings.
-        data: The data set.
         detect: The settings of a new detector, at a start from the backbone.
         transfer: The settings of a new mask model.
         asked: Fields of ``transfer`` that must hold even if ``config.init`` brings a mask model of its own.

@@ -39,8 +39,6 @@ def fit_transfer(
     """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
 
     Args:
-        config: The settings.
-        data: The data set.
         masks: As given to :func:`export_embeddings`.
         classes: The settings of a detector that is a class.
         overwrite: Replace an earlier run.

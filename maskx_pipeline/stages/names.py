@@ -26,6 +26,8 @@ def run_name(config: TransferConfig) -> str:
         name += "+mlp" if config.mask_branch == "fcn+mlp" else ""
     if config.mask_branch != "fcn" and config.mlp_layers > 1:
         name += str(config.mlp_layers)
+    if config.mask_head != "fcn":
+        name += f"-{config.mask_head}"
     usual = ("masked", "all") if name.startswith("oracle") else ("masked",)
     return name if config.split in usual else f"{name}@{Path(config.split.lstrip('@')).stem}"
 

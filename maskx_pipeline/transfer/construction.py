@@ -12,8 +12,10 @@ from maskx_pipeline.errors import ConfigError, WeightsError
 from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.embedding.class_embedding import ClassEmbedding
 from maskx_pipeline.transfer.heads import mask_head_class
-from maskx_pipeline.transfer.mask_model import MaskModel, build_mask_model
-from maskx_pipeline.transfer.weight_transfer import Similarities
+from maskx_pipeline.transfer.heads.mlp import MLPMaskBranch
+from maskx_pipeline.transfer.mask_model import MaskModel, MaskPredictor
+from maskx_pipeline.transfer.mask_predictors import AgnosticPredictor, ClassSpecificPredictor, TransferPredictor
+from maskx_pipeline.transfer.weight_transfer import Similarities, WeightTransfer
 
 _EMBEDDING = "predictor.embedding."
 _CENTRES = "predictor.transfer.similarities.centres"
@@ -31,7 +33,6 @@ def new_mask_model(
     """Build the untrained mask model that the settings describe; the caller seeds torch.
 
     Args:
-        config: The settings of stage 2.
         class_weights: Weights of the frozen box head.
         category_names: Of all K categories, for word vectors.
         in_channels: C of the RoI features.
@@ -57,7 +58,6 @@ def empty_mask_model(
     """Build the mask model that the settings describe, of the sizes that its weights have, to load them into.
 
     Args:
-        config: The settings of its fit.
         tensors: Its state dict.
         num_classes: K.
         in_channels: C of the RoI features.
@@ -126,20 +126,31 @@ def _put_together(
     in_channels: int,
     roi_size: int,
 ) -> MaskModel:
+    # The head comes first, so that one seed starts it alike whatever the predictor is.
     head = mask_head_class(config.mask_head)(in_channels=in_channels, width=config.head_width, depth=config.head_depth)
-    form = config.structure()
-    similarities = None
-    if form.kernel == "rbf" and centres is not None:
-        similarities = Similarities(centres, std=config.component_std)
-    return build_mask_model(
-        head=head,
-        embedding=embedding,
-        form=form,
-        leaky_slope=config.leaky_slope,
-        similarities=similarities,
-        class_specific=config.class_specific,
-        num_classes=num_classes,
-        mask_branch=config.mask_branch,
-        mlp_layers=config.mlp_layers,
-        roi_size=roi_size,
-    )
+    predictor: MaskPredictor | None = None
+    if embedding is not None:
+        form = config.structure()
+        similarities = None
+        if form.kernel == "rbf" and centres is not None:
+            similarities = Similarities(centres, std=config.component_std)
+        transfer = WeightTransfer(
+            in_dim=embedding.rows.shape[1],
+            out_dim=head.out_channels,
+            layers=form.layers,
+            activation=form.activation,
+            leaky_slope=config.leaky_slope,
+            zero_start=form.zero_start,
+            shared=form.shared,
+            similarities=similarities,
+        )
+        predictor = TransferPredictor(transfer=transfer, embedding=embedding)
+    elif config.class_specific:
+        predictor = ClassSpecificPredictor(in_channels=head.out_channels, num_classes=num_classes)
+    elif config.mask_branch != "mlp":
+        predictor = AgnosticPredictor(in_channels=head.out_channels)
+    mlp: MLPMaskBranch | None = None
+    if config.mask_branch != "fcn":
+        size = head.mask_size(roi_size)
+        mlp = MLPMaskBranch(in_channels=head.out_channels, mask_size=size, layers=config.mlp_layers)
+    return MaskModel(head=head, predictor=predictor, mlp=mlp)

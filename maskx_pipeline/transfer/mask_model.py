@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maskx_pipeline.config import TransferForm
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.transfer.embedding.class_embedding import ClassEmbedding
 from maskx_pipeline.transfer.heads import MaskHead
 from maskx_pipeline.transfer.heads.mlp import MLPMaskBranch
 from maskx_pipeline.transfer.mask_predictors import AgnosticPredictor, ClassSpecificPredictor, TransferPredictor
-from maskx_pipeline.transfer.weight_transfer import Similarities, WeightTransfer
 
 MaskPredictor = AgnosticPredictor | ClassSpecificPredictor | TransferPredictor
 
@@ -58,53 +55,3 @@ class MaskModel(nn.Module):
         if self.mlp is not None:
             logits.append(self.mlp(mask_features))
         return logits[0] if len(logits) == 1 else logits[0] + logits[1]  # added before the sigmoid (section 3.4)
-
-
-def build_mask_model(
-    *,
-    head: MaskHead,
-    embedding: ClassEmbedding | None,
-    form: TransferForm,
-    leaky_slope: float,
-    similarities: Similarities | None,
-    class_specific: bool,
-    num_classes: int,
-    mask_branch: str,
-    mlp_layers: int,
-    roi_size: int,
-) -> MaskModel:
-    """Put what comes after the mask head on it; the caller seeds torch.
-
-    Args:
-        head: The mask head, already made, so that one seed starts it alike whatever the predictor is.
-        embedding: What T reads; None where there is no T.
-        form: The structure of T.
-        leaky_slope: Negative slope of T's ``leaky_relu``.
-        similarities: For kernel rbf, those that T reads in place of the embedding.
-        class_specific: Without T, a learned kernel per category in place of one for all.
-        num_classes: K.
-        mask_branch: ``fcn``, ``mlp`` or ``fcn+mlp``.
-        mlp_layers: Of the MLP branch.
-        roi_size: S of the RoI features.
-    """
-    predictor: MaskPredictor | None = None
-    if embedding is not None:
-        transfer = WeightTransfer(
-            in_dim=embedding.rows.shape[1],
-            out_dim=head.out_channels,
-            layers=form.layers,
-            activation=form.activation,
-            leaky_slope=leaky_slope,
-            zero_start=form.zero_start,
-            shared=form.shared,
-            similarities=similarities,
-        )
-        predictor = TransferPredictor(transfer=transfer, embedding=embedding)
-    elif class_specific:
-        predictor = ClassSpecificPredictor(in_channels=head.out_channels, num_classes=num_classes)
-    elif mask_branch != "mlp":
-        predictor = AgnosticPredictor(in_channels=head.out_channels)
-    mlp: MLPMaskBranch | None = None
-    if mask_branch != "fcn":
-        mlp = MLPMaskBranch(in_channels=head.out_channels, mask_size=head.mask_size(roi_size), layers=mlp_layers)
-    return MaskModel(head=head, predictor=predictor, mlp=mlp)
