@@ -64,6 +64,10 @@ def config_page() -> str:
         hints = typing.get_type_hints(cls)
         for item in dataclasses.fields(typing.cast(Any, cls)):
             parts.append(_row(item, hints[item.name]))
+    parts.append(
+        "\n## `[detector]`\n\nThe arguments of a detector that is a class of your own, of any names\n"
+        "([how](../how-to/other-detector.md)). A text that is a path in the project folder is taken from there.\n"
+    )
     return "".join(parts)
 
 

@@ -72,13 +72,22 @@ def test_the_road_of_a_new_user_on_coco(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not YOLOX.is_file(), reason=f"the detector is not at {YOLOX}")
 def test_the_page_of_another_detector_runs_as_it_is_written(tmp_path: Path) -> None:
-    """On the first images of the COCO sample; its script is the file beside the page."""
+    """On the first images of the COCO sample, up to overlays and annotations; its class is the file beside the page."""
     pytest.importorskip("onnxruntime", reason="comes with the extra dev")
     folder = tmp_path / "folder"
     write_coco_mini(folder, COCO_MINI, {"train": 70, "val": 5})
     write_toml(folder, images="images/")
     shutil.copy(ROOT / "docs" / "how-to" / "other_detector.py", folder)
     (folder / "yolox_nano.onnx").symlink_to(YOLOX)
+    shutil.copy(next((folder / "images" / "val").iterdir()), folder / "photo.jpg")
+    content = json.loads((folder / "val.json").read_text(encoding="utf-8"))
+    content["annotations"] = [entry | {"segmentation": []} for entry in content["annotations"]]
+    (folder / "boxes.json").write_text(json.dumps(content), encoding="utf-8")
     settings = {name: value for name, value in small_settings().items() if "FIT_TRANSFER" in name}
     printed = run_page("docs/how-to/other-detector.md", folder, tmp_path / "scripts", settings=settings)
     assert "nonvoc" in printed
+    assert (folder / "predictions" / "photo.jpg").is_file()
+    annotated = json.loads((folder / "annotated.json").read_text(encoding="utf-8"))["annotations"]
+    asked = [entry for entry in annotated if not entry["iscrowd"]]
+    assert sum("mask_source" in entry for entry in asked) > 0.8 * len(asked)
+    assert (folder / "contact-sheet.png").is_file()

@@ -107,3 +107,23 @@ def test_a_variable_that_names_no_setting_is_warned_of(tmp_path, monkeypatch, ca
     assert [record.message for record in caplog.records] == [
         "MASKX_DETECT_LRR names no setting and is ignored; did you mean MASKX_DETECT_LR?"
     ]
+
+
+def test_the_table_of_a_detector_takes_any_key(tmp_path):
+    """It is handed to a class of the user's; what is a path in the project folder becomes that."""
+    (tmp_path / "weights.onnx").touch()
+    tables = {"detector": {"file": "weights.onnx", "size-of-image": 640, "name": "nano"}}
+    write_project(tmp_path, tables)
+    classes = read_project(tmp_path).detector_classes()
+    assert classes.settings == {"file": str(tmp_path / "weights.onnx"), "size_of_image": 640, "name": "nano"}
+    assert classes.named == frozenset()
+
+
+@pytest.mark.parametrize(("place", "anchored"), [("own.py:Own", True), ("own.module:Own", False), ("runs/own", True)])
+def test_a_detector_that_is_a_file_belongs_to_the_project_and_a_module_to_none(tmp_path, place, anchored):
+    """As other paths do; run folders are not code, so they are not among the classes that may be imported."""
+    write_project(tmp_path, {"fit-transfer": {"detector": place}})
+    project = read_project(tmp_path)
+    expected = tmp_path / place if anchored else Path(place)
+    assert project.load(TransferConfig).detector == expected
+    assert project.detector_classes().named == ({expected} if ":" in place else set())

@@ -73,7 +73,7 @@ def load_mask_model(
         categories = categories_from_json(record["categories"])
         seen_ids = set(record["seen"])
         channels, roi_size = int(record["channels"]), int(record["roi_size"])
-        cache_path, cache_digest = (run_folder / record["cache"]).resolve(), str(record["inputs"]["cache"])
+        cache_path, cache_digest = (run_folder / record["cache"]).resolve(), str(record["inputs"].get("cache", ""))
         detector = Path(record["detector"])
         detector = detector if in_module(detector) else (run_folder / detector).resolve()
         detector_sha256, detector_amp = str(record["detector_sha256"]), str(record["detector_amp"])

@@ -130,9 +130,9 @@ def test_a_row_shows_what_predict_shows(world: World, tmp_path: Path) -> None:
     images = read_sheet_images([world.val.image_dir], limit=2)
     settings = {"categories": world.val.categories, "seen": [1], "score_threshold": 0.0}
     with progress(4, "test", "images") as bar:
-        rows = [predicted_row("m", world.maskx, images, bar=bar, **settings) for _ in range(2)]  # type: ignore[arg-type]
+        rows = [predicted_row("m", world.model, images, bar=bar, **settings) for _ in range(2)]  # type: ignore[arg-type]
     assert rows[0] == rows[1]
-    predict_folder(world.maskx, [image.path for image in images], out=tmp_path, **settings)  # type: ignore[arg-type]
+    predict_folder(world.model, [image.path for image in images], out=tmp_path, **settings)  # type: ignore[arg-type]
     for image, picture in zip(images, rows[0].pictures, strict=True):
         with Image.open(tmp_path / f"{image.path.stem}.jpg") as overlay:
             assert max(picture.size) == CELL
