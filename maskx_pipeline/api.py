@@ -29,7 +29,6 @@ class Prediction(Detections):
         labels (int64[N]): 1..K, the number of each category in :attr:`categories`, from 1.
         masks (BoolTensor[N, H, W]): the pixels of each object.
         seen (BoolTensor[N]): whether the masks of its category were used in training.
-        categories: Those of the model.
     """
 
     masks: Tensor
@@ -63,7 +62,6 @@ class Model:
         Args:
             image: A file, a PIL image, an RGB array uint8[H, W, 3] (or grey [H, W]), or an RGB tensor [3, H, W], uint8
                 or float in 0..1. Files and PIL images are turned as their EXIF orientation says.
-            score_threshold: Objects below it are left out.
 
         Raises:
             DataError: The file cannot be read, or the image is of another shape, type or range.

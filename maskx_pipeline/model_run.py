@@ -34,20 +34,16 @@ class ModelRun:
     """A trained model and what belongs to it.
 
     Attributes:
-        folder: Its run folder.
         categories: By ascending label, 1..K.
         seen: Labels of the categories whose masks it was trained on.
         mask_model: T and the mask head, in evaluation mode, without gradients, on the CPU.
         roi_size: S of the RoI features.
         amp: The setting of mixed precision that the mask model was trained with.
         sha256: Of the weights, hex.
-        detector_identity: Of the detector that belongs to it.
         detector_amp: The setting of mixed precision that this detector was run with.
         detector: Its run folder, or the class that it is; after joint training, the run folder of the model.
         own_detector: The detector that is part of the model, after joint training.
         cache: The RoI cache that it was fitted from; None after joint training.
-        cache_digest: Of what that cache held.
-        classes: The classes that may be imported as a detector.
     """
 
     folder: Path
@@ -69,7 +65,6 @@ class ModelRun:
         """Detector and mask model together, in the precision of their training.
 
         Args:
-            device: Where both compute.
             detector: The detector, if it need not be looked for.
 
         Raises:

@@ -68,7 +68,6 @@ class Project:
         directory.
 
         Args:
-            cls: Which settings.
             overrides: What the command line gave, flag or environment; None where it gave nothing. For settings that
                 are not among these keys the environment is read here.
 

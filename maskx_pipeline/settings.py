@@ -72,7 +72,6 @@ class StageConfig:
 
         Args:
             values: Field names (``-`` and ``_`` are the same) to values.
-            source: Where the values come from, for error messages.
 
         Raises:
             ConfigError: An unknown key (the nearest right one is named) or a value of the wrong kind.

@@ -12,8 +12,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequen
     """Print a table.
 
     Args:
-        header: The columns' names.
-        rows: A text for each column.
         words: For each column whether it is text, which stands to the left, or a number, which stands to the right.
         style: ``text``, for a terminal; ``markdown``; or ``csv``.
     """

@@ -113,7 +113,6 @@ def masks_of(
         mask_model: T and the mask head, on ``device`` and in eval mode.
         roi_features (float16 or float32 [N, C, S, S]): pooled features.
         labels (int64[N]): 1..K, the category whose mask is computed.
-        device: Where to compute.
         amp_dtype: Precision; None is float32.
 
     Returns:

@@ -36,13 +36,8 @@ class Annotated:
     """What `maskx annotate` reports: how many annotations were filled, and why the others were not.
 
     Attributes:
-        out: The annotation file.
-        annotations: All annotations of the file.
-        filled: Were given a mask.
         filled_seen: Of them, those of categories whose masks the model was trained on.
         confidence_seen, confidence_unseen: Mean confidence of these and of the others; None where there is none.
-        masked: Had a mask.
-        crowd: Are crowd regions.
         uncertain: Stay without a mask, since it would be below the least confidence.
         empty: Stay without a mask, since the model finds no pixel of the object in the box.
         filled_holes: Masks with holes, which polygons cannot express and which were filled.
@@ -116,15 +111,11 @@ def annotate(
     """Predict the masks that are not in the journal yet, and write the annotation file.
 
     Args:
-        model: The whole model.
-        data: The data set as read.
-        gaps: What of it is to be filled.
         out: The annotation file to write; it is whole or not there.
         journal: Holds what an earlier, interrupted call has done.
         labels: The model's label of each label of ``data`` that it knows.
         seen: The model's labels whose masks it was trained on.
         mask_format: ``polygons`` or ``rle``.
-        min_confidence: Masks below it are left out.
         source: What stands in ``mask_source``.
 
     Raises:

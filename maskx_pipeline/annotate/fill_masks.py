@@ -27,7 +27,6 @@ class FilledMask:
     """The mask of one annotation.
 
     Attributes:
-        annotation_id: Of the file.
         confidence: The IoU with the true mask that the model expects, 0..1; see `expected_iou`.
         segmentation: Polygons or RLE; None where no pixel is the object's.
         area: Of the segmentation, in pixels.
@@ -49,11 +48,8 @@ def fill_masks(
     Each mask is cut off at its box, the pixels whose centres lie inside, as a user who drew the box expects it.
 
     Args:
-        model: The whole model.
-        data: Where the image lies.
         annotations: Boxes of one image, at least one.
         labels: The model's label of each, 1..K.
-        mask_format: ``polygons`` or ``rle``.
 
     Returns:
         One mask for each annotation, in their order.

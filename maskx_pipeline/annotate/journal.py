@@ -22,7 +22,6 @@ class Journal:
 
     Args:
         path: The file; read if it exists. A last line that was cut off is dropped.
-        made_from: What the masks are made from.
         overwrite: Begin anew where the file is made from something else.
 
     Raises:

@@ -21,8 +21,6 @@ class LeftAlone:
     """How many annotations are not to be filled, and why.
 
     Attributes:
-        masked: Have a mask.
-        crowd: Are crowd regions.
         unknown: By the name of a category that the model does not know.
         problems: By what is wrong with the annotation, as `read_coco` names it.
     """
@@ -40,9 +38,7 @@ class MaskGaps:
     Attributes:
         annotations: All annotations of the file, also those that `read_coco` drops.
         work: By image id, in the order of the file; no image without any.
-        left_alone: The rest.
         text: The file, without byte order mark.
-        had_bom: Whether there was one.
         spans: Annotation id to its place in the text.
     """
 
@@ -74,7 +70,6 @@ def find_mask_gaps(data: CocoData, *, labels: Mapping[int, int]) -> MaskGaps:
     """Look for annotations without a mask; what `mask_is_absent` says of the file's own value decides.
 
     Args:
-        data: What was read from the file.
         labels: The model's label of each label of ``data`` that it knows.
 
     Raises:

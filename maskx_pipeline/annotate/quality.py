@@ -39,11 +39,7 @@ class AnnotationQuality:
     """Mask IoU of predicted masks, per category and for the seen and unseen ones.
 
     Attributes:
-        model: The run folder of the model.
-        dataset: The annotation file.
         scores: One for each mask that was hidden.
-        categories: Names of the categories, in their order.
-        unreadable: Images that were left out.
     """
 
     model: str
@@ -139,12 +135,8 @@ def measure_annotation(
     What is compared is what would be written: cut off at the box, and as polygons where these are asked for.
 
     Args:
-        model: The whole model.
-        data: The data set.
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
-        mask_format: ``polygons`` or ``rle``.
-        folder: Of the model, for the record.
 
     Raises:
         DataError: There is no mask to compare with, or no image can be read.

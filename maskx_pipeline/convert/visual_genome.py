@@ -36,7 +36,6 @@ def convert_visual_genome(config: VisualGenomeConfig, *, overwrite: bool = False
     objects: 450 MB at the peak for a file of 387 MB.
 
     Args:
-        config: The files, N, and the folder.
         overwrite: Replace annotations made from other files or settings.
 
     Returns:

@@ -43,13 +43,11 @@ class AnnotationColumns:
     Attributes:
         digest: SHA-256 (hex) of the file.
         categories: (id, name) of each entry.
-        file_names: Of the images.
         images: int64[3, N]: id, width, height in pixels.
         numbers: int64[3, M]: id, image id, category id of the annotations.
         boxes_xywh: float64[4, M] in pixels; NaN where the file has no four numbers.
         areas: float64[M] in square pixels; NaN where the file has no number.
         flags: uint8[M], a sum of CROWD, MASKED and BROKEN; that of a mask is for the image with the annotation's id.
-        entries: The annotations as in the file.
     """
 
     digest: str
@@ -94,7 +92,6 @@ class FileBytes:
     """A large file, read in pieces; it must stay as it was, since the digest of its content names results.
 
     Args:
-        path: The file.
         stamp: What it was when its entries were found.
     """
 

@@ -63,7 +63,6 @@ def parse_annotations(raw: bytes, *, source: bytes | FileBytes) -> AnnotationCol
     """Parse a file in which everything has the type that COCO gives it.
 
     Args:
-        raw: The file.
         source: Where its entries are read again later.
 
     Returns:

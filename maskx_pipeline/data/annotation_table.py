@@ -51,7 +51,6 @@ class AnnotationTable(Sequence[Annotation]):
         areas: float64[M], in square pixels.
         iscrowd: bool[M].
         has_mask: bool[M].
-        segmentations: The masks.
     """
 
     def __init__(

@@ -32,8 +32,6 @@ class CategoryMap:
     """Which category of a data set with masks (in the file's keys `coco`) is which of the detector's.
 
     Attributes:
-        path: The file.
-        rows: One per mapped category.
         left_out: Names of categories that the detector does not know, so that their objects are left out.
     """
 
@@ -46,7 +44,6 @@ class CategoryMap:
 
         Args:
             names: Category id to name, in the data set with masks. It may have fewer categories than the map.
-            categories: The detector's.
 
         Returns:
             Category id to label, 1..K.
@@ -78,7 +75,6 @@ class CategoryMap:
         Args:
             names: Category id to name, in the data set with masks.
             masked: The category ids that have masks.
-            where: The annotation file, for the error.
 
         Returns:
             Category id to name.

@@ -54,7 +54,6 @@ def resolve_category_set(
     Args:
         name: ``all``, ``voc``, ``nonvoc``, ``seen``, ``unseen``, ``masked``, ``random-N-T`` (trial T of N categories
             drawn at random), or ``@names.txt`` (a file with one category name per line).
-        categories: All categories of the data set.
         masked: Labels of those that have masks in the training data.
         seen: Labels whose masks the model was trained on; None where there is no model yet.
 

@@ -45,7 +45,6 @@ def read_coco(
 
     Args:
         annotation_file: JSON with the lists images, categories and annotations.
-        image_dir: Folder of the images.
         categories: The categories to read it with: validation data are read with those of training, since labels must
             mean the same. None makes labels from the file, by ascending id.
         category_map: Where the file has categories of its own: which of them is which of ``categories``. It becomes

@@ -30,9 +30,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     Items are asked for by ``key(epoch, index)``: a mirrored image is a pure function of seed, epoch and index.
 
     Args:
-        data: The data set.
         flip_probability: Probability of a horizontal flip, 0..1.
-        seed: Seed of the flips.
 
     Raises:
         DataError: No image has a box.
@@ -65,9 +63,6 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
 
     def __getitem__(self, key: int) -> tuple[Tensor, Target]:
         """Read one image.
-
-        Args:
-            key: From `key`.
 
         Returns:
             FloatTensor[3, H, W] in 0..1 and its target, both mirrored or not.
@@ -112,12 +107,9 @@ def batches(
         dataset: The images; each epoch goes through all of them in a new order.
         images_per_batch: Images of a step, over all ranks.
         start: The first step, from 0.
-        iterations: The number of steps of the whole training.
-        seed: Seed of the order.
         workers: Processes that read images, one for each core that this process may use at most; 0 reads in this one.
         rank: This process's number among ``world_size``; it gets its share of each batch.
         world_size: Processes that train together.
-        device: Where the tensors go.
 
     Yields:
         Images FloatTensor[3, H, W] in 0..1, and their targets, on the device.

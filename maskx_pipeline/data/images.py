@@ -39,7 +39,6 @@ def read_pixels(path: Path | str, *, width: int | None = None, height: int | Non
     tool showed it, and tools differ.
 
     Args:
-        path: The image file.
         width: Width that the annotation file gives, in pixels. None for an image without annotations, such as a
             user's photo: then the orientation is applied as a viewer does.
         height: Height that the annotation file gives, in pixels.

@@ -29,7 +29,6 @@ def plain_boxes(
     """Cut all boxes to their images at once, and tell those with which nothing is wrong.
 
     Args:
-        columns: The annotations.
         images: By id.
 
     Returns:
@@ -91,7 +90,6 @@ class OddAnnotations:
         """What can be used of an annotation; None if it is dropped.
 
         Args:
-            entry: The annotation.
             ids: Its id, image id and category id.
         """
         annotation_id, image_id, category_id = ids

@@ -68,12 +68,10 @@ class CocoData:
     """A data set after reading: sound images and annotations, and what was wrong with the rest.
 
     Args:
-        path: The annotation file.
         image_dir: The folder that ``file_name`` is relative to.
         categories: By ascending label, 1..K.
         images: In the order of the file, also those without objects.
         annotations: In the order of the file, crowds included.
-        problems: What was dropped or changed.
         digest: SHA-256 (hex) of the annotation file.
     """
 

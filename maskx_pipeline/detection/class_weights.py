@@ -17,7 +17,6 @@ class ClassWeights:
 
     Attributes:
         w_cls (FloatTensor[K, D]): weights of the classification logit.
-        b_cls (FloatTensor[K]): its bias.
         w_box (FloatTensor[K, 4 D]): weights of dx, dy, dw, dh, one after the other.
         b_box (FloatTensor[K, 4]): their biases.
     """

@@ -31,7 +31,6 @@ class FrozenImage:
     images need no detections.
 
     Args:
-        detector: The frozen detector.
         amp_dtype: Mixed precision of its convolutions, or None.
         batch: The image as the detector resizes it.
         features: FPN level to FloatTensor[1, C, H, W].
@@ -109,7 +108,6 @@ class FrozenDetector:
 
     Args:
         detector: The detector; it is frozen and moved.
-        device: Where it computes.
         amp_dtype: Mixed precision of its convolutions, or None.
         categories: By ascending label; none where nobody asks for them, as in its own training.
         identity: Of weights and settings; empty while it is still in training.

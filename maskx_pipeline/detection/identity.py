@@ -61,7 +61,6 @@ def identity_of(config: DetectConfig, categories: Sequence[Category], tensors: M
     Args:
         config: Its forward settings count, and no others.
         categories: By ascending label.
-        tensors: Its weights by name.
     """
     return digest_of([sha256_of_weights(tensors), config.forward(), categories_to_json(categories)])
 
@@ -92,9 +91,7 @@ def check_identity(run: DetectorRun, weights: Path, tensors: Mapping[str, Tensor
     """The identity of weights that were loaded.
 
     Args:
-        run: What run.json says.
         weights: The file of the run that they are from.
-        tensors: The weights by name.
 
     Raises:
         WeightsError: It is not the identity that the run recorded.

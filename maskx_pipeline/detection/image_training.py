@@ -40,14 +40,10 @@ def train_on_images(
 
     Args:
         config: The schedule, and how batches are made.
-        train: The training data.
         module: What is trained; it is on the device of ``config``.
         losses_of: Calls the module, which may be wrapped for several processes, with images FloatTensor[3, H, W] in
             0..1 and their targets, and returns named losses.
-        run: The open run.
-        evaluate: Measures the module.
         best_metric: The metric that decides which weights are the best.
-        desc: What the progress bar says.
 
     Returns:
         The last metrics.
@@ -116,7 +112,6 @@ def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
     """A sentence for who trains much longer than the paper, whose schedule is the default; else nothing.
 
     Args:
-        config: The schedule.
         images: How many images with boxes it is for.
     """
     passes = config.iterations * config.images_per_batch / images

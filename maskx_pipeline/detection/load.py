@@ -28,7 +28,6 @@ class LoadedDetector:
 
     Attributes:
         model: In evaluation mode, on the CPU.
-        config: The settings of its training.
         categories: By ascending label, 1..K.
         identity: Of the weights and of all settings that decide what it computes; see :mod:`.identity`.
     """
@@ -53,7 +52,6 @@ def load_detector(run_folder: Path, *, checkpoint: str = "best") -> LoadedDetect
     """Load the detector that ``maskx detect train`` left in a run folder.
 
     Args:
-        run_folder: The run folder.
         checkpoint: ``best`` or ``last``. Without a best one (box AP was never measured), the last one is taken.
 
     Raises:

@@ -87,7 +87,6 @@ def _weighted_lines(low: Tensor, high: Tensor, limit: Tensor, size: int) -> tupl
     Args:
         low, high (FloatTensor[N]): the extent of each box in units of its feature map; at least 1 long.
         limit (LongTensor[N]): the length of its feature map.
-        size: Bins.
 
     Returns:
         LongTensor[N, size, 4] and FloatTensor[N, size, 4]: for each bin the lines that it averages, and the weights.

@@ -41,8 +41,6 @@ class ImportedDetector:
     """A detector as :func:`maskx_pipeline.detection.load.load_detector` reads it.
 
     Attributes:
-        config: The settings that describe it.
-        tensors: Its weights by name.
         outputs: For each category, by ascending label, the number of its output in the original, from 0 (background).
         left_out: Names of the other classes that it knows; their probability counts as background.
     """
@@ -74,10 +72,6 @@ def import_detector(config: ImportConfig, categories: Sequence[Category]) -> Imp
 
     The probabilities of these stay what they are: the other classes count as background, and COCO's holes ("N/A"),
     which are never found, are dropped.
-
-    Args:
-        config: The settings.
-        categories: Of the data set, by ascending label.
 
     Raises:
         WeightsError: The file is missing, damaged, of another model, or of one that was trained with masks.

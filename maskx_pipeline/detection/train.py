@@ -31,7 +31,6 @@ def train_detector(
     """Train a detector, or continue to, and finish the run.
 
     Args:
-        config: The settings.
         train: The training data; masks are not looked at.
         run: The open run; it gets best.safetensors, last.safetensors, their identities and the categories.
         evaluate: Measures the detector; its ``box_ap`` decides which weights are the best.

@@ -22,7 +22,6 @@ def check_dataset(train: CocoData, val: CocoData, *, masks: tuple[CocoData, Coco
     """Look at a data set; reads every mask and the header of every image, but no pixels.
 
     Args:
-        train: The training data.
         val: The validation data, read with the categories of training.
         masks: The training and validation data whose masks are used, if they are others, read with the same categories.
 

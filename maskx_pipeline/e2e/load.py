@@ -30,8 +30,6 @@ class LoadedE2EModel:
 
     Attributes:
         model: In evaluation mode, without gradients, on the CPU.
-        config: The settings of its training.
-        detect: The settings of its detector.
         categories: By ascending label, 1..K.
         seen: Labels of the categories whose masks it was trained on.
         sha256: Of these weights, hex.
@@ -51,7 +49,6 @@ def load_e2e_model(
     """Load what ``maskx e2e`` left in a run folder; nothing that it started from is needed.
 
     Args:
-        run_folder: The run folder.
         checkpoint: ``best`` or ``last``. Without a best one, the last one is taken.
         record: Its run.json, if that was read already.
 

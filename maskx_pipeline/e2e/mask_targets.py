@@ -17,7 +17,6 @@ class SeenMasks:
     """The masks of the training objects of seen categories, by annotation id.
 
     Args:
-        data: The training data.
         seen: Labels of the categories whose masks may be used.
         size: Side M of the targets.
 
@@ -48,7 +47,6 @@ class SeenMasks:
         Args:
             annotation_ids (LongTensor[N]): Objects that :meth:`have` a mask.
             boxes_xyxy (FloatTensor[N, 4]): The RoIs, in pixels of the image before resizing, mirrored if it is.
-            flipped: Whether the image is mirrored.
 
         Returns:
             uint8 [N, M, M], 0 or 1, on the CPU.

@@ -33,8 +33,6 @@ class Start:
     """What joint training starts from.
 
     Attributes:
-        detect: The settings of the detector.
-        transfer: The settings of the mask model.
         detector: The trained detector, or None for a new one.
         fitted: The fitted mask model, or None for a new one.
         content: Changes when what it starts from does.
@@ -65,8 +63,6 @@ def read_start(
     """Read and check what ``config.init`` names.
 
     Args:
-        detect: The settings of a new detector.
-        transfer: The settings of a new mask model.
         asked: Fields of ``transfer`` that the user gave for this very run; a fitted mask model must have them too.
         categories: Those of the training data, by ascending label.
         seen: Labels of the categories whose masks may be used.

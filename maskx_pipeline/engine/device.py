@@ -43,7 +43,6 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 
     Args:
         amp: ``off``, ``bf16``, ``fp16``, or ``auto``: bf16 where the device computes it natively.
-        device: The device that computes.
 
     Raises:
         MachineError: fp16 was asked for on the CPU.

@@ -41,7 +41,6 @@ class Environment:
         disk: The folder asked for, or the one above it that exists.
         disk_free: Bytes.
         cuda: Version that PyTorch was built for, None for a CPU build.
-        gpus: CUDA devices that PyTorch finds.
         precision: What `--amp auto` computes in here.
     """
 

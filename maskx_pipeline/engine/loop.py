@@ -57,18 +57,13 @@ def run_loop(
 
     Args:
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
-        schedule: How long, and with which learning rates.
         loss_at: Step to named losses, whose sum is minimised; called once for each step in ascending order, from the
             first one that is left to do, in training mode, under autocast, with the random generators seeded.
-        run: The open run.
-        seed: Seed of every random choice.
         amp_dtype: Mixed precision, or None.
-        device: Where the module is.
         checkpoint_every: Steps between states.
         evaluate: Steps done to metrics; called in evaluation mode, without gradients, in the main process.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
         best_metric: The metric of which the largest value is best.
-        desc: What the progress bar says.
 
     Returns:
         The last metrics.

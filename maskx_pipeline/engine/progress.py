@@ -79,7 +79,6 @@ def progress(total: int, desc: str, unit: str, initial: int = 0) -> Progress:
 
     Args:
         total: Units of the whole work.
-        desc: What is done.
         unit: What is counted, such as "images".
         initial: Units that an earlier, interrupted process has done.
     """

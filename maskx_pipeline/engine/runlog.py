@@ -122,13 +122,7 @@ def open_run(
     A finished run is not kept from others: it is only read.
 
     Args:
-        folder: The run folder.
-        stage: The name of the stage, as in the command.
-        identity: The settings that decide the result.
-        config: All settings, for the record.
         inputs: What the stage reads, by name: digests or other short texts that change when the input does.
-        command: The command line, for the record.
-        overwrite: Remove what an earlier run left here.
         tensorboard: Also write what goes into metrics.jsonl for TensorBoard.
 
     Returns:

@@ -13,15 +13,11 @@ class Schedule:
     """SGD as in Detectron, the same for the detector, stage 2 and joint training.
 
     Attributes:
-        iterations: Steps in all.
-        lr: The base learning rate.
-        momentum: Of SGD.
         weight_decay: Of all parameters but biases and norm layers.
         bias_lr_factor: The learning rate of biases, relative to that of the others.
         warmup_iterations: Steps of linear warm-up.
         warmup_factor: The learning rate of the first step, relative to the base.
         drops: Steps at which the learning rate is multiplied by ``gamma``.
-        gamma: See ``drops``.
         clip_grad_norm: Largest norm of the gradient; 0 switches clipping off.
     """
 

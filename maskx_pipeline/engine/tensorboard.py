@@ -38,9 +38,6 @@ class EventFile:
 
     Written with TensorBoard's own record writer and not with torch.utils.tensorboard, which starts a thread and imports
     TensorFlow where that is installed.
-
-    Args:
-        folder: The run folder.
     """
 
     def __init__(self, folder: Path) -> None:

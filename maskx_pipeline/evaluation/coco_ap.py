@@ -117,7 +117,6 @@ def precision_table(
         ground_truth: The data set; images without annotations count (their detections are false).
         results: COCO results: ``image_id``, ``category_id``, ``score``, and ``bbox`` (x, y, w, h in pixels) or
             ``segmentation`` (RLE). Not changed.
-        labels: The category set.
         iou_type: ``bbox``: IoU of boxes; ``segm``: IoU of masks.
         image_ids: The images to measure; all of them if not given.
 

@@ -29,11 +29,7 @@ def evaluate_results(
 
     Args:
         results: With ``bbox`` and ``segmentation``.
-        val: The ground truth.
-        split: The name of the category set.
-        labels: The labels of this set.
         seen: Labels whose masks were used in training; all others are unseen.
-        model: The run folder of the model, for the record.
         source: ``cache`` or ``images``, for the record.
     """
     everything = frozenset(category.label for category in val.categories)

@@ -57,11 +57,7 @@ class Evaluation:
     """What ``maskx evaluate`` reports.
 
     Attributes:
-        model: The run folder of the model.
         source: ``cache`` or ``images``: where the detections come from.
-        split: The name of the category set asked for.
-        images: Number of images measured.
-        detections: Number of detections in them.
         sets: The set asked for, then ``seen`` and ``unseen``.
         categories: Those of the set asked for, by ascending label.
     """

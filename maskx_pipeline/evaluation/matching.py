@@ -35,7 +35,6 @@ class Objects:
 
     Attributes:
         image_ids: int64[N].
-        shapes: N boxes or masks.
         areas: float64[N], in pixels.
         crowds: bool[N]: regions on which any number of detections counts neither way.
     """

@@ -49,10 +49,8 @@ def draw_instances(
 
     Args:
         image (uint8[3, H, W]): RGB.
-        instances: What was predicted for it.
         names: Label -> name of the category.
         seen: Labels whose masks were used in training: green. All others: red.
-        score_threshold: Instances below it are left out.
         scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
 
     Returns:
@@ -92,7 +90,6 @@ def draw_objects(
         boxes_xyxy (float [N, 4]): in pixels of the picture.
         masks (uint8[N, H, W]): of the picture's size, 1 inside the object.
         labels: Of each object, 1..K.
-        texts: What is written at each object.
         seen: Labels that are green; all others are red.
     """
     # Large ones first, so that small ones lie on top.

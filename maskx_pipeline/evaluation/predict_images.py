@@ -38,12 +38,8 @@ def predict_folder(
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
     Args:
-        model: The whole model.
         images: Image files, and folders whose image files are taken (not those of subfolders).
-        out: The folder to write.
-        categories: By ascending label.
         seen: Labels whose masks were used in training.
-        score_threshold: Instances below it are left out.
         limit: At most so many images; 0: all.
         overwrite: Replace overlays that exist; never one of the images themselves.
 

@@ -36,7 +36,6 @@ def predictions_from_cache(
         cache: Holds the detections of the frozen detector and their features.
         mask_model: T and the mask head; it is moved to the device and put into evaluation mode.
         val: The data set that the cache was made from.
-        device: Where the mask head runs.
         amp_dtype: Precision of the mask head; None is float32.
         image_ids: Only these images; all of them if not given.
         group: ``ground_truth`` takes the objects of val as detections, of score 1 and of their true categories, which

@@ -14,7 +14,6 @@ def bake(mask_model: MaskModel, num_classes: int) -> tuple[Tensor, Tensor]:
     """The 1x1 kernel and bias of every label, the background first.
 
     Args:
-        mask_model: With a predictor.
         num_classes: K.
 
     Returns:

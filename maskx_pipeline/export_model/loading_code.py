@@ -50,11 +50,7 @@ def loading_code(path: Path, config: DetectConfig, *, outputs: int, head: FCNMas
     """Write the code, with nothing but torch and torchvision (and safetensors for such a file).
 
     Args:
-        path: The weights.
-        config: The settings of the detector.
         outputs: Of its box head, with the background.
-        head: The mask head.
-        roi_size: S of its RoI features.
 
     Returns:
         Lines that leave ``model``, in evaluation mode.

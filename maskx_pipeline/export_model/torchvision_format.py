@@ -47,7 +47,6 @@ def mask_rcnn_state(detector: FasterRCNN, mask_model: MaskModel, *, v2: bool) ->
     boxes that are not refined and empty masks.
 
     Args:
-        detector: Faster R-CNN.
         mask_model: Without the MLP branch.
         v2: The mask head is to be laid out as that of ``maskrcnn_resnet50_fpn_v2``, with batch norm.
 

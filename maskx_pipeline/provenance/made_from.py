@@ -43,10 +43,7 @@ def refuse_another(path: Path, earlier: MadeFrom | None, wanted: MadeFrom, *, hi
     """Keep a file from being replaced or continued that was made from something else.
 
     Args:
-        path: The file.
         earlier: What it was made from; None if it does not say so as maskx's files do.
-        wanted: What it would be made from now.
-        hint: What to do about it.
 
     Raises:
         OutputError: It was made from something else, which is named, or it was not written by maskx.
@@ -63,14 +60,7 @@ def report_path(out: Path) -> Path:
 
 
 def write_note(note: Path, out: Path, made_from: MadeFrom, content: Mapping[str, Any]) -> None:
-    """Write the note beside an output that is whole.
-
-    Args:
-        note: The JSON file to write.
-        out: The output.
-        made_from: What it was made from.
-        content: What else is said of it.
-    """
+    """Write the note beside an output that is whole."""
     write_json(note, {**content, "made_from": dict(made_from), "written": sha256_of_file(out)})
 
 
@@ -79,9 +69,6 @@ def finished_note(note: Path, out: Path, made_from: MadeFrom, *, overwrite: bool
 
     Args:
         note: The JSON file beside the output, from :func:`write_note`.
-        out: The output.
-        made_from: What it would be made from now.
-        overwrite: It is to be written in any case.
 
     Raises:
         OutputError: There is an output of something else, one that was changed since, or a file that maskx did not

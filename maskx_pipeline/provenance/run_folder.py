@@ -34,7 +34,6 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
     """The content of run.json.
 
     Args:
-        folder: The run folder.
         stage: The stage that must have written it; any if None.
 
     Raises:
@@ -68,12 +67,7 @@ def find_or_begin(
     """Find the run of a folder or begin one, and lock the folder unless the run is finished.
 
     Args:
-        folder: The run folder.
-        stage: The stage that writes it.
         wanted: The ``identity`` and ``inputs`` that the run must have, as plain JSON values.
-        config: All settings, for the record.
-        command: The command line, for the record.
-        overwrite: Remove what an earlier run left here.
 
     Returns:
         The state, and the content of run.json.

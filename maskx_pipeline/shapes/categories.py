@@ -27,9 +27,6 @@ def shapes_categories(*, shapes: int, textures: int, hues: int, categories: int)
     """Choose the categories and which of them keep their masks in training.
 
     Args:
-        shapes: Number of shapes.
-        textures: Number of textures.
-        hues: Number of hues, spread over the colour circle.
         categories: How many combinations to take, evenly over all attribute values; 0 takes every one.
 
     Raises:

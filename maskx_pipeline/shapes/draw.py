@@ -58,10 +58,6 @@ def random_thing(
     """A thing whose size, proportions, strokes, colour and texture vary around what its category says.
 
     Args:
-        random: Source of the variation.
-        shape: Index into :data:`SHAPES`.
-        texture: Index into :data:`TEXTURES`.
-        hue: Place on the colour circle, in [0, 1).
         centre: x and y, in pixels.
         side: Geometric mean of width and height, in pixels.
     """
@@ -85,10 +81,8 @@ def outline(shape: int, u: Floats, v: Floats, stroke: float) -> Bools:
     """Whether points lie inside a shape.
 
     Args:
-        shape: Index into :data:`SHAPES`.
         u: Horizontal coordinates; the shape fills [-1, 1].
         v: Vertical coordinates, downwards.
-        stroke: Thickness of the parts relative to their usual one.
     """
     name = SHAPES[shape]
     inside = (np.abs(u) <= 1) & (np.abs(v) <= 1)
@@ -110,7 +104,6 @@ def shade(texture: int, x: Floats, y: Floats, *, angle: float, period: float) ->
     """Brightness of a texture, from 0 (the dark tone) to 1 (the bright one).
 
     Args:
-        texture: Index into :data:`TEXTURES`.
         x: Horizontal coordinates, in pixels.
         y: Vertical coordinates, in pixels.
         angle: Direction of the pattern, in radians.
@@ -162,7 +155,6 @@ def paint(canvas: Floats, thing: Thing, covered: Floats) -> None:
 
     Args:
         canvas: float64 [image_size, image_size, 3] RGB in [0, 1], changed in place.
-        thing: What to draw.
         covered: Its :func:`coverage`.
     """
     rows, columns = np.nonzero(covered)

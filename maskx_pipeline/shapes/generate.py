@@ -36,10 +36,6 @@ _PATCHES = 8  # of clutter, per image
 def generate_shapes(config: ShapesConfig, *, overwrite: bool = False) -> Path:
     """Write the images and annotations of train and val; the same settings give the same bytes.
 
-    Args:
-        config: What to generate, and the folder.
-        overwrite: Replace a data set made with other settings.
-
     Returns:
         The folder: train/, val/, train.json, val.json. Val has masks for every category, train for those of seen.txt
         or (``masks = "all"``) also for those of unseen.txt.

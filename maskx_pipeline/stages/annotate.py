@@ -36,11 +36,7 @@ def annotate_boxes(
     the next call.
 
     Args:
-        config: The settings.
         data: Where the images are, if ``dataset`` is train- or val-annotations.
-        dataset: The annotation file, in COCO format.
-        classes: The classes that may be imported as a detector.
-        overwrite: Replace an earlier result.
 
     Raises:
         ConfigError: ``config.out`` is the data set itself.

@@ -31,12 +31,9 @@ def contact_sheet(
     """Segment the same images with several models, and lay the overlays out: a column per image, a row per model.
 
     Args:
-        config: The settings.
         models: Run folders, from the top row to the bottom.
         images: Image files and folders; if there are none, the folder of val.
         data: Its val annotations are the ground truth, if asked for; red and green in it are those of the first model.
-        classes: The classes that may be imported as a detector.
-        overwrite: Replace a file that exists.
 
     Returns:
         The file ``config.out``.

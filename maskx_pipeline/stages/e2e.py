@@ -42,7 +42,6 @@ def train_e2e(
 
     Args:
         detect: The settings of a new detector, at a start from the backbone.
-        transfer: The settings of a new mask model.
         asked: Fields of ``transfer`` that must hold even if ``config.init`` brings a mask model of its own.
 
     Returns:

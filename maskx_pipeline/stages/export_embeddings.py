@@ -39,11 +39,7 @@ def export_embeddings(
     """Write class weights and RoI features of the frozen detector to the RoI cache.
 
     Args:
-        config: The settings.
-        data: The data set.
         masks: Another data set for the RoIs of train and val, if its paths are given.
-        classes: The settings of a detector that is a class.
-        overwrite: Replace what is there.
 
     Returns:
         The cache file.

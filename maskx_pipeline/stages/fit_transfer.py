@@ -38,12 +38,6 @@ def fit_transfer(
 ) -> Path:
     """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
 
-    Args:
-        masks: As given to :func:`export_embeddings`.
-        classes: The settings of a detector that is a class.
-        overwrite: Replace an earlier run.
-        command: For the record.
-
     Returns:
         The run folder, ``out/name``.
     """

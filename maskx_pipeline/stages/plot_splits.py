@@ -25,7 +25,6 @@ def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) 
     Args:
         folders: Evaluated runs: on each split a baseline and a model with T.
         out: The file; .svg, .pdf or .png.
-        overwrite: Replace a file that exists.
     """
     check_ending(out, splits_plot.FORMATS)
     refuse_to_replace(out, overwrite)

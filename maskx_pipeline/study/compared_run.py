@@ -28,7 +28,6 @@ class ComparedRun:
         class_specific: Mask weights per category without T, as the fully supervised oracle has.
         trained: Ids of the categories whose masks it was trained on.
         masks: How many training objects of each of these have a mask; empty where the run did not record it.
-        known: Ids of all categories.
         per_category: The figures of each category that was evaluated, by its id.
         evaluated: Where the detections come from and which weights were taken, as in ``cache-best``.
     """

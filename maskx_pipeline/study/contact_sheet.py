@@ -47,7 +47,6 @@ def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
     """Read image files, and those of folders in order of name.
 
     Args:
-        paths: Image files and folders.
         limit: At most so many, the first ones; 0: all.
 
     Raises:
@@ -83,13 +82,7 @@ def predicted_row(
     """Segment all images with one model.
 
     Args:
-        name: Of the model.
-        model: The whole model.
-        images: The images.
-        categories: The model's, by ascending label.
         seen: Labels whose masks were used in training: green; all others red.
-        score_threshold: Instances below it are left out.
-        bar: Counts the images.
     """
     names = {category.label: category.name for category in categories}
     pictures = []

@@ -72,11 +72,9 @@ def draw_gallery(
 
     Args:
         runs: What is drawn, by the title of its panel; the detections of the last one choose the images.
-        val: The data that all of them were measured against.
         gains: All categories, in the order of their importance within unseen and seen ones.
         seen: Labels whose masks were used in training.
         count: At most so many images.
-        score_threshold: Detections below it are not drawn.
 
     Raises:
         RunError: The recorded masks of a run cannot be read.
@@ -113,8 +111,6 @@ def choose_images(val: CocoData, results: Sequence[Result], *, wanted: Sequence[
     those not yet taken: the quality of the masks has no part in it. Then the round begins anew.
 
     Args:
-        val: The images and their objects.
-        results: The detections.
         wanted: Labels, the most important first.
 
     Returns:

@@ -59,9 +59,6 @@ def render_report(
     Args:
         runs: In the order asked for.
         shown: The one whose gains and masks are shown first.
-        gallery: The images.
-        data: What to say of the validation data, by name.
-        command: The command line, for the record.
     """
     import jinja2
     from markupsafe import Markup

@@ -23,14 +23,11 @@ class ReportedRun:
 
     Attributes:
         name: Its folder's name, with as much of the path before it as makes it different from the others.
-        folder: The run folder.
         compared: Its settings and AP, as ``maskx compare`` reads them.
-        record: The content of run.json.
         detector: That of its detector's run.json; None where that run is gone.
         evaluation: The newest evaluation, as ``maskx evaluate`` wrote it.
         evaluation_record: The content of its run.json; empty where it has none of its own.
         results_file: The masks that were measured, which may be gone.
-        metrics: The lines of metrics.jsonl.
     """
 
     name: str

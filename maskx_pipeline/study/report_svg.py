@@ -63,7 +63,6 @@ def draw_svg(
         draw: Draws into the figure; returns what to say of its parts, by their gid, when the pointer rests on them.
         title: What the figure shows, for those who do not see it.
         width: In inches of 72 CSS pixels; the page may scale it.
-        height: The same.
         name: Different for each figure of a page.
 
     Returns:

@@ -31,8 +31,6 @@ def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) 
 
     Args:
         rows: From top to bottom; each has a picture for every image.
-        captions: Of the images.
-        columns: Images side by side.
 
     Returns:
         An RGB picture on white.

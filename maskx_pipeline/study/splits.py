@@ -21,9 +21,6 @@ class SplitPoint:
     """A model with T beside the baseline trained on the masks of the same categories.
 
     Attributes:
-        split: The name of the category set with masks in training.
-        model: The run folder of the model with T.
-        seen: Number of categories in the set.
         masks: Mean number of training objects with a mask, per category of the set.
         baseline, transfer: Mask AP on the unseen categories, in percent; None where nothing was measured.
     """

@@ -109,8 +109,6 @@ def segment_images(
     """Segment the boxes of many images in threads; the order and the masks do not depend on how many.
 
     Args:
-        grabcut: The settings.
-        data: Where the images lie.
         work: Image, anything to be handed through, boxes.
         workers: Number of threads; 0 counts as one.
     """
