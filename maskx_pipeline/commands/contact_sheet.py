@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import print_result, stage_options
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.project import Project
 
@@ -22,9 +22,7 @@ from maskx_pipeline.project import Project
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Run folder of a model; give it once for each row, from top to bottom.",
 )
-@project_option
-@config_options(ContactSheetConfig)
-@overwrite_option
+@stage_options(ContactSheetConfig)
 def command(
     images: tuple[Path, ...], models: tuple[Path, ...], project: Project, overwrite: bool, **options: Any
 ) -> None:
@@ -35,9 +33,6 @@ def command(
     """
     from maskx_pipeline.stages.contact_sheet import contact_sheet
 
-    config, data, classes = (
-        project.load(ContactSheetConfig, options),
-        project.load(DataConfig),
-        project.detector_classes(),
-    )
+    config, data = project.load(ContactSheetConfig, options), project.load(DataConfig)
+    classes = project.detector_classes()
     print_result(contact_sheet(config, models, images, data, classes=classes, overwrite=overwrite))

@@ -14,7 +14,7 @@ from maskx_pipeline.commands.options import (
     overwrite_option,
     print_json,
     print_result,
-    project_option,
+    stage_options,
 )
 from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
@@ -45,10 +45,7 @@ def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) 
 
 
 @command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
-@project_option
-@config_options(GrabCutConfig)
-@json_option
-@overwrite_option
+@stage_options(GrabCutConfig, as_json=True)
 def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Write the training annotations with GrabCut's foreground of each ground-truth box as the object's mask.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import command_line, config_options, print_result, stage_options
 from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
@@ -17,9 +17,7 @@ def command() -> None:
 
 
 @command.command(name="train", short_help="Train Faster R-CNN.")
-@project_option
-@config_options(DetectConfig, leave_out=IMPORTED_ONLY)
-@overwrite_option
+@stage_options(config_options(DetectConfig, leave_out=IMPORTED_ONLY))
 def train(project: Project, overwrite: bool, **options: Any) -> None:
     """Train Faster R-CNN on the boxes of all categories, seen and unseen."""
     from maskx_pipeline.stages.detect_train import train_detector
@@ -30,9 +28,7 @@ def train(project: Project, overwrite: bool, **options: Any) -> None:
 
 
 @command.command(name="import", short_help="Take torchvision's Faster R-CNN, by name or from a file.")
-@project_option
-@config_options(ImportConfig)
-@overwrite_option
+@stage_options(ImportConfig)
 def import_(project: Project, overwrite: bool, **options: Any) -> None:
     """Take torchvision's Faster R-CNN instead of training one: its outputs are mapped to the categories by name."""
     from maskx_pipeline.stages.detect_import import import_detector

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import folder_option, json_option, print_json, print_result
+from maskx_pipeline.commands.options import folder_option, json_option, print_json, print_report, print_result
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
 from maskx_pipeline.errors import CheckFailedError
 from maskx_pipeline.project import read_project
@@ -33,8 +33,7 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     if env:
         from maskx_pipeline.engine.environment import describe_environment
 
-        found = describe_environment(folder)
-        print_json(found.to_json()) if as_json else print_result(found.to_text())
+        print_report(describe_environment(folder), as_json=as_json)
         return
     from maskx_pipeline.stages.doctor import check_data
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import command_line, config_options, print_result, stage_options
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig, mask_options
 from maskx_pipeline.project import Project
 
@@ -15,10 +15,7 @@ _NOT_OFFERED = tuple(item.name for item in dataclasses.fields(TransferConfig) if
 
 
 @click.command(name="e2e", short_help="Train detector, T and mask head jointly.")
-@project_option
-@config_options(E2EConfig)
-@config_options(TransferConfig, leave_out=_NOT_OFFERED)
-@overwrite_option
+@stage_options(E2EConfig, config_options(TransferConfig, leave_out=_NOT_OFFERED))
 def command(project: Project, overwrite: bool, **options: Any) -> None:
     """Train detector, T and mask head jointly: boxes of all categories, masks of --split.
 

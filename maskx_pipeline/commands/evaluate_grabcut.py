@@ -9,23 +9,18 @@ import click
 from maskx_pipeline.commands.options import (
     command_line,
     config_options,
-    json_option,
-    overwrite_option,
-    print_json,
-    print_result,
-    project_option,
+    per_category_option,
+    print_report,
+    stage_options,
 )
 from maskx_pipeline.config import DataConfig, EvaluateGrabCutConfig, GrabCutConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="evaluate-grabcut", short_help="Baseline: the detections with masks by GrabCut.")
-@project_option
-@config_options(EvaluateGrabCutConfig)
-@config_options(GrabCutConfig, leave_out=("out",))
-@click.option("--per-category", is_flag=True, help="Print the AP of each category too.")
-@json_option
-@overwrite_option
+@stage_options(
+    EvaluateGrabCutConfig, config_options(GrabCutConfig, leave_out=("out",)), per_category_option, as_json=True
+)
 def command(project: Project, per_category: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Report AP of the baseline without any training mask: cached detections, with GrabCut's foreground of each box.
 
@@ -37,4 +32,4 @@ def command(project: Project, per_category: bool, as_json: bool, overwrite: bool
     grabcut = project.load(GrabCutConfig, {name: value for name, value in options.items() if name != "out"})
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     evaluation = evaluate_grabcut(config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line())
-    print_json(evaluation.to_json()) if as_json else print_result(evaluation.to_text(per_category=per_category))
+    print_report(evaluation, as_json=as_json, per_category=per_category)

@@ -6,24 +6,17 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import (
-    config_options,
-    json_option,
-    overwrite_option,
-    print_json,
-    print_result,
-    project_option,
-)
+from maskx_pipeline.commands.options import print_json, print_report, print_result, stage_options
 from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="export-embeddings", short_help="Class weights and RoI features to the RoI cache.")
-@project_option
-@config_options(ExportConfig)
-@click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing.")
-@json_option
-@overwrite_option
+@stage_options(
+    ExportConfig,
+    click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing."),
+    as_json=True,
+)
 def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
     from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
@@ -31,8 +24,7 @@ def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **o
     config, data, masks = project.load(ExportConfig, options), project.load(DataConfig), project.load(MasksConfig)
     classes = project.detector_classes()
     if dry_run:
-        plan = plan_export(config, data, masks=masks, classes=classes)
-        print_json(plan.to_json()) if as_json else print_result(plan.to_text())
+        print_report(plan_export(config, data, masks=masks, classes=classes), as_json=as_json)
         return
     path = export_embeddings(config, data, masks=masks, classes=classes, overwrite=overwrite)
     print_json({"cache": str(path)}) if as_json else print_result(path)

@@ -6,23 +6,13 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import (
-    config_options,
-    json_option,
-    overwrite_option,
-    print_json,
-    print_result,
-    project_option,
-)
+from maskx_pipeline.commands.options import print_json, print_result, stage_options
 from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="export-model", short_help="A torchvision Mask R-CNN, or an ONNX mask head.")
-@project_option
-@config_options(ExportModelConfig)
-@json_option
-@overwrite_option
+@stage_options(ExportModelConfig, as_json=True)
 def command(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
     """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
     from maskx_pipeline.stages.export_model import export_model

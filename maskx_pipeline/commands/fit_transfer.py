@@ -6,15 +6,13 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import command_line, print_result, stage_options
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="fit-transfer", short_help="Stage 2: T and the mask head, from the RoI cache.")
-@project_option
-@config_options(TransferConfig)
-@overwrite_option
+@stage_options(TransferConfig)
 def command(project: Project, overwrite: bool, **options: Any) -> None:
     """Stage 2: train the weight transfer function T and the mask head from the RoI cache.
 

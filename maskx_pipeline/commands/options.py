@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import click
 
@@ -17,6 +18,16 @@ from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Report(Protocol):
+    """What a command found and prints."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values for JSON."""
+
+    def to_text(self) -> str:
+        """Lines for the terminal."""
 
 
 class NumberList(click.ParamType[tuple[float, ...]]):
@@ -69,6 +80,29 @@ def json_option(function: _F) -> _F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(function)
 
 
+def per_category_option(function: _F) -> _F:
+    """Add ``--per-category``."""
+    return click.option("--per-category", is_flag=True, help="Print the AP of each category too.")(function)
+
+
+def stage_options(*parts: type[StageConfig] | Callable[[Any], Any], as_json: bool = False) -> Callable[[_F], _F]:
+    """Add what the usual command has, in the order of its help.
+
+    ``--project`` (see :func:`project_option`), then the parts, then ``--json`` where ``as_json``, then ``--overwrite``.
+
+    Args:
+        parts: Settings, for all options of a stage (see :func:`config_options`), or options of the command alone.
+    """
+    options = [config_options(part) if isinstance(part, type) else part for part in parts]
+    every: list[Callable[[Any], Any]] = [
+        project_option,
+        *options,
+        *([json_option] if as_json else []),
+        overwrite_option,
+    ]
+    return lambda function: functools.reduce(lambda made, add: add(made), reversed(every), function)
+
+
 def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), prefix: str = "") -> Callable[[_F], _F]:
     """Add one option per field of a stage's dataclass; a value that is not given arrives as None."""
 
@@ -98,6 +132,11 @@ def print_result(value: Any, *, nl: bool = True) -> None:
 def print_json(value: Any) -> None:
     """Print JSON to stdout."""
     print_result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_report(report: Report, *, as_json: bool, **layout: bool) -> None:
+    """Print what a command found, as JSON or as a text that ``layout`` says more about."""
+    print_json(report.to_json()) if as_json else print_result(report.to_text(**layout))
 
 
 def _read_project(ctx: click.Context, param: click.Parameter, value: Path) -> Project | None:

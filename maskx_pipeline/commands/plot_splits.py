@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import json_option, overwrite_option, print_json, print_result
+from maskx_pipeline.commands.options import json_option, overwrite_option, print_report
 
 
 @click.command(name="plot-splits", short_help="What T gains on many splits, as a plot (Figure 3).")
@@ -26,5 +26,4 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool) -
     """
     from maskx_pipeline.stages.plot_splits import plot_splits
 
-    study = plot_splits(runs, out, overwrite=overwrite)
-    print_json(study.to_json()) if as_json else print_result(study.to_text())
+    print_report(plot_splits(runs, out, overwrite=overwrite), as_json=as_json)

@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import print_result, stage_options
 from maskx_pipeline.config import PredictConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="predict", short_help="Segment images: overlays and COCO results.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@project_option
-@config_options(PredictConfig)
-@overwrite_option
+@stage_options(PredictConfig)
 def command(images: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
     """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
     from maskx_pipeline.stages.predict import predict

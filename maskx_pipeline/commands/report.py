@@ -7,16 +7,14 @@ from typing import Any
 
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, overwrite_option, print_result, project_option
+from maskx_pipeline.commands.options import command_line, print_result, stage_options
 from maskx_pipeline.config import DataConfig, MasksConfig, ReportConfig
 from maskx_pipeline.project import Project
 
 
 @click.command(name="report", short_help="One HTML page about evaluated runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@project_option
-@config_options(ReportConfig)
-@overwrite_option
+@stage_options(ReportConfig)
 def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
     """Write one HTML page about evaluated RUNS: tables, plots, a gallery, commands, settings and digests.
 
