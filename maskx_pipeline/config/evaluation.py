@@ -25,15 +25,21 @@ class EvaluateGrabCutConfig(StageConfig):
 
 
 @settings
-class EvaluateConfig(StageConfig):
-    """AP on a category set."""
+class ModelConfig(StageConfig):
+    """Which model it is, for every stage that takes a trained one."""
 
-    table = "evaluate"
     model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option(  # known by the weights
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )
+
+
+@settings
+class EvaluateConfig(ModelConfig):
+    """AP on a category set."""
+
+    table = "evaluate"
     detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
     from_: str = option(  # known by what it resolves to
@@ -46,13 +52,10 @@ class EvaluateConfig(StageConfig):
 
 
 @settings
-class PredictConfig(StageConfig):
+class PredictConfig(ModelConfig):
     """Masks for new images."""
 
     table = "predict"
-    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
-    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option("best", "Which weights of that run.", choices=("best", "last"))
     detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
@@ -61,15 +64,10 @@ class PredictConfig(StageConfig):
 
 
 @settings
-class AnnotateConfig(StageConfig):
+class AnnotateConfig(ModelConfig):
     """Masks for the boxes of an annotation file that have none."""
 
     table = "annotate"
-    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
-    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option(  # known by the weights
-        "best", "Which weights of that run.", choices=("best", "last"), identity=False
-    )
     detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     images: Path | None = option(
         None, "Folder of the images; that of [data] if the file is one of its annotation files."

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.settings import StageConfig, option, settings
+from maskx_pipeline.config.evaluation import ModelConfig
+from maskx_pipeline.settings import option, settings
 
 
 @settings
-class ExportModelConfig(StageConfig):
+class ExportModelConfig(ModelConfig):
     """A file of the model that works without maskx, with w_seg = T(w_det) computed once and for all."""
 
     table = "export-model"
-    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
-    runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
-    checkpoint: str = option(  # known by the weights
-        "best", "Which weights of that run.", choices=("best", "last"), identity=False
-    )
     format: str = option(
         "torchvision",
         "torchvision: a state dict of its Mask R-CNN; onnx: the mask head alone, RoI features and labels to masks.",

@@ -16,15 +16,7 @@ from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
 from maskx_pipeline.data.category_map import CategoryMap
 from maskx_pipeline.data.odd_annotations import OddAnnotations, plain_boxes
-from maskx_pipeline.data.records import (
-    NO_BOXES,
-    Annotation,
-    AnnotationTable,
-    Category,
-    CocoData,
-    ImageRecord,
-    Problem,
-)
+from maskx_pipeline.data.records import NO_BOXES, Annotation, AnnotationTable, Category, CocoData, ImageRecord, Problem
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.settings import digest_of
 

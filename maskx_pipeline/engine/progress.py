@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("maskx")
 _LINE_SECONDS = 30.0
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """Counts work; made by :func:`progress`."""
 
     def __init__(self, total: int, desc: str, unit: str, initial: int) -> None:
@@ -53,12 +53,7 @@ class Progress:
         if self._line_done != self._done and self._done > self._initial:
             self._line()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _line(self) -> None:

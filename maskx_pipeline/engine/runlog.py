@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
@@ -25,7 +25,7 @@ BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
 
 
-class Run:
+class Run(contextlib.AbstractContextManager["Run"]):
     """An open run folder. Only the main process writes; the others call the same methods without effect.
 
     Until it is finished or closed, no other process can open it to write. As a context manager it is closed at the end.
@@ -97,12 +97,7 @@ class Run:
             self._events.close()
         unlock_folder(self.folder)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from maskx_pipeline.study.compare import Comparison, compare_runs
-
-logger = logging.getLogger("maskx")
 
 
 def compare(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:

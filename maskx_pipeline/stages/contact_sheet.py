@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from maskx_pipeline.provenance.files import check_ending
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.study import sheet_layout
 from maskx_pipeline.study.contact_sheet import predicted_row, read_sheet_images, truth_row
-
-logger = logging.getLogger("maskx")
 
 
 def contact_sheet(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    VisualGenomeConfig,
-)
+from maskx_pipeline.config import VisualGenomeConfig
 from maskx_pipeline.convert import visual_genome
 
 

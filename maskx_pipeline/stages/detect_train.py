@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    DataConfig,
-    DetectConfig,
-)
+from maskx_pipeline.config import DataConfig, DetectConfig
 from maskx_pipeline.detection import train as detection
 from maskx_pipeline.detection.backbone import content_of
 from maskx_pipeline.detection.model import check_detector

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from maskx_pipeline.config import (
-    DataConfig,
-    MasksConfig,
-)
+from maskx_pipeline.config import DataConfig, MasksConfig
 from maskx_pipeline.doctor.check import DatasetReport, check_dataset
 from maskx_pipeline.stages.inputs import NO_MASKS, other_data, read_data, read_mask_data
 

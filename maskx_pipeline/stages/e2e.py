@@ -6,12 +6,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    DataConfig,
-    DetectConfig,
-    E2EConfig,
-    TransferConfig,
-)
+from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.e2e import train as joint_training
 from maskx_pipeline.e2e.load import STAGE as E2E

@@ -7,11 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.config import (
-    DataConfig,
-    EvaluateConfig,
-    MasksConfig,
-)
+from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.engine.device import amp_dtype, resolve_device

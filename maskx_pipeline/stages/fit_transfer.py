@@ -6,11 +6,7 @@ import logging
 from pathlib import Path
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.config import (
-    DataConfig,
-    MasksConfig,
-    TransferConfig,
-)
+from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    SHAPES_PROJECT,
-    DataConfig,
-    MasksConfig,
-    ShapesConfig,
-)
+from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import PROJECT_FILE, write_project
 from maskx_pipeline.shapes.generate import generate_shapes

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    DataConfig,
-    MasksConfig,
-    TransferConfig,
-)
+from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_map import read_category_map
 from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import Category, CocoData, log_problems, read_coco

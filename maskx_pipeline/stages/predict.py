@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskx_pipeline.config import (
-    PredictConfig,
-)
+from maskx_pipeline.config import PredictConfig
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.inputs import refuse_to_replace
-
-logger = logging.getLogger("maskx")
 
 
 def predict(

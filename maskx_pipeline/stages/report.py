@@ -13,13 +13,7 @@ from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_val, refuse_to_replace
 from maskx_pipeline.study.report_gallery import draw_gallery
 from maskx_pipeline.study.report_html import Gallery, render_report
-from maskx_pipeline.study.report_runs import (
-    ReportedRun,
-    baseline_of,
-    category_gains,
-    read_reported_runs,
-    shown_run,
-)
+from maskx_pipeline.study.report_runs import ReportedRun, baseline_of, category_gains, read_reported_runs, shown_run
 
 logger = logging.getLogger("maskx")
 
