@@ -11,6 +11,11 @@ def listed(names: Sequence[str], most: int) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
+def with_article(noun: str) -> str:
+    """``a list``, ``an int``."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 class MaskXError(Exception):
     """A known error. Libraries raise it; ``commands/`` prints it and exits with ``exit_code``.
 

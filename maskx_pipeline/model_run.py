@@ -134,12 +134,12 @@ def open_model(
         RunError: No such run, or it has not come so far.
         WeightsError: The weights are damaged or do not fit the settings.
     """
-    folder, record = newest_run(runs) if folder is None else (folder, read_run(folder))
-    if record["stage"] == E2E:
-        return _of_e2e(folder, checkpoint, record)
+    folder, content = newest_run(runs) if folder is None else (folder, read_run(folder))
+    if content["stage"] == E2E:
+        return _of_e2e(folder, checkpoint, content)
     if detector is not None and class_of(detector):
         classes = DetectorClasses(classes.named | {detector}, classes.settings)
-    known = record if record["stage"] == "fit-transfer" else None  # else it is read again, to say what is wrong
+    known = content if content["stage"] == "fit-transfer" else None  # else it is read again, to say what is wrong
     fitted = load_mask_model(folder, checkpoint=checkpoint, record=known)
     return ModelRun(
         folder=folder,
@@ -166,19 +166,19 @@ def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
     """
     finished = []
     for path in runs.glob("*/*/run.json"):
-        record = read_run(path.parent)
-        if record["stage"] in ("fit-transfer", E2E) and record["status"] == "finished":
-            finished.append((record["finished"], path.parent, record))
+        content = read_run(path.parent)
+        if content["stage"] in ("fit-transfer", E2E) and content["status"] == "finished":
+            finished.append((content["finished"], path.parent, content))
     if not finished:
         raise RunError(f"{runs} holds no finished model.", "run `maskx fit-transfer`, or give one with --model PATH")
     return max(finished, key=lambda found: found[:2])[1:]
 
 
-def _of_e2e(folder: Path, checkpoint: str, record: Mapping[str, Any]) -> ModelRun:
+def _of_e2e(folder: Path, checkpoint: str, content: Mapping[str, Any]) -> ModelRun:
     from maskx_pipeline.detection.load import LoadedDetector
     from maskx_pipeline.e2e.load import load_e2e_model
 
-    made = load_e2e_model(folder, checkpoint=checkpoint, record=record)
+    made = load_e2e_model(folder, checkpoint=checkpoint, content=content)
     return ModelRun(
         folder=folder,
         categories=made.categories,

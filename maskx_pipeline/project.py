@@ -115,7 +115,7 @@ def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> 
         return tomllib.loads(f"value = [{text}]" if isinstance(field.default, tuple) else f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"{name}: {text!r} is not a value of {option_name(field.name)}.", "mend or unset it"
+            f"{name}: {text!r} is not a value of {option_name(field.name)}.", "fix or unset it"
         ) from error
 
 
@@ -134,7 +134,7 @@ def read_project(folder: Path) -> Project:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}", "mend that line") from error
+        raise ConfigError(f"{path} is not valid TOML: {error}", "fix that line") from error
     known = {cls.table: cls for cls in STAGE_CONFIGS}
     for name, table in tables.items():
         if name not in (*known, DETECTOR_TABLE):

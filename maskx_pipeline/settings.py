@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
-from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.errors import ConfigError, with_article
 
 _T = TypeVar("_T")
 
@@ -201,4 +201,6 @@ def _convertplain(value: Any, kind: Any, where: str) -> Any:
     elif isinstance(value, str):
         return value
     name = "list" if typing.get_origin(kind) is tuple else {Path: "path", str: "text"}.get(kind, kind.__name__)
-    raise ConfigError(f"{where}: {value!r} is not a {name}.", "the command's --help says what the option takes")
+    raise ConfigError(
+        f"{where}: {value!r} is not {with_article(name)}.", "the command's --help says what the option takes"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -27,10 +27,11 @@ class Instances(Detections):
     mask_probs: Tensor
 
 
+@dataclass(eq=False)
 class WholeModel:
     """Detector and mask model together, for images instead of cached features.
 
-    Args:
+    Attributes:
         detector: The detector, with the precision that the cache was exported with.
         mask_model: T and the mask head; it is moved.
         roi_size: Side S of the RoI features that the mask head was fitted on.
@@ -39,22 +40,16 @@ class WholeModel:
         half_features: Round the RoI features to float16, as in the RoI cache that the mask head was fitted on.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        mask_model: MaskModel,
-        *,
-        roi_size: int,
-        device: torch.device,
-        amp_dtype: torch.dtype | None = None,
-        half_features: bool = True,
-    ) -> None:
-        self._detector = detector
-        self._mask_model = mask_model.eval().to(device)
-        self._roi_size = roi_size
-        self._device = device
-        self._amp_dtype = amp_dtype
-        self._half_features = half_features
+    detector: Detector
+    mask_model: MaskModel
+    _: KW_ONLY
+    roi_size: int
+    device: torch.device
+    amp_dtype: torch.dtype | None = None
+    half_features: bool = True
+
+    def __post_init__(self) -> None:
+        self.mask_model.eval().to(self.device)
 
     def predict(self, image: Tensor) -> Instances:
         """Detect the objects of one image, and segment each with the weights of its own category alone.
@@ -65,7 +60,7 @@ class WholeModel:
         Args:
             image (FloatTensor[3, H, W]): RGB, 0..1.
         """
-        detected = self._detector.extract(image)
+        detected = self.detector.extract(image)
         found = detected.detections
         return Instances(
             boxes_xyxy=found.boxes_xyxy.float().cpu(),
@@ -85,15 +80,15 @@ class WholeModel:
         Returns:
             FloatTensor[N, M, M]: probability of the object at each cell of its box, 0..1, on the CPU.
         """
-        detected = self._detector.extract(image)
+        detected = self.detector.extract(image)
         parts = (slice(start, start + _ROIS_AT_ONCE) for start in range(0, len(labels), _ROIS_AT_ONCE))
         return torch.cat([self._masks(detected, boxes_xyxy[part], labels[part]) for part in parts])
 
     def _masks(self, detected: DetectedImage, boxes_xyxy: Tensor, labels: Tensor) -> Tensor:
-        roi_features = detected.pool(boxes_xyxy, self._roi_size)
-        if self._half_features:
+        roi_features = detected.pool(boxes_xyxy, self.roi_size)
+        if self.half_features:
             roi_features = roi_features.half()
-        return masks_of(self._mask_model, roi_features, labels, device=self._device, amp_dtype=self._amp_dtype)
+        return masks_of(self.mask_model, roi_features, labels, device=self.device, amp_dtype=self.amp_dtype)
 
 
 @torch.no_grad()

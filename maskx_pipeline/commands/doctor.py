@@ -61,5 +61,5 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
         print_json(report.to_json() | ({} if expected is None else {"estimate": expected.to_json()}))
     if report.fatal:
         raise CheckFailedError(
-            "training would go wrong: " + "; ".join(report.fatal), "mend the data, then run this again"
+            "training would go wrong: " + "; ".join(report.fatal), "fix the data, then run this again"
         )

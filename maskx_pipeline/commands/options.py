@@ -117,7 +117,7 @@ def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), p
 
 
 def command_line() -> str:
-    """The command as it was typed, for the record of a run."""
+    """The command as it was typed, for run.json."""
     return " ".join(["maskx", *sys.argv[1:]])
 
 

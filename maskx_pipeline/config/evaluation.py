@@ -28,7 +28,7 @@ class EvaluateGrabCutConfig(StageConfig):
 class ModelConfig(StageConfig):
     """Which model it is, for every stage that takes a trained one."""
 
-    model: Path | None = option(None, "Run folder of a transfer or joint model; the newest of --runs if not given.")
+    model: Path | None = option(None, "Run folder of a transfer or e2e model; the newest of --runs if not given.")
     runs: Path = option(Path("runs"), "Folder in which the newest model is looked for.")
     checkpoint: str = option(  # known by the weights
         "best", "Which weights of that run.", choices=("best", "last"), identity=False

@@ -11,7 +11,7 @@ from typing import Any
 from maskx_pipeline.data.annotation_columns import AnnotationColumns, FileBytes, Stamp, columns_of_lists
 from maskx_pipeline.data.annotation_index import SMALLEST_INDEXED, read_index, write_index
 from maskx_pipeline.data.annotation_parse import parse_annotations
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, with_article
 
 _REQUIRED: Mapping[str, Mapping[str, type]] = {
     "images": {"id": int, "file_name": str, "width": int, "height": int},
@@ -71,7 +71,7 @@ def _checked_lists(raw: bytes, path: Path) -> dict[str, list[dict[str, Any]]]:
         raise DataError(f"{path} is not JSON: {error}.", "give a COCO-format annotation file") from error
     if not isinstance(content, dict):
         raise DataError(
-            f"{path} holds a {type(content).__name__}, not an object.",
+            f"{path} holds {with_article(type(content).__name__)}, not an object.",
             "give a COCO-format annotation file (a results file holds only detections)",
         )
     lists = {name: _checked_list(content, name, path) for name in _REQUIRED}

@@ -39,10 +39,11 @@ class Segmentations(Protocol):
         """The value of ``segmentation``."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AnnotationTable(Sequence[Annotation]):
     """All annotations, in the order of the file; a sequence of records, or columns for what concerns all of them.
 
-    Args:
+    Attributes:
         ids: int64[M].
         image_ids: int64[M].
         labels: int32[M], 1..K.
@@ -53,28 +54,15 @@ class AnnotationTable(Sequence[Annotation]):
         has_mask: bool[M].
     """
 
-    def __init__(
-        self,
-        *,
-        ids: NDArray[np.int64],
-        image_ids: NDArray[np.int64],
-        labels: NDArray[np.int32],
-        boxes_xyxy: NDArray[np.float64],
-        boxes_xywh: NDArray[np.float64],
-        areas: NDArray[np.float64],
-        iscrowd: NDArray[np.bool_],
-        has_mask: NDArray[np.bool_],
-        segmentations: Segmentations,
-    ) -> None:
-        self.ids = ids
-        self.image_ids = image_ids
-        self.labels = labels
-        self.boxes_xyxy = boxes_xyxy
-        self.boxes_xywh = boxes_xywh
-        self.areas = areas
-        self.iscrowd = iscrowd
-        self.has_mask = has_mask
-        self._segmentations = segmentations
+    ids: NDArray[np.int64]
+    image_ids: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    boxes_xyxy: NDArray[np.float64]
+    boxes_xywh: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    iscrowd: NDArray[np.bool_]
+    has_mask: NDArray[np.bool_]
+    segmentations: Segmentations
 
     @classmethod
     def of(cls, annotations: Sequence[Annotation]) -> Self:
@@ -117,7 +105,7 @@ class AnnotationTable(Sequence[Annotation]):
             box_xyxy=(x1, y1, x2, y2),
             area=float(self.areas[row]),
             iscrowd=bool(self.iscrowd[row]),
-            segmentation=self._segmentations[row] if self.has_mask[row] else None,
+            segmentation=self.segmentations[row] if self.has_mask[row] else None,
         )
 
     def __iter__(self) -> Iterator[Annotation]:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,7 @@ def read_coco(
         DataError: The file or the folder cannot be used at all, or its categories disagree with those given, or
             the map leaves open what a category with masks is.
     """
-    reader = _Reader(
-        annotation_file, image_dir, categories=categories, category_map=category_map, check_files=check_files
-    )
-    return reader.read()
+    return _Reader(annotation_file, image_dir, categories, category_map, check_files).read()
 
 
 def log_problems(data: CocoData) -> None:
@@ -67,48 +65,40 @@ def log_problems(data: CocoData) -> None:
         _LOG.warning("%s: %d x %s: %s; the first: %s", data.path, count, kind, action, first.message)
 
 
+@dataclass
 class _Reader:
-    """Reads one annotation file; see `read_coco` for the arguments."""
+    """Reads one annotation file; see `read_coco`, whose ``categories`` are ``given``."""
 
-    def __init__(
-        self,
-        path: Path,
-        image_dir: Path,
-        *,
-        categories: tuple[Category, ...] | None,
-        category_map: CategoryMap | None,
-        check_files: bool,
-    ) -> None:
-        self._path = path
-        self._image_dir = image_dir
-        self._given = categories
-        self._map = category_map
-        self._check_files = check_files
-        self._left_out: dict[int, str] = {}
-        self._problems: list[Problem] = []
-        self._images: dict[int, ImageRecord] = {}
-        self._dropped_images: set[int] = set()
+    path: Path
+    image_dir: Path
+    given: tuple[Category, ...] | None
+    category_map: CategoryMap | None
+    check_files: bool
+    left_out: dict[int, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    images: dict[int, ImageRecord] = field(default_factory=dict)
+    dropped_images: set[int] = field(default_factory=set)
 
     def read(self) -> CocoData:
         """Read the file."""
-        columns = read_annotation_columns(self._path)
+        columns = read_annotation_columns(self.path)
         digest = columns.digest
         names = self._read_names(columns)
         categories, labels = self._categories_and_labels(names)
-        if self._map is not None:
+        if self.category_map is not None:
             digest = digest_of([digest, sorted(labels.items())])
             masked = set(np.unique(columns.numbers[2, (columns.flags & MASKED) > 0]).tolist())
-            self._left_out = self._map.left_out_of(names, masked=masked, where=self._path)
+            self.left_out = self.category_map.left_out_of(names, masked=masked, where=self.path)
         self._read_images(columns)
         annotations = self._read_annotations(columns, labels)
         self._report_empty_images(annotations)
         return CocoData(
-            path=self._path,
-            image_dir=self._image_dir,
+            path=self.path,
+            image_dir=self.image_dir,
             categories=categories,
-            images=tuple(self._images.values()),
+            images=tuple(self.images.values()),
             annotations=annotations,
-            problems=tuple(self._problems),
+            problems=tuple(self.problems),
             digest=digest,
         )
 
@@ -117,54 +107,54 @@ class _Reader:
         for category_id, name in columns.categories:
             if names.setdefault(category_id, name) != name:
                 raise DataError(
-                    f"{self._path}: category id {category_id} is both `{names[category_id]}` and `{name}`.",
+                    f"{self.path}: category id {category_id} is both `{names[category_id]}` and `{name}`.",
                     "give each category an id of its own",
                 )
         return names
 
     def _categories_and_labels(self, names: dict[int, str]) -> tuple[tuple[Category, ...], dict[int, int]]:
         """The categories of the data set, and the label of each category id of the file."""
-        if self._given is None:
+        if self.given is None:
             own = tuple(Category(id=i, name=names[i], label=n) for n, i in enumerate(sorted(names), start=1))
             return own, {category.id: category.label for category in own}
-        if self._map is not None:
-            return self._given, self._map.labels_of(names, self._given)
-        given = {category.id: category.name for category in self._given}
+        if self.category_map is not None:
+            return self.given, self.category_map.labels_of(names, self.given)
+        given = {category.id: category.name for category in self.given}
         for category_id, name in names.items():
             if given.get(category_id) != name:
                 known = f"`{given[category_id]}`" if category_id in given else "nothing"
                 raise DataError(
-                    f"{self._path}: category id {category_id} is `{name}`, but {known} in the training data.",
+                    f"{self.path}: category id {category_id} is `{name}`, but {known} in the training data.",
                     "give both files the same categories, with the same ids and names; masks of another data set may "
                     "have their own, with category-map in [masks]",
                 )
-        return self._given, {category.id: category.label for category in self._given}
+        return self.given, {category.id: category.label for category in self.given}
 
     def _read_images(self, columns: AnnotationColumns) -> None:
-        if self._check_files and not self._image_dir.is_dir():
+        if self.check_files and not self.image_dir.is_dir():
             raise DataError(
-                f"the image folder {self._image_dir} does not exist.",
+                f"the image folder {self.image_dir} does not exist.",
                 "check train-images and val-images in [data] of maskx.toml",
             )
-        present = _Folder(self._image_dir) if self._check_files else None
+        present = _Folder(self.image_dir) if self.check_files else None
         ids, widths, heights = columns.images.tolist()
         for image in map(ImageRecord, ids, columns.file_names, widths, heights):
-            if image.id in self._images or image.id in self._dropped_images:
+            if image.id in self.images or image.id in self.dropped_images:
                 self._report("duplicate image id", f"image id {image.id} again ({image.file_name})", image.id)
             elif image.width < 1 or image.height < 1:
                 message = f"image {image.id} is {image.width}x{image.height}"
                 self._report("image without size", message, image.id, "dropped with its annotations")
-                self._dropped_images.add(image.id)
+                self.dropped_images.add(image.id)
             elif present is not None and not present.has(image.file_name):
                 message = f"image {image.id}: {image.file_name} does not exist"
                 self._report("missing image file", message, image.id, "dropped with its annotations")
-                self._dropped_images.add(image.id)
+                self.dropped_images.add(image.id)
             else:
-                self._images[image.id] = image
-        if ids and not self._images:
+                self.images[image.id] = image
+        if ids and not self.images:
             raise DataError(
-                f"{self._path}: no image can be used of {len(ids)}; the first: {self._problems[0].message}.",
-                f"check their width and height, and that they lie in {self._image_dir} under their `file_name`",
+                f"{self.path}: no image can be used of {len(ids)}; the first: {self.problems[0].message}.",
+                f"check their width and height, and that they lie in {self.image_dir} under their `file_name`",
             )
 
     def _read_annotations(self, columns: AnnotationColumns, labels: dict[int, int]) -> AnnotationTable:
@@ -172,17 +162,17 @@ class _Reader:
         ids, image_ids, category_ids = columns.numbers
         known_labels = np.array(list(labels.items()), dtype=np.int64).reshape(-1, 2)
         label_column = look_up(category_ids, known_labels[:, 0], known_labels[:, 1].astype(np.int32))
-        boxes, plain = plain_boxes(columns, self._images)
+        boxes, plain = plain_boxes(columns, self.images)
         plain &= (label_column > 0) & ((columns.flags & BROKEN) == 0) & ~_repeated(ids)
         given = np.isfinite(columns.areas) & (columns.areas >= 0)
         areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
         has_mask = (columns.flags & MASKED) > 0
         odd = OddAnnotations(
-            images=self._images,
-            dropped_images=self._dropped_images,
+            images=self.images,
+            dropped_images=self.dropped_images,
             labels=labels,
-            left_out=self._left_out,
-            problems=self._problems,
+            left_out=self.left_out,
+            problems=self.problems,
         )
         rows = plain
         for row in np.flatnonzero(~plain).tolist():
@@ -204,17 +194,17 @@ class _Reader:
         )
 
     def _report_empty_images(self, annotations: AnnotationTable) -> None:
-        ids = np.fromiter(self._images, np.int64, len(self._images))
+        ids = np.fromiter(self.images, np.int64, len(self.images))
         filled = np.zeros(len(ids) + 1, dtype=bool)
         places = np.arange(1, len(ids) + 1, dtype=np.int32)
         filled[look_up(annotations.image_ids[~annotations.iscrowd], ids, places)] = True
-        for image, has_box in zip(self._images.values(), filled[1:].tolist(), strict=True):
+        for image, has_box in zip(self.images.values(), filled[1:].tolist(), strict=True):
             if not has_box:
                 message = f"image {image.id} ({image.file_name}) has no box"
                 self._report(NO_BOXES, message, image.id, "kept, not trained on")
 
     def _report(self, kind: str, message: str, image_id: int, action: str = "dropped") -> None:
-        self._problems.append(Problem(kind, message, action, None, image_id))
+        self.problems.append(Problem(kind, message, action, None, image_id))
 
 
 class _Segmentations:

@@ -1,9 +1,10 @@
-"""Training images for the detector: what step i sees depends on the seed and i alone, so training can resume."""
+"""Training images for the detector: those of step i depend on the seed and i alone, so training can resume."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -155,32 +156,30 @@ class _Forgiving(Dataset[Any]):
             return error
 
 
+@dataclass(eq=False)
 class _Steps:
     """The keys of each step's images: an endless row of shuffled epochs, cut into batches."""
 
-    def __init__(
-        self, dataset: DetectionDataset, images_per_batch: int, steps: range, seed: int, rank: int, world_size: int
-    ) -> None:
-        self._dataset = dataset
-        self._images_per_batch = images_per_batch
-        self._steps = steps
-        self._seed = seed
-        self._rank = rank
-        self._world_size = world_size
+    dataset: DetectionDataset
+    images_per_batch: int
+    steps: range
+    seed: int
+    rank: int
+    world_size: int
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, order = -1, np.empty(0, dtype=np.int64)
-        for step in self._steps:
+        for step in self.steps:
             keys = []
-            for position in range(step * self._images_per_batch, (step + 1) * self._images_per_batch):
-                if position // len(self._dataset) != epoch:
-                    epoch = position // len(self._dataset)
-                    order = np.random.default_rng([self._seed, _SHUFFLE_STREAM, epoch]).permutation(len(self._dataset))
-                keys.append(self._dataset.key(epoch, int(order[position % len(self._dataset)])))
-            yield keys[self._rank :: self._world_size]
+            for position in range(step * self.images_per_batch, (step + 1) * self.images_per_batch):
+                if position // len(self.dataset) != epoch:
+                    epoch = position // len(self.dataset)
+                    order = np.random.default_rng([self.seed, _SHUFFLE_STREAM, epoch]).permutation(len(self.dataset))
+                keys.append(self.dataset.key(epoch, int(order[position % len(self.dataset)])))
+            yield keys[self.rank :: self.world_size]
 
 
 def _to_device(target: Target, device: torch.device) -> Target:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from maskx_pipeline.data.images import read_image, to_rgb
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, with_article
 
 _KINDS = (
     "give a file, a PIL image, an RGB array uint8[H, W, 3] or uint8[H, W], or an RGB tensor [3, H, W], uint8 or float "
@@ -43,7 +43,7 @@ def image_tensor(image: Path | str | Image.Image | NDArray[np.uint8] | Tensor) -
         return _from_tensor(image)
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    raise DataError(f"an image cannot be made of a {type(image).__name__}.", _KINDS)
+    raise DataError(f"an image cannot be made of {with_article(type(image).__name__)}.", _KINDS)
 
 
 def _from_array(array: NDArray[np.uint8]) -> Tensor:

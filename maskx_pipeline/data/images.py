@@ -87,7 +87,7 @@ def _needs_turning(image: Image.Image, path: Path | str, *, width: int, height: 
         return True
     raise DataError(
         f"the image {path} is {image.width}x{image.height} pixels, but the annotation file says {width}x{height}.",
-        "the boxes would not fit it: give the image that was annotated, or mend the annotation file",
+        "the boxes would not fit it: give the image that was annotated, or fix the annotation file",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, with_article
 
 SHORTEST_POLYGON = 6
 """Numbers in a triangle; fewer points enclose no area (and pycocotools would read four numbers as a box)."""
@@ -40,7 +40,7 @@ def segmentation_fault(segmentation: object, *, height: int, width: int) -> str 
     if isinstance(segmentation, list | tuple):
         return _polygon_fault(segmentation, reach=max(height, width))
     if not isinstance(segmentation, dict):
-        return f"it is a {type(segmentation).__name__}, neither polygons nor RLE"
+        return f"it is {with_article(type(segmentation).__name__)}, neither polygons nor RLE"
     try:
         counts = _rle_counts(segmentation, height, width)
     except DataError as error:

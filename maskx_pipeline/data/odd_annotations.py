@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def plain_boxes(
     return clipped, plain
 
 
-class Mended(NamedTuple):
+class UsablePart(NamedTuple):
     """What can be used of an odd annotation; ``area`` in square pixels."""
 
     box_xyxy: _Box
@@ -59,10 +60,11 @@ class Mended(NamedTuple):
     has_sound_mask: bool
 
 
+@dataclass
 class OddAnnotations:
     """Reads annotations one by one, and reports what is wrong with each.
 
-    Args:
+    Attributes:
         images: By id, those that are used.
         dropped_images: The ids of those that are not.
         labels: By category id.
@@ -70,23 +72,14 @@ class OddAnnotations:
         problems: Where what is wrong is added.
     """
 
-    def __init__(
-        self,
-        *,
-        images: Mapping[int, ImageRecord],
-        dropped_images: Collection[int],
-        labels: Mapping[int, int],
-        left_out: Mapping[int, str],
-        problems: list[Problem],
-    ) -> None:
-        self._images = images
-        self._dropped_images = dropped_images
-        self._labels = labels
-        self._left_out = left_out
-        self._problems = problems
-        self._kept: set[int] = set()
+    images: Mapping[int, ImageRecord]
+    dropped_images: Collection[int]
+    labels: Mapping[int, int]
+    left_out: Mapping[int, str]
+    problems: list[Problem]
+    _kept: set[int] = field(default_factory=set)
 
-    def read(self, entry: Entry, ids: tuple[int, int, int]) -> Mended | None:
+    def read(self, entry: Entry, ids: tuple[int, int, int]) -> UsablePart | None:
         """What can be used of an annotation; None if it is dropped.
 
         Args:
@@ -96,24 +89,24 @@ class OddAnnotations:
         if annotation_id in self._kept:
             message = f"annotation id {annotation_id} again (image {image_id})"
             self._report("duplicate annotation id", message, ids, "dropped, first one kept")
-        elif image_id in self._dropped_images:
+        elif image_id in self.dropped_images:
             message = f"annotation {annotation_id} of image {image_id}, which was dropped"
             self._report("annotation of a dropped image", message, ids)
-        elif image_id not in self._images:
+        elif image_id not in self.images:
             self._report("unknown image id", f"annotation {annotation_id}: no image has id {image_id}", ids)
-        elif category_id in self._left_out:
-            message = f"annotation {annotation_id}: `{self._left_out[category_id]}` has no counterpart"
+        elif category_id in self.left_out:
+            message = f"annotation {annotation_id}: `{self.left_out[category_id]}` has no counterpart"
             self._report("category not in the category map", message, ids)
-        elif category_id not in self._labels:
+        elif category_id not in self.labels:
             self._report("unknown category id", f"annotation {annotation_id}: no category has id {category_id}", ids)
         elif (box := self._read_box(entry, ids)) is not None:
             self._kept.add(annotation_id)
-            return Mended(box, _area(entry.get("area"), box), self._has_sound_mask(entry, ids))
+            return UsablePart(box, _area(entry.get("area"), box), self._has_sound_mask(entry, ids))
         return None
 
     def _read_box(self, entry: Entry, ids: tuple[int, int, int]) -> _Box | None:
         """COCO's [x, y, width, height] as a box inside the image; None if there is none."""
-        image = self._images[ids[1]]
+        image = self.images[ids[1]]
         what = f"annotation {ids[0]}: bbox {entry['bbox']!r:.80}"
         numbers = [number(side) for side in entry["bbox"]]
         if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
@@ -133,7 +126,7 @@ class OddAnnotations:
         return box
 
     def _has_sound_mask(self, entry: Entry, ids: tuple[int, int, int]) -> bool:
-        image = self._images[ids[1]]
+        image = self.images[ids[1]]
         fault = segmentation_fault(entry.get("segmentation"), height=image.height, width=image.width)
         if fault is not None:
             message = f"annotation {ids[0]}: {fault}"
@@ -141,7 +134,7 @@ class OddAnnotations:
         return fault is None
 
     def _report(self, kind: str, message: str, ids: tuple[int, int, int], action: str = "dropped") -> None:
-        self._problems.append(Problem(kind, message, action, annotation_id=ids[0], image_id=ids[1]))
+        self.problems.append(Problem(kind, message, action, annotation_id=ids[0], image_id=ids[1]))
 
 
 def _area(value: object, box_xyxy: _Box) -> float:

@@ -42,12 +42,12 @@ def read_detector_run(run_folder: Path) -> DetectorRun:
     Raises:
         RunError: No run, another stage's run, or one of another version of maskx.
     """
-    record = read_run(run_folder, stage="detect")
+    content = read_run(run_folder, stage="detect")
     try:
         return DetectorRun(
-            config=DetectConfig.from_mapping(record["config"], source=str(run_folder / "run.json")),
-            categories=categories_from_json(record["categories"]),
-            identities=dict(record.get(_KEY, {})),
+            config=DetectConfig.from_mapping(content["config"], source=str(run_folder / "run.json")),
+            categories=categories_from_json(content["categories"]),
+            identities=dict(content.get(_KEY, {})),
         )
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunError(

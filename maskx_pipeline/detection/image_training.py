@@ -1,7 +1,8 @@
-"""What training on images has in common, of the detector alone and of the joint model."""
+"""What training on images has in common, of the detector alone and of the e2e model."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -94,18 +95,8 @@ def train_on_images(
 
 def schedule_of(config: DetectConfig | E2EConfig) -> Schedule:
     """The schedule that the settings describe."""
-    return Schedule(
-        iterations=config.iterations,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        bias_lr_factor=config.bias_lr_factor,
-        warmup_iterations=config.warmup_iterations,
-        warmup_factor=config.warmup_factor,
-        drops=config.steps,
-        gamma=config.gamma,
-        clip_grad_norm=config.clip_grad_norm,
-    )
+    named = {field.name for field in dataclasses.fields(Schedule)} - {"drops"}
+    return Schedule(drops=config.steps, **{name: getattr(config, name) for name in named})
 
 
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:

@@ -1,4 +1,4 @@
-"""A joint model from its run folder."""
+"""An e2e model from its run folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AGAIN = "run `maskx e2e` again, with --overwrite"
 
 @dataclass(frozen=True, slots=True)
 class LoadedE2EModel:
-    """A joint model and what belongs to it.
+    """An e2e model and what belongs to it.
 
     Attributes:
         model: In evaluation mode, without gradients, on the CPU.
@@ -44,28 +44,28 @@ class LoadedE2EModel:
 
 
 def load_e2e_model(
-    run_folder: Path, *, checkpoint: str = "best", record: Mapping[str, Any] | None = None
+    run_folder: Path, *, checkpoint: str = "best", content: Mapping[str, Any] | None = None
 ) -> LoadedE2EModel:
     """Load what ``maskx e2e`` left in a run folder; nothing that it started from is needed.
 
     Args:
         checkpoint: ``best`` or ``last``. Without a best one, the last one is taken.
-        record: Its run.json, if that was read already.
+        content: Its run.json, if that was read already.
 
     Raises:
         RunError: No run, another stage's run, or one that has not come so far.
         WeightsError: The weights are damaged or do not fit the settings.
     """
-    record = record or read_run(run_folder, stage=STAGE)
+    content = content or read_run(run_folder, stage=STAGE)
     path = weights_file(run_folder, checkpoint, stage=STAGE)
     tensors = load_weights(path)
     source = str(run_folder / "run.json")
     try:
-        config = E2EConfig.from_mapping(record["config"], source=source)
-        detect = DetectConfig.from_mapping(record["detect"], source=source)
-        transfer = TransferConfig.from_mapping(record["transfer"], source=source)
-        categories = categories_from_json(record["categories"])
-        seen_ids = set(record["seen"])
+        config = E2EConfig.from_mapping(content["config"], source=source)
+        detect = DetectConfig.from_mapping(content["detect"], source=source)
+        transfer = TransferConfig.from_mapping(content["transfer"], source=source)
+        categories = categories_from_json(content["categories"])
+        seen_ids = set(content["seen"])
     except (ConfigError, KeyError, TypeError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
     detector = empty_detector(detect, num_classes=len(categories) + 1)

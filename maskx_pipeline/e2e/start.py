@@ -98,8 +98,8 @@ def _read_start(
             f"--init {init} is a file, not the folder of a run.",
             "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
         )
-    record = read_run(init)
-    stage = record["stage"]
+    content = read_run(init)
+    stage = content["stage"]
     if stage == "detect":
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
@@ -110,13 +110,13 @@ def _read_start(
             f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
             "give --init backbone, or the run folder of a detector or of a transfer model",
         )
-    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=record)
+    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=content)
     _check_categories(init, fitted.categories, categories)
     _check_fitted(init, fitted, config, transfer, asked)
     _check_seen(init, fitted, seen)
     detector = find_detector(fitted.detector, fitted.detector_sha256)
-    content = f"transfer model {fitted.sha256} on detector {detector.identity}"
-    return Start(detector.config, fitted.config, detector, fitted, content)
+    from_what = f"transfer model {fitted.sha256} on detector {detector.identity}"
+    return Start(detector.config, fitted.config, detector, fitted, from_what)
 
 
 def build_e2e_model(

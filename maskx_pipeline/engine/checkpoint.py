@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from maskx_pipeline.errors import WeightsError
+from maskx_pipeline.errors import WeightsError, with_article
 from maskx_pipeline.provenance.files import atomic_path
 
 _METADATA_KEY = "maskx"
@@ -74,7 +74,9 @@ def load_state(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a whole torch file: {error}", "write it again") from error
     if not isinstance(state, dict):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, not named tensors.", "save it as a state dict")
+        raise WeightsError(
+            f"{path} holds {with_article(type(state).__name__)}, not named tensors.", "save it as a state dict"
+        )
     return state
 
 

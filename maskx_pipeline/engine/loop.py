@@ -125,7 +125,7 @@ def run_loop(
 def _note_precision(run: Run, amp_dtype: torch.dtype | None) -> None:
     """Record what ``amp = auto`` came to, and say so where a run goes on in another precision than it began in."""
     precision = precision_name(amp_dtype)
-    before = run.record.setdefault("precision", precision)
+    before = run.content.setdefault("precision", precision)
     if before != precision:
         logger.warning(
             "%s began in %s and goes on in %s: this is another machine or device. Give --amp to choose, or --overwrite "

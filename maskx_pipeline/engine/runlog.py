@@ -33,17 +33,17 @@ class Run(contextlib.AbstractContextManager["Run"]):
     Args:
         folder: The run folder; it exists and holds run.json.
         state: Whether the stage starts, continues, or has nothing left to do.
-        record: The content of run.json.
+        content: The content of run.json.
         tensorboard: Also write what goes into metrics.jsonl for TensorBoard.
     """
 
-    def __init__(self, folder: Path, *, state: RunState, record: dict[str, Any], tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, *, state: RunState, content: dict[str, Any], tensorboard: bool = False) -> None:
         self.folder = folder
         self._events = EventFile(folder) if tensorboard and distributed.is_main() else None
         self.state: RunState = state
-        self.record = record
+        self.content = content
         self._opened = time.monotonic()
-        self._seconds_before = float(record.get("seconds", 0.0))
+        self._seconds_before = float(content.get("seconds", 0.0))
 
     def log(self, step: int, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
@@ -78,10 +78,10 @@ class Run(contextlib.AbstractContextManager["Run"]):
 
     def update(self, **values: Any) -> None:
         """Put values into run.json."""
-        self.record.update(values)
-        self.record["seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
+        self.content.update(values)
+        self.content["seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
         if distributed.is_main():
-            write_json(self.folder / RUN_FILE, self.record)
+            write_json(self.folder / RUN_FILE, self.content)
 
     def finish(self, **results: Any) -> None:
         """Mark the run as finished, with its results; the resumable state is no longer needed and removed."""
@@ -131,10 +131,10 @@ def open_run(
     if tensorboard:
         check_installed()
     wanted = _plain({"identity": identity, "inputs": inputs})
-    state, record = distributed.on_main(
+    state, content = distributed.on_main(
         lambda: find_or_begin(folder, stage, wanted, _plain(config), command, overwrite)
     )
-    run = Run(folder, state=state, record=record, tensorboard=tensorboard)
+    run = Run(folder, state=state, content=content, tensorboard=tensorboard)
     if state == "finished":
         run.write_missing_events()
     return run

@@ -74,15 +74,9 @@ class ApTable:
             raise KeyError(f"labels {sorted(missing)} are not in this table")
         wanted = set(labels)
         columns = [column for column, label in enumerate(self.labels) if label in wanted]
-        ap, ap50, ap75, small, medium, large = _figures(self.precision[:, :, columns])
         per_category = {self.labels[column]: _mean(self.precision[:, :, column, _ALL]) for column in columns}
         return ApSummary(
-            ap=ap,
-            ap50=ap50,
-            ap75=ap75,
-            ap_small=small,
-            ap_medium=medium,
-            ap_large=large,
+            *_figures(self.precision[:, :, columns]),
             per_category=per_category,
             unmeasured=tuple(label for label, ap in per_category.items() if np.isnan(ap)),
         )
@@ -192,10 +186,10 @@ def _columns(found: Sequence[tuple[int, float, Shape]]) -> Found:
     )
 
 
-def _figures(precision: NDArray[np.float64]) -> tuple[float, ...]:
+def _figures(precision: NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:
     everywhere = precision[..., _ALL]
-    sizes = (_mean(precision[..., size]) for size in (_SMALL, _MEDIUM, _LARGE))
-    return _mean(everywhere), _mean(everywhere[_IOU_50]), _mean(everywhere[_IOU_75]), *sizes
+    small, medium, large = (_mean(precision[..., size]) for size in (_SMALL, _MEDIUM, _LARGE))
+    return _mean(everywhere), _mean(everywhere[_IOU_50]), _mean(everywhere[_IOU_75]), small, medium, large
 
 
 def _mean(precision: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""What is measured while a joint model is trained: box and mask AP from the images of val."""
+"""What is measured while an e2e model is trained: box and mask AP from the images of val."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def e2e_metrics(
     device: torch.device,
     amp_dtype: torch.dtype | None,
 ) -> dict[str, float]:
-    """Measure a joint model; its modes and gradients are left as they were.
+    """Measure an e2e model; its modes and gradients are left as they were.
 
     Only the ``seen_`` figure may choose between models: those of unseen categories come from masks that training must
     not know of.

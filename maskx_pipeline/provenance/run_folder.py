@@ -46,9 +46,9 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} holds no run ({RUN_FILE} is missing).", hint)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        schema, found = record["schema"], record["stage"]
-        _ = record["status"], record["identity"], record["inputs"], record["config"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema, found = content["schema"], content["stage"]
+        _ = content["status"], content["identity"], content["inputs"], content["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: {error!r}", "remove the folder and run the stage again") from error
     if schema != SCHEMA:
@@ -58,7 +58,7 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
         )
     if stage is not None and found != stage:
         raise RunError(f"{folder} holds a run of `maskx {command_of(found)}`, not of `maskx {stage}`.", hint)
-    return dict(record)
+    return dict(content)
 
 
 def find_or_begin(
@@ -100,12 +100,12 @@ def _find(folder: Path, stage: str, wanted: dict[str, Any]) -> dict[str, Any] | 
     present = _content(folder)
     if not present:
         return None
-    record = read_run(folder)
-    found = differences({"stage": record["stage"]}, {"stage": stage})
-    found += [line for part in ("identity", "inputs") for line in differences(record[part], wanted[part])]
+    content = read_run(folder)
+    found = differences({"stage": content["stage"]}, {"stage": stage})
+    found += [line for part in ("identity", "inputs") for line in differences(content[part], wanted[part])]
     if not found:
-        return record
-    if record["stage"] == stage and _holds_nothing(record, present):
+        return content
+    if content["stage"] == stage and _holds_nothing(content, present):
         return None
     raise RunError(
         text_of(f"{folder} holds a run that differs", found),
@@ -125,7 +125,7 @@ def _content(folder: Path) -> list[Path]:
 
 
 def _begin(folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, Any], command: str) -> dict[str, Any]:
-    record = {
+    content = {
         "schema": SCHEMA,
         "stage": stage,
         "status": "running",
@@ -143,13 +143,13 @@ def _begin(folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, A
         "seconds": 0.0,
         "results": {},
     }
-    write_json(folder / RUN_FILE, record)
-    return record
+    write_json(folder / RUN_FILE, content)
+    return content
 
 
-def _holds_nothing(record: dict[str, Any], present: list[Path]) -> bool:
+def _holds_nothing(content: dict[str, Any], present: list[Path]) -> bool:
     """Whether a run ended before its first result, say at a wrong setting; the corrected one may take its place."""
-    return record["status"] == "running" and all(
+    return content["status"] == "running" and all(
         path.name == RUN_FILE or (path.is_file() and path.stat().st_size == 0) for path in present
     )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.e2e import train as joint_training
 from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.e2e.start import read_start
+from maskx_pipeline.e2e.train import train_e2e_model
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
 from maskx_pipeline.engine.runlog import open_run
@@ -80,7 +80,7 @@ def train_e2e(
             return folder
         device = resolve_device(config.device)
         dtype = amp_dtype(config.amp, device)
-        joint_training.train_e2e_model(
+        train_e2e_model(
             config,
             train,
             start=start,

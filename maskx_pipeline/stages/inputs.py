@@ -105,5 +105,5 @@ def record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:
     """Note in run.json how many training objects of each seen category have a mask, by the category's id."""
     counts = count_masks(train)
     masks = {str(category.id): counts[category.label] for category in train.categories if category.label in seen}
-    if run.record.get("masks") != masks:
+    if run.content.get("masks") != masks:
         run.update(masks=masks)

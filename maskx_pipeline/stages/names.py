@@ -44,6 +44,6 @@ def checked_name(name: str) -> str:
 
 
 def e2e_run_name(config: E2EConfig, transfer: TransferConfig) -> str:
-    """The name of a joint run: the given one, or that of the mask model, and whether the gradient goes on."""
+    """The name of an e2e run: the given one, or that of the mask model, and whether the gradient goes on."""
     name = run_name(transfer.replace(name="", split=config.split))
     return checked_name(config.name) or (name if config.stop_gradient else f"{name}-no-stop-gradient")

@@ -61,7 +61,7 @@ def _gallery(
 ) -> Gallery:
     if config.images == 0:
         return Gallery(missing="It was left out (--images 0).")
-    entries = sorted(shown.record.get("categories", ()), key=lambda entry: int(entry["id"]))
+    entries = sorted(shown.content.get("categories", ()), key=lambda entry: int(entry["id"]))
     categories = tuple(Category(int(e["id"]), str(e["name"]), label) for label, e in enumerate(entries, start=1))
     seen = frozenset(category.label for category in categories if category.id in shown.compared.trained)
     panels = {f"baseline: {baseline.name}": baseline} if baseline is not shown else {}

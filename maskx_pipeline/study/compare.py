@@ -64,7 +64,7 @@ class Comparison:
 
 
 def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
-    """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and joint runs.
+    """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and e2e runs.
 
     Where that was with the best weights of some and the last of others, a warning says of which.
 

@@ -24,7 +24,7 @@ class ComparedRun:
     """One run: its settings, and its mask AP in percent on ``unseen`` and ``seen``; None where nothing was measured.
 
     Attributes:
-        training: ``sw`` (stage-wise) or ``e2e`` (joint), the paper's words; ``-`` for GrabCut, which is not trained.
+        training: ``sw`` (stage-wise) or ``e2e``, the paper's words; ``-`` for GrabCut, which is not trained.
         class_specific: Mask weights per category without T, as the fully supervised oracle has.
         trained: Ids of the categories whose masks it was trained on.
         masks: How many training objects of each of these have a mask; empty where the run did not record it.
@@ -53,26 +53,26 @@ class ComparedRun:
 
 
 def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> ComparedRun:
-    """Read a stage-2, joint or GrabCut run, and these figures of the newest of its evaluations.
+    """Read a stage-2, e2e or GrabCut run, and these figures of the newest of its evaluations.
 
     Raises:
         RunError: The folder is no such run, or was not evaluated.
     """
-    record = _read_record(folder)
-    joint = record["stage"] == "e2e"
-    if joint:
-        config = {**record["transfer"], "split": record["config"]["split"]}
-    elif record["stage"] == "evaluate-grabcut":
+    content = _read_mask_run(folder)
+    is_e2e = content["stage"] == "e2e"
+    if is_e2e:
+        config = {**content["transfer"], "split": content["config"]["split"]}
+    elif content["stage"] == "evaluate-grabcut":
         config = dict.fromkeys(("embedding", "form", "split"), "-")
     else:
-        config = record["config"]
+        config = content["config"]
     path = newest_evaluation(folder)
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         unseen, seen = (
             {name: evaluation["sets"][kind]["mask"][name] for name in figures} for kind in ("unseen", "seen")
         )
-        only_ap = tuple(figures) == MAIN_FIGURES  # the AP of a category is in older records too
+        only_ap = tuple(figures) == MAIN_FIGURES  # the AP of a category is in older files too
         per_category = {
             int(row["id"]): {"AP": row["mask_ap"]} if only_ap else {name: row["mask"][name] for name in figures}
             for row in evaluation["categories"]
@@ -86,11 +86,11 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
         split=config["split"],
         unseen=unseen,
         seen=seen,
-        training="e2e" if joint else "sw" if record["stage"] == "fit-transfer" else "-",
+        training="e2e" if is_e2e else "sw" if content["stage"] == "fit-transfer" else "-",
         class_specific=bool(config.get("class_specific")),
-        trained=frozenset(record.get("seen", ())),
-        masks={int(id_): count for id_, count in record.get("masks", {}).items()},
-        known=_category_ids(record),
+        trained=frozenset(content.get("seen", ())),
+        masks={int(id_): count for id_, count in content.get("masks", {}).items()},
+        known=_category_ids(content),
         per_category=per_category,
         evaluated=path.parent.name,
     )
@@ -100,21 +100,21 @@ def check_evaluated(folders: Iterable[Path]) -> None:
     """See that all these runs were evaluated, before any is read.
 
     Raises:
-        RunError: Some were not, and all of those are named; or a folder is no stage-2, joint or GrabCut run.
+        RunError: Some were not, and all of those are named; or a folder is no stage-2, e2e or GrabCut run.
     """
     missing = []
     for folder in folders:
-        _read_record(folder)
+        _read_mask_run(folder)
         if not _evaluations(folder):
             missing.append(folder)
     if missing:
         raise _not_evaluated(missing)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    record = read_run(folder)
-    if record["stage"] in ("fit-transfer", "e2e", "evaluate-grabcut"):
-        return record
+def _read_mask_run(folder: Path) -> dict[str, Any]:
+    content = read_run(folder)
+    if content["stage"] in ("fit-transfer", "e2e", "evaluate-grabcut"):
+        return content
     return read_run(folder, stage="fit-transfer")  # says what is wrong with it
 
 
@@ -124,16 +124,16 @@ def _form(config: Mapping[str, Any], folder: Path) -> str:
     return TransferConfig.from_mapping(config, source=str(folder / "run.json")).form_name()
 
 
-def _category_ids(record: dict[str, Any]) -> frozenset[int]:
-    return frozenset(entry["id"] for entry in record.get("categories", ()))
+def _category_ids(content: dict[str, Any]) -> frozenset[int]:
+    return frozenset(entry["id"] for entry in content.get("categories", ()))
 
 
 def newest_evaluation(folder: Path) -> Path:
-    """The record written last; those of all category sets hold the same figures of seen and unseen."""
-    records = _evaluations(folder)
-    if not records:
+    """The evaluation written last; those of all category sets hold the same figures of seen and unseen."""
+    evaluations = _evaluations(folder)
+    if not evaluations:
         raise _not_evaluated([folder])
-    return max(records, key=lambda path: path.stat().st_mtime_ns)
+    return max(evaluations, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _evaluations(folder: Path) -> list[Path]:

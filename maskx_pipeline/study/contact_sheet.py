@@ -103,7 +103,7 @@ def truth_row(name: str, images: Sequence[SheetImage], data: CocoData, *, seen: 
     Raises:
         ConfigError: An image is not one of ``data``.
     """
-    ids = {data.image_path(record.id).resolve(): record.id for record in data.images}
+    ids = {data.image_path(image.id).resolve(): image.id for image in data.images}
     pictures = []
     for image in images:
         if image.path.resolve() not in ids:

@@ -122,7 +122,7 @@ def _category_rows(
     runs: Sequence[ReportedRun], shown: ReportedRun, baseline: ReportedRun
 ) -> list[tuple[CategoryGain, Mapping[str, Any], list[float | None]]]:
     """The categories by gain, what val has of them, and the AP of every run."""
-    ids = sorted(int(entry["id"]) for entry in shown.record.get("categories", ()))
+    ids = sorted(int(entry["id"]) for entry in shown.content.get("categories", ()))
     counts = {int(row["id"]): row for row in shown.evaluation["categories"]}
     return [
         (
@@ -136,8 +136,8 @@ def _category_rows(
 
 def _settings(run: ReportedRun) -> dict[str, Any]:
     """The settings that make the model what it is."""
-    transfer = run.record.get("transfer", {}) if run.record["stage"] == "e2e" else {}
-    return {**transfer, **run.record["config"]}
+    transfer = run.content.get("transfer", {}) if run.content["stage"] == "e2e" else {}
+    return {**transfer, **run.content["config"]}
 
 
 def _differences(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:
@@ -158,20 +158,20 @@ def _value(value: Any) -> str:
 
 def _details(run: ReportedRun) -> dict[str, Any]:
     """The command, the settings as in maskx.toml, and the digests of one run."""
-    record, evaluation = run.record, run.evaluation_record
-    commands = [part["command"] for part in (run.detector, record, evaluation) if part and part.get("command")]
-    tables = [_toml(part["stage"], part["config"]) for part in (run.detector, record) if part]
-    if record["stage"] == "e2e":
-        tables.append(_toml("fit-transfer", record.get("transfer", {})))
+    content, evaluation = run.content, run.evaluation_content
+    commands = [part["command"] for part in (run.detector, content, evaluation) if part and part.get("command")]
+    tables = [_toml(part["stage"], part["config"]) for part in (run.detector, content) if part]
+    if content["stage"] == "e2e":
+        tables.append(_toml("fit-transfer", content.get("transfer", {})))
     facts = {
-        "stage": record["stage"],
-        "status": record["status"],
-        "started": record.get("started"),
-        "finished": record.get("finished"),
-        "seconds": record.get("seconds"),
-        **{f"version of {name}": version for name, version in record.get("versions", {}).items()},
-        **record["inputs"],
-        "sha256 of the detector": record.get("detector_sha256"),
+        "stage": content["stage"],
+        "status": content["status"],
+        "started": content.get("started"),
+        "finished": content.get("finished"),
+        "seconds": content.get("seconds"),
+        **{f"version of {name}": version for name, version in content.get("versions", {}).items()},
+        **content["inputs"],
+        "sha256 of the detector": content.get("detector_sha256"),
         "evaluated": evaluation.get("finished"),
         "evaluated from": run.evaluation.get("from"),
         "sha256 of the evaluated weights": evaluation.get("identity", {}).get("weights"),

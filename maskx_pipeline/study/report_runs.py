@@ -26,17 +26,17 @@ class ReportedRun:
         compared: Its settings and AP, as ``maskx compare`` reads them.
         detector: That of its detector's run.json; None where that run is gone.
         evaluation: The newest evaluation, as ``maskx evaluate`` wrote it.
-        evaluation_record: The content of its run.json; empty where it has none of its own.
+        evaluation_content: The content of its run.json; empty where it has none of its own.
         results_file: The masks that were measured, which may be gone.
     """
 
     name: str
     folder: Path
     compared: ComparedRun
-    record: dict[str, Any]
+    content: dict[str, Any]
     detector: dict[str, Any] | None
     evaluation: dict[str, Any]
-    evaluation_record: dict[str, Any]
+    evaluation_content: dict[str, Any]
     results_file: Path
     metrics: tuple[dict[str, Any], ...]
 
@@ -48,7 +48,7 @@ class ReportedRun:
     @property
     def val_digest(self) -> str | None:
         """SHA-256 (hex) of the annotation file that it was measured against."""
-        inputs = self.evaluation_record.get("inputs", {}) or self.record["inputs"]
+        inputs = self.evaluation_content.get("inputs", {}) or self.content["inputs"]
         digest: str | None = inputs.get("val annotations")
         return digest
 
@@ -90,7 +90,7 @@ def read_reported_runs(folders: Sequence[Path]) -> tuple[ReportedRun, ...]:
     """Read evaluated runs, in this order; a folder that is named twice counts once.
 
     Raises:
-        RunError: A folder is no run of a mask model, some were not evaluated, or a record cannot be read.
+        RunError: A folder is no run of a mask model, some were not evaluated, or its files cannot be read.
     """
     distinct = list({folder.resolve(): folder for folder in folders}.values())
     check_evaluated(distinct)
@@ -114,7 +114,7 @@ def shown_run(runs: Sequence[ReportedRun]) -> ReportedRun:
 
 def category_gains(run: ReportedRun, baseline: ReportedRun) -> list[CategoryGain]:
     """The categories by falling gain over the baseline, then those without, which were not measured in both."""
-    names = {int(entry["id"]): str(entry["name"]) for entry in run.record.get("categories", ())}
+    names = {int(entry["id"]): str(entry["name"]) for entry in run.content.get("categories", ())}
     gains = [
         CategoryGain(
             index=index,
@@ -129,25 +129,25 @@ def category_gains(run: ReportedRun, baseline: ReportedRun) -> list[CategoryGain
 
 
 def _read(folder: Path, name: str) -> ReportedRun:
-    compared, record = read_compared_run(folder), read_run(folder)
+    compared, content = read_compared_run(folder), read_run(folder)
     path = newest_evaluation(folder)
-    has_record = (path.parent / RUN_FILE).is_file()
+    has_run = (path.parent / RUN_FILE).is_file()
     return ReportedRun(
         name=name,
         folder=folder,
         compared=compared,
-        record=record,
-        detector=_detector(folder, record),
+        content=content,
+        detector=_detector(folder, content),
         evaluation=json.loads(path.read_text(encoding="utf-8")),
-        evaluation_record=read_run(path.parent) if has_record else {},
+        evaluation_content=read_run(path.parent) if has_run else {},
         results_file=path.parent / "results.json",
         metrics=_metrics(folder / METRICS_FILE),
     )
 
 
-def _detector(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+def _detector(folder: Path, content: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        return read_run(folder / record["detector"])
+        return read_run(folder / content["detector"])
     except (KeyError, RunError):
         return None  # a model is fitted and evaluated without it
 

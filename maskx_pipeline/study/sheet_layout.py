@@ -22,7 +22,7 @@ _MARGIN = 16
 _NAME_SIZE, _CAPTION_SIZE, _KEY_SIZE = 24, 17, 20
 _KEY_INDENT, _KEY_GAP = 28, 40
 _INK, _GREY = (34, 34, 34), (110, 110, 110)
-_KEY = ((SEEN_COLOURS[0], "masks seen in training"), (UNSEEN_COLOURS[0], "only boxes seen in training"))
+_KEY = ((SEEN_COLOURS[0], "seen: its masks were trained on"), (UNSEEN_COLOURS[0], "unseen: only its boxes were"))
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 

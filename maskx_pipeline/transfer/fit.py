@@ -175,7 +175,7 @@ def _record(
 
 def record_detector(run: Run, detector: Path) -> None:
     """Note where the cached detector is, which may have moved since the model was fitted."""
-    if run.record.get("detector") != (path := _place(detector, run.folder)):
+    if run.content.get("detector") != (path := _place(detector, run.folder)):
         run.update(detector=path)
 
 

@@ -43,8 +43,8 @@ def test_an_interrupted_run_resumes_and_a_finished_one_is_left_alone(tmp_path: P
     run.finish(box_ap=12.5)
     again = _open(tmp_path / "run")
     assert again.state == "finished"
-    assert again.record["results"] == {"box_ap": 12.5}
-    assert again.record["step"] == 3
+    assert again.content["results"] == {"box_ap": 12.5}
+    assert again.content["step"] == 3
     assert not (run.folder / STATE_FILE).exists()
 
 
@@ -148,4 +148,4 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     path.write_text(json.dumps({**record, "seconds": 100.0}))
     run = _open(tmp_path / "run")
     run.finish()
-    assert run.record["seconds"] >= 100.0
+    assert run.content["seconds"] >= 100.0

@@ -147,7 +147,7 @@ def test_what_another_process_finished_meanwhile_is_not_done_again(
 
     monkeypatch.setattr(run_folder, "lock_folder", lock_late)
     again = _open(tmp_path)
-    assert (again.state, again.record["results"]) == ("finished", {"ap": 1.0})
+    assert (again.state, again.content["results"]) == ("finished", {"ap": 1.0})
     assert _is_free(tmp_path)
 
 

@@ -183,7 +183,7 @@ def test_the_fit_learns_masks_that_depend_on_the_category(
         run = open_fit_run(tmp_path / name, config)
         with RoICache(write_cache(rows_per_label=24)) as cache:
             fit_transfer(config, cache, seen=SEEN, run=run, evaluate=_measure(cache))
-        iou[name] = run.record["results"]["seen_mask_ap"]
+        iou[name] = run.content["results"]["seen_mask_ap"]
     assert min(iou["cls"], iou["oracle"]) > iou["none"] + 0.15
 
 
