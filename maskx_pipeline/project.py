@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from maskx_pipeline.config import STAGE_CONFIGS, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
@@ -75,7 +75,7 @@ class Project:
             ConfigError: An unknown key or a value of the wrong kind.
         """
         base = cls.from_mapping(self.tables.get(cls.table, {}), source=str(self.folder / PROJECT_FILE))
-        fields = dataclasses.fields(cast(Any, base))
+        fields = cls.fields()
         anchored = {f.name: self._anchored(getattr(base, f.name), f.metadata) for f in fields}
         offered = {field_name(key): value for key, value in (overrides or {}).items()}
         given = {f.name: value for f in fields if (value := offered.get(f.name)) is not None}
@@ -148,7 +148,7 @@ def read_project(folder: Path) -> Project:
 
 
 def _warn_of_unknown_variables() -> None:
-    known = [environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in dataclasses.fields(cast(Any, cls))]
+    known = [environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in cls.fields()]
     known.append(PROJECT_VARIABLE)
     for name in sorted(os.environ):
         if name.startswith("MASKX_") and name not in known:

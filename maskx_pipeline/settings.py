@@ -67,6 +67,11 @@ class StageConfig:
     table: ClassVar[str]
 
     @classmethod
+    def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """The settings, in the order of their declaration."""
+        return dataclasses.fields(cast(Any, cls))
+
+    @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, source: str) -> Self:
         """Build from plain values, as read from TOML or JSON.
 
@@ -76,7 +81,7 @@ class StageConfig:
         Raises:
             ConfigError: An unknown key (the nearest right one is named) or a value of the wrong kind.
         """
-        fields = {f.name: f for f in dataclasses.fields(cast(Any, cls))}
+        fields = {f.name: f for f in cls.fields()}
         hints = typing.get_type_hints(cls)
         converted = {}
         for key, value in values.items():
@@ -89,21 +94,20 @@ class StageConfig:
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain JSON values, paths as strings."""
-        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(cast(Any, self))}
+        return {f.name: plain(getattr(self, f.name)) for f in self.fields()}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result; paths are left out, since inputs are known by their content."""
         hints = typing.get_type_hints(type(self))
         return {
             f.name: plain(getattr(self, f.name))
-            for f in dataclasses.fields(cast(Any, self))
+            for f in self.fields()
             if f.metadata.get("identity", True) and Path not in _members(hints[f.name])
         }
 
     def forward(self) -> dict[str, Any]:
         """The fields that decide what a trained model computes, beside its weights."""
-        fields = dataclasses.fields(cast(Any, self))
-        return {f.name: plain(getattr(self, f.name)) for f in fields if f.metadata["forward"]}
+        return {f.name: plain(getattr(self, f.name)) for f in self.fields() if f.metadata["forward"]}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -172,7 +176,7 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     if value is None and type(None) in _members(hint):
         return None
     kind = next(member for member in _members(hint) if member is not type(None))
-    converted = _convertplain(value, kind, where)
+    converted = _convert_plain(value, kind, where)
     choices, minimum = metadata.get("choices"), metadata.get("minimum")
     if choices is not None and converted not in choices:
         raise ConfigError(f"{where}: `{converted}` is not allowed.", f"one of: {', '.join(choices)}")
@@ -181,26 +185,25 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     return converted
 
 
-def _convertplain(value: Any, kind: Any, where: str) -> Any:
+def _convert_plain(value: Any, kind: Any, where: str) -> Any:
     if typing.get_origin(kind) is tuple:
-        item = typing.get_args(kind)[0]
         if isinstance(value, list | tuple):
-            return tuple(_convertplain(part, item, where) for part in value)
-    elif kind is bool:
-        if isinstance(value, bool):
-            return value
-    elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif kind is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif kind is Path:
-        if isinstance(value, str | Path):
-            return Path(value)
-    elif isinstance(value, str):
-        return value
-    name = "list" if typing.get_origin(kind) is tuple else {Path: "path", str: "text"}.get(kind, kind.__name__)
+            return tuple(_convert_plain(part, typing.get_args(kind)[0], where) for part in value)
+        name = "list"
+    else:
+        accepted, name = _KINDS[kind]
+        if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
+            return kind(value)
     raise ConfigError(
         f"{where}: {value!r} is not {with_article(name)}.", "the command's --help says what the option takes"
     )
+
+
+_KINDS: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "bool"),
+    int: (int, "int"),
+    float: ((int, float), "float"),
+    str: (str, "text"),
+    Path: ((str, Path), "path"),
+}
+"""What may be given for a setting of each kind, and how the kind is called."""

@@ -36,8 +36,8 @@ def test_unknown_key_names_the_nearest_right_one():
     ("cls", "values", "said"),
     [
         (DetectConfig, {"lr": "fast"}, "lr: 'fast' is not a float"),
-        (DetectConfig, {"iterations": 1.5}, "iterations: 1.5 is not a int"),
-        (DetectConfig, {"iterations": True}, "iterations: True is not a int"),
+        (DetectConfig, {"iterations": 1.5}, "iterations: 1.5 is not an int"),
+        (DetectConfig, {"iterations": True}, "iterations: True is not an int"),
         (DetectConfig, {"iterations": 0}, "iterations: 0 is too small"),
         (DetectConfig, {"lr": float("nan")}, "too small"),
         (DetectConfig, {"backbone": "vgg16"}, "`vgg16` is not allowed"),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
+from maskx_pipeline.annotate.fill_masks import fill_masks
 from maskx_pipeline.annotate.journal import Journal
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
 from maskx_pipeline.data.records import CocoData
@@ -124,7 +124,10 @@ def annotate(
     unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format)
     found = {mask.annotation_id: mask for mask in journal.masks()}
     kept = {number: m for number, m in found.items() if m.segmentation and m.confidence >= min_confidence}
-    changes = {number: _members_of(mask, source) for number, mask in kept.items()}
+    changes = {
+        number: {"segmentation": m.segmentation, "area": m.area, "mask_confidence": m.confidence, "mask_source": source}
+        for number, m in kept.items()
+    }
     with atomic_path(out) as temporary:
         temporary.write_bytes(gaps.filled(changes))
     label_of = {a.id: labels[a.label] for annotations in gaps.work.values() for a in annotations}
@@ -173,15 +176,6 @@ def _fill(
     if first is not None and not journal.done:
         raise first
     return unreadable
-
-
-def _members_of(mask: FilledMask, source: str) -> dict[str, Any]:
-    return {
-        "segmentation": mask.segmentation,
-        "area": mask.area,
-        "mask_confidence": mask.confidence,
-        "mask_source": source,
-    }
 
 
 def _line(count: int, what: str) -> list[str]:

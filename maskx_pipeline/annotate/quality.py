@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline import text
 from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
 from maskx_pipeline.data.masks import segmentation_to_rle
-from maskx_pipeline.data.records import Annotation, Category, CocoData
+from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.engine.progress import progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.text import number_text
@@ -141,8 +141,10 @@ def measure_annotation(
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
     """
-    work = {image.id: _masked(data.annotations_of(image.id), labels) for image in data.images}
-    work = {image_id: annotations for image_id, annotations in work.items() if annotations}
+    work: dict[int, list[Annotation]] = {}
+    for annotation in (a for image in data.images for a in data.annotations_of(image.id)):
+        if annotation.has_mask and not annotation.iscrowd and annotation.label in labels:
+            work.setdefault(annotation.image_id, []).append(annotation)
     if not work:
         raise DataError(
             f"{data.path} has no masks of categories that the model knows, so there is nothing to measure.",
@@ -170,13 +172,9 @@ def measure_annotation(
         model=folder,
         dataset=str(data.path),
         scores=tuple(scores),
-        categories=_names(data.categories),
+        categories=tuple(dict.fromkeys(category.name for category in data.categories)),
         unreadable=tuple(error.message for error in unreadable),
     )
-
-
-def _masked(annotations: Sequence[Annotation], labels: Mapping[int, int]) -> list[Annotation]:
-    return [a for a in annotations if a.has_mask and not a.iscrowd and a.label in labels]
 
 
 def _score(data: CocoData, annotation: Annotation, mask: FilledMask, *, seen: bool) -> MaskScore:
@@ -186,10 +184,6 @@ def _score(data: CocoData, annotation: Annotation, mask: FilledMask, *, seen: bo
         pair = (segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation))
         iou = float(coco_mask.iou(*([rle] for rle in pair), [0])[0, 0])
     return MaskScore(data.category(annotation.label).name, seen, iou, mask.confidence)
-
-
-def _names(categories: Iterable[Category]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(category.name for category in categories))
 
 
 def _set_row(scores: Sequence[MaskScore]) -> dict[str, Any]:

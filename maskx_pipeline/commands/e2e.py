@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from maskx_pipeline.commands.options import command_line, config_options, print_
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig, mask_options
 from maskx_pipeline.project import Project
 
-_NOT_OFFERED = tuple(item.name for item in dataclasses.fields(TransferConfig) if item.name not in mask_options())
+_NOT_OFFERED = tuple(item.name for item in TransferConfig.fields() if item.name not in mask_options())
 
 
 @click.command(name="e2e", short_help="Train detector, T and mask head jointly.")

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -108,7 +108,7 @@ def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), p
 
     def decorate(function: _F) -> _F:
         hints = typing.get_type_hints(cls)
-        for item in reversed(dataclasses.fields(cast(Any, cls))):
+        for item in reversed(cls.fields()):
             if item.name not in leave_out:
                 function = _option(cls, item, hints[item.name], prefix)(function)
         return function
@@ -145,7 +145,8 @@ def _read_project(ctx: click.Context, param: click.Parameter, value: Path) -> Pr
 
 def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, prefix: str) -> Callable[[_F], _F]:
     flag = f"--{prefix}{option_name(item.name)}"
-    kind = next(part for part in typing.get_args(hint) if part is not types.NoneType) if _optional(hint) else hint
+    optional = isinstance(hint, types.UnionType)
+    kind = next(part for part in typing.get_args(hint) if part is not types.NoneType) if optional else hint
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, item.name]
     return click.option(
         *names,
@@ -154,10 +155,6 @@ def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, pre
         envvar=environment_name(cls.table, item.name),
         help=item.metadata["help"] + _show(item.default),
     )
-
-
-def _optional(hint: Any) -> bool:
-    return isinstance(hint, types.UnionType)
 
 
 def _click_type(kind: Any, choices: tuple[str, ...] | None) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any, cast
 
 from maskx_pipeline.config.shared import (
     ALLOW_MASK_WEIGHTS_HELP,
@@ -64,6 +62,5 @@ class E2EConfig(StageConfig):
 def mask_options() -> tuple[str, ...]:
     """The fields of :class:`TransferConfig` that describe the mask model; those of its fitting joint training has."""
     of_fitting = {"cache", "cache_in", "detector", "epochs", "rois_per_batch", "lr_drops"}
-    of_fitting |= {item.name for item in dataclasses.fields(cast(Any, E2EConfig))}
-    names = (item.name for item in dataclasses.fields(cast(Any, TransferConfig)))
-    return tuple(name for name in names if name not in of_fitting)
+    of_fitting |= {item.name for item in E2EConfig.fields()}
+    return tuple(item.name for item in TransferConfig.fields() if item.name not in of_fitting)

@@ -29,39 +29,24 @@ def read_annotation_columns(path: Path) -> AnnotationColumns:
     Raises:
         DataError: The file is missing or no JSON, lacks a list or a required key, or has no categories.
     """
-    stamp = _stamp(path)
-    large = stamp.size >= SMALLEST_INDEXED
-    if large and (found := read_index(path, stamp)) is not None:
-        return found
-    raw = _read_bytes(path)
-    settled = len(raw) == stamp.size and _stamp(path) == stamp
+    try:
+        stamp = Stamp.of(path.stat())
+        large = stamp.size >= SMALLEST_INDEXED
+        if large and (found := read_index(path, stamp)) is not None:
+            return found
+        raw = path.read_bytes()
+        settled = len(raw) == stamp.size and Stamp.of(path.stat()) == stamp
+    except OSError as error:
+        raise DataError(
+            f"the annotation file {path} cannot be read: {error.strerror}.",
+            "check train-annotations and val-annotations in [data] of maskx.toml",
+        ) from error
     columns = parse_annotations(raw, source=FileBytes(path, stamp) if large and settled else raw)
     if columns is None:
         return columns_of_lists(_checked_lists(raw, path), hashlib.sha256(raw).hexdigest(), path)
     if large and settled:
         write_index(path, stamp, columns)
     return columns
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        return Stamp.of(path.stat())
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"the annotation file {path} cannot be read: {error.strerror}.",
-        "check train-annotations and val-annotations in [data] of maskx.toml",
-    )
 
 
 def _checked_lists(raw: bytes, path: Path) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
@@ -136,16 +137,23 @@ class _Reader:
                 f"the image folder {self.image_dir} does not exist.",
                 "check train-images and val-images in [data] of maskx.toml",
             )
-        present = _Folder(self.image_dir) if self.check_files else None
+
+        @functools.cache
+        def names_in(folder: str) -> set[str]:
+            """The files in a subfolder, listed once, since asking file by file is slow on networks."""
+            path = self.image_dir / folder
+            return {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+
         ids, widths, heights = columns.images.tolist()
         for image in map(ImageRecord, ids, columns.file_names, widths, heights):
+            folder, name = os.path.split(image.file_name)
             if image.id in self.images or image.id in self.dropped_images:
                 self._report("duplicate image id", f"image id {image.id} again ({image.file_name})", image.id)
             elif image.width < 1 or image.height < 1:
                 message = f"image {image.id} is {image.width}x{image.height}"
                 self._report("image without size", message, image.id, "dropped with its annotations")
                 self.dropped_images.add(image.id)
-            elif present is not None and not present.has(image.file_name):
+            elif self.check_files and name not in names_in(folder):
                 message = f"image {image.id}: {image.file_name} does not exist"
                 self._report("missing image file", message, image.id, "dropped with its annotations")
                 self.dropped_images.add(image.id)
@@ -216,21 +224,6 @@ class _Segmentations:
 
     def __getitem__(self, row: int) -> object:
         return self._entries[row if self._rows is None else int(self._rows[row])]["segmentation"]
-
-
-class _Folder:
-    """The files below a folder; each subfolder is listed once, since asking file by file is slow on networks."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._names: dict[str, set[str]] = {}
-
-    def has(self, file_name: str) -> bool:
-        folder, name = os.path.split(file_name)
-        if folder not in self._names:
-            path = self._root / folder
-            self._names[folder] = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        return name in self._names[folder]
 
 
 def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -45,6 +45,12 @@ class Run(contextlib.AbstractContextManager["Run"]):
         self._opened = time.monotonic()
         self._seconds_before = float(content.get("seconds", 0.0))
 
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, and say so."""
+        if self.state == "finished":
+            logger.info("%s is finished and unchanged.", self.folder)
+        return self.state == "finished"
+
     def log(self, step: int, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
         if distributed.is_main():

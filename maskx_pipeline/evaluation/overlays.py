@@ -52,9 +52,6 @@ def draw_instances(
         names: Label -> name of the category.
         seen: Labels whose masks were used in training: green. All others: red.
         scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
-
-    Returns:
-        An RGB picture.
     """
     from maskx_pipeline.evaluation.paste import paste  # here, since pictures of recorded masks need no torch
 

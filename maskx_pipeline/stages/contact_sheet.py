@@ -25,15 +25,14 @@ def contact_sheet(
     classes: DetectorClasses = NO_CLASSES,
     overwrite: bool = False,
 ) -> Path:
-    """Segment the same images with several models, and lay the overlays out: a column per image, a row per model.
+    """Segment the same images with several models, and lay the overlays out in ``config.out``.
+
+    A column per image, a row per model.
 
     Args:
         models: Run folders, from the top row to the bottom.
         images: Image files and folders; if there are none, the folder of val.
         data: Its val annotations are the ground truth, if asked for; red and green in it are those of the first model.
-
-    Returns:
-        The file ``config.out``.
     """
     check_ending(config.out, sheet_layout.FORMATS)
     refuse_to_replace(config.out, overwrite)

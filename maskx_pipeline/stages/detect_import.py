@@ -39,8 +39,7 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
         command=command,
         overwrite=overwrite,
     ) as run:
-        if run.state == "finished":
-            logger.info("%s is finished and unchanged.", config.out)
+        if run.is_finished():
             return config.out
         imported = read_detector(config, categories)
         if imported.left_out:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig
@@ -14,8 +13,6 @@ from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_dev
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.stages.inputs import read_data
-
-logger = logging.getLogger("maskx")
 
 
 def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = False, command: str = "") -> Path:
@@ -43,8 +40,7 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
         overwrite=overwrite,
         tensorboard=config.tensorboard,
     ) as run:
-        if run.state == "finished":
-            logger.info("%s is finished and unchanged.", config.out)
+        if run.is_finished():
             return config.out
         device = resolve_device(config.device)
         dtype = amp_dtype(config.amp, device)

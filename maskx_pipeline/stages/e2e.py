@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from maskx_pipeline.stages.inputs import embedding_files, read_data, record_mask
 from maskx_pipeline.stages.names import e2e_run_name
 from maskx_pipeline.transfer.heads import mask_head_class
 
-logger = logging.getLogger("maskx")
-
 
 def train_e2e(
     config: E2EConfig,
@@ -35,12 +32,11 @@ def train_e2e(
 ) -> Path:
     """Train detector, T and mask head jointly: the boxes of all categories, the masks of the seen ones.
 
+    Returns the run folder, ``out/name``.
+
     Args:
         detect: The settings of a new detector, at a start from the backbone.
         asked: Fields of ``transfer`` that must hold even if ``config.init`` brings a mask model of its own.
-
-    Returns:
-        The run folder, ``out/name``.
     """
     distributed.start()
     train, val = read_data(data)
@@ -75,8 +71,7 @@ def train_e2e(
         tensorboard=config.tensorboard,
     ) as run:
         record_masks(run, train, seen)
-        if run.state == "finished":
-            logger.info("%s is finished and unchanged.", folder)
+        if run.is_finished():
             return folder
         device = resolve_device(config.device)
         dtype = amp_dtype(config.amp, device)

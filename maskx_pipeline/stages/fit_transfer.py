@@ -34,8 +34,7 @@ def fit_transfer(
 ) -> Path:
     """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
 
-    Returns:
-        The run folder, ``out/name``.
+    Returns the run folder, ``out/name``.
     """
     folder = config.out / run_name(config)
     with RoICache(config.cache) as cache:
@@ -61,9 +60,8 @@ def fit_transfer(
         ) as run:
             _warn_of_another_detector(config, cache, classes)
             record_masks(run, train, seen)
-            if run.state == "finished":
+            if run.is_finished():
                 fit.record_detector(run, config.detector)
-                logger.info("%s is finished and unchanged.", folder)
                 return folder
             dtype = amp_dtype(config.amp, resolve_device(config.device))
             fit.fit_transfer(

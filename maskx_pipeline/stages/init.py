@@ -12,10 +12,7 @@ from maskx_pipeline.stages.inputs import NO_MASKS, other_data, refuse_to_replace
 
 
 def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASKS, overwrite: bool = False) -> Path:
-    """Write maskx.toml for a COCO-format data set, and for another one with its masks if that is given.
-
-    Returns:
-        The path of maskx.toml.
+    """Write maskx.toml for a COCO-format data set, and for another one with its masks if given; returns its path.
 
     Raises:
         ConfigError: maskx.toml exists, or an annotation file or image folder does not, or ``masks`` is given in part.
@@ -31,11 +28,7 @@ def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASK
 
 
 def init_shapes(folder: Path, shapes: ShapesConfig, *, overwrite: bool = False) -> Path:
-    """Generate the data set `shapes` in a new project folder, and write maskx.toml with settings for two CPU cores.
-
-    Returns:
-        The path of maskx.toml.
-    """
+    """Generate the data set `shapes` in a new project folder, and maskx.toml for two CPU cores; returns its path."""
     refuse_to_replace(folder / PROJECT_FILE, overwrite)
     data_folder = generate_shapes(shapes.replace(out=folder / shapes.out), overwrite=overwrite)
     relative = data_folder.relative_to(folder).as_posix()

@@ -15,11 +15,7 @@ from maskx_pipeline.stages.inputs import refuse_to_replace
 def predict(
     config: PredictConfig, images: Sequence[Path], *, classes: DetectorClasses = NO_CLASSES, overwrite: bool = False
 ) -> Path:
-    """Segment images or folders of images: overlays and a COCO results file.
-
-    Returns:
-        The folder ``config.out``.
-    """
+    """Segment images or folders of images: overlays and a COCO results file, in the folder ``config.out``."""
     refuse_to_replace(config.out / "results.json", overwrite)
     opened = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes

@@ -30,12 +30,9 @@ def report(
     overwrite: bool = False,
     command: str = "",
 ) -> Path:
-    """Write one HTML file about evaluated runs, which needs neither network nor other files.
+    """Write one HTML file about evaluated runs, ``config.out``, which needs neither network nor other files.
 
     Where the masks or the images are gone, the report has no gallery and says why.
-
-    Returns:
-        The file ``config.out``.
 
     Raises:
         RunError: A run was not evaluated.

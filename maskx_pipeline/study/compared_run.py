@@ -90,7 +90,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
         class_specific=bool(config.get("class_specific")),
         trained=frozenset(content.get("seen", ())),
         masks={int(id_): count for id_, count in content.get("masks", {}).items()},
-        known=_category_ids(content),
+        known=frozenset(entry["id"] for entry in content.get("categories", ())),
         per_category=per_category,
         evaluated=path.parent.name,
     )
@@ -122,10 +122,6 @@ def _form(config: Mapping[str, Any], folder: Path) -> str:
     if config["embedding"] in ("-", "none"):
         return "-"
     return TransferConfig.from_mapping(config, source=str(folder / "run.json")).form_name()
-
-
-def _category_ids(content: dict[str, Any]) -> frozenset[int]:
-    return frozenset(entry["id"] for entry in content.get("categories", ()))
 
 
 def newest_evaluation(folder: Path) -> Path:

@@ -70,7 +70,7 @@ def _same(left: CocoData, right: CocoData) -> bool:
 def test_the_second_opening_gives_the_same_data_without_parsing(data: CocoData, monkeypatch: pytest.MonkeyPatch):
     """Records, masks, problems and digest come from the index as they come from the file."""
     monkeypatch.setattr(annotation_file, "parse_annotations", _parse)
-    monkeypatch.setattr(annotation_file, "_read_bytes", _parse)
+    monkeypatch.setattr(Path, "read_bytes", _parse)
     again = read_coco(data.path, data.image_dir)
     assert _same(again, data)
     assert [a.segmentation for a in again.annotations_of(1)] == [SQUARE, None, None]
