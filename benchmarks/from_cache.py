@@ -85,7 +85,7 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
     ]
 
     def export() -> None:
-        identity = export_identity(config, loaded.config, loaded.sha256, train, val)
+        identity = export_identity(config, frozen, train, val)
         write_cache(config, detector=frozen, identity=identity, train=train, val=val, overwrite=True)
 
     @torch.no_grad()

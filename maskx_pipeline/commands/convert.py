@@ -16,32 +16,14 @@ from maskx_pipeline.commands.options import (
     print_result,
     stage_options,
 )
-from maskx_pipeline.config import DataConfig, GrabCutConfig, VisualGenomeConfig
+from maskx_pipeline.config import FORMATS, DataConfig, GrabCutConfig
+from maskx_pipeline.config.formats import Format
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
 @click.group(name="convert", short_help="Visual Genome, or masks by GrabCut, in COCO format.")
 def command() -> None:
     """Write COCO-format annotations of another data set, or with other masks."""
-
-
-@command.command(name="visual-genome", short_help="Visual Genome v1.4: boxes of its frequent synsets.")
-@folder_option("Folder of the default paths; its maskx.toml is read if there is one.")
-@config_options(VisualGenomeConfig)
-@json_option
-@overwrite_option
-def visual_genome(folder: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
-    """Convert Visual Genome v1.4 to boxes of its most frequent synsets, with COCO's 80 categories first.
-
-    Needs no project: `maskx init` comes after it, with the annotations that this writes. OUT/report.json counts every
-    dropped object by its reason; OUT/coco-categories.json says which category is which of COCO's.
-    """
-    from maskx_pipeline.convert.visual_genome import read_report
-    from maskx_pipeline.stages.convert_visual_genome import convert_visual_genome
-
-    project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
-    out = convert_visual_genome(project.load(VisualGenomeConfig, options), overwrite=overwrite)
-    print_json(read_report(out)) if as_json else print_result(out)
 
 
 @command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
@@ -52,9 +34,31 @@ def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) ->
     A model trained on them is Mask R-CNN trained on GrabCut masks. Needs OpenCV (the extra `grabcut`).
     OUT.report.json counts the objects, and those where GrabCut found nothing and the mask is the whole box.
     """
-    from maskx_pipeline.stages.convert_grabcut import convert_grabcut
+    from maskx_pipeline.stages.convert import convert_grabcut
     from maskx_pipeline.teachers.grabcut_annotations import read_grabcut_report
 
     config = project.load(GrabCutConfig, options)
     out = convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
     print_json(read_grabcut_report(out)) if as_json else print_result(out)
+
+
+def _format_command(form: Format) -> click.Command:
+    """The subcommand of a format; it needs no project, since `maskx init` comes after it."""
+
+    @click.command(name=form.config.table, short_help=form.summary, help=form.about)
+    @folder_option("Folder of the default paths; its maskx.toml is read if there is one.")
+    @config_options(form.config)
+    @json_option
+    @overwrite_option
+    def command(folder: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
+        from maskx_pipeline.stages.convert import convert, read_report
+
+        project = read_project(folder) if (folder / PROJECT_FILE).exists() else Project(folder=folder, tables={})
+        out = convert(form, project.load(form.config, options), overwrite=overwrite)
+        print_json(read_report(form, out)) if as_json else print_result(out)
+
+    return command
+
+
+for _form in FORMATS:
+    command.add_command(_format_command(_form))

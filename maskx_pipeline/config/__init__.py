@@ -6,7 +6,7 @@ a stage knows whether its result is still the one asked for.
 
 from __future__ import annotations
 
-from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig, VisualGenomeConfig
+from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
 from maskx_pipeline.config.e2e import E2EConfig, mask_options
 from maskx_pipeline.config.evaluation import (
@@ -18,18 +18,16 @@ from maskx_pipeline.config.evaluation import (
     ReportConfig,
 )
 from maskx_pipeline.config.export_model import ExportModelConfig
+from maskx_pipeline.config.formats import FORMATS
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.settings import StageConfig
 
-STAGE_CONFIGS: tuple[type[StageConfig], ...] = (
-    DataConfig, MasksConfig, ShapesConfig, VisualGenomeConfig, GrabCutConfig, DetectConfig, ImportConfig, ExportConfig,
-    TransferConfig, E2EConfig, EvaluateConfig, EvaluateGrabCutConfig, PredictConfig, AnnotateConfig, ContactSheetConfig,
-    ExportModelConfig,
-    ReportConfig,
-)  # fmt: skip
+STAGE_CONFIGS: tuple[type[StageConfig], ...] = tuple(StageConfig.__subclasses__())
+"""Every table of maskx.toml, in the order of the modules above; a class in one of them needs no line here."""
 
 __all__ = [
+    "FORMATS",
     "FORMS",
     "IMPORTED_ONLY",
     "SHAPES_PROJECT",
@@ -51,6 +49,5 @@ __all__ = [
     "ShapesConfig",
     "TransferConfig",
     "TransferForm",
-    "VisualGenomeConfig",
     "mask_options",
 ]

@@ -63,23 +63,6 @@ class ShapesConfig(StageConfig):
 
 
 @settings
-class VisualGenomeConfig(StageConfig):
-    """From Visual Genome's own files (v1.4) to COCO-format annotations; the defaults are the paper's (section 5)."""
-
-    table = "visual-genome"
-    objects: Path = option(Path("data/visual-genome/objects.json"), "Visual Genome's objects.json.")
-    image_data: Path = option(Path("data/visual-genome/image_data.json"), "Visual Genome's image_data.json.")
-    coco_val: Path | None = option(
-        None, "COCO's instances_val2017.json, or a list of image ids: these images become val."
-    )
-    out: Path = option(
-        Path("data/vg3k"), "Folder to write: train.json, val.json, test.json, coco-categories.json, report.json."
-    )
-    categories: int = option(3000, "Most frequent synsets that become categories.", minimum=1)
-    test_count: int = option(5000, "Images of test: the last of those that are not in COCO.", minimum=0)
-
-
-@settings
 class GrabCutConfig(StageConfig):
     """OpenCV's GrabCut on boxes, for the baselines of the paper's section 4.3, which gives no settings."""
 

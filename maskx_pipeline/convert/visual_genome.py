@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from maskx_pipeline.config import VisualGenomeConfig
+from maskx_pipeline.config.formats import VisualGenomeConfig
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory, category_map, choose_categories
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_coco_ids, stream_images, stream_objects
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
@@ -29,7 +29,7 @@ MAP_FILE = "coco-categories.json"
 REPORT_FILE = "report.json"
 
 
-def convert_visual_genome(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
+def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
     """Write train, val and test annotations, the category map and the report.
 
     objects.json is read twice, once to count synsets, once to write; in memory are its bytes and one image's

@@ -23,7 +23,7 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
     """Stage 1 without training: a torchvision Faster R-CNN, its outputs mapped to the data set's categories by name.
 
     Returns:
-        The run folder, which the next stages take like that of :func:`maskx_pipeline.stages.train_detector`.
+        The run folder, which the next stages take like that of `maskx detect train`.
     """
     content = source_digest(config)
     categories = read_train(data).categories

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from maskx_pipeline.config import VisualGenomeConfig
+from maskx_pipeline.config.formats import VisualGenomeConfig
 from maskx_pipeline.convert import visual_genome, visual_genome_categories
-from maskx_pipeline.convert.visual_genome import convert_visual_genome, read_report
+from maskx_pipeline.convert.visual_genome import convert, read_report
 from maskx_pipeline.convert.visual_genome_categories import choose_categories
 from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.data.coco import read_coco
@@ -60,7 +60,7 @@ class VisualGenome:
 
     def convert(self, **changes: Any) -> dict[str, Any]:
         """All that was written, by the file's stem."""
-        folder = convert_visual_genome(self.config(**changes))
+        folder = convert(self.config(**changes))
         assert sorted(path.name for path in folder.iterdir()) == FILES
         return {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
 
@@ -291,7 +291,7 @@ def test_broken_json_leaves_an_earlier_result_untouched(genome, name):
     config = genome.config()
     (genome.folder / name).write_text((genome.folder / name).read_text()[:-9])
     with pytest.raises(DataError, match=name):
-        convert_visual_genome(config, overwrite=True)
+        convert(config, overwrite=True)
     assert {path.name: path.read_bytes() for path in (genome.folder / "out").iterdir()} == before
 
 
@@ -334,7 +334,7 @@ def test_another_conversion_is_not_overwritten_unless_told(genome):
     genome.convert()
     with pytest.raises(OutputError, match=r"train\.json was made from something else:\n  categories: \d+ -> 1"):
         genome.convert(categories=1)
-    assert read_report(convert_visual_genome(genome.config(categories=1), overwrite=True))["categories"]["all"] == 1
+    assert read_report(convert(genome.config(categories=1), overwrite=True))["categories"]["all"] == 1
     genome.image(("c.n.01",))
     with pytest.raises(OutputError, match=r"objects: \w{12} -> \w{12}\n.*--overwrite"):
         genome.convert(categories=1)
