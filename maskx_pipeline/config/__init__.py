@@ -6,6 +6,8 @@ a stage knows whether its result is still the one asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
 from maskx_pipeline.config.e2e import E2EConfig, mask_options
@@ -23,7 +25,15 @@ from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.settings import StageConfig
 
-STAGE_CONFIGS: tuple[type[StageConfig], ...] = tuple(StageConfig.__subclasses__())
+
+def _tables(cls: type[StageConfig]) -> Iterator[type[StageConfig]]:
+    for made in cls.__subclasses__():
+        if "table" in vars(made):
+            yield made
+        yield from _tables(made)
+
+
+STAGE_CONFIGS: tuple[type[StageConfig], ...] = tuple(_tables(StageConfig))
 """Every table of maskx.toml, in the order of the modules above; a class in one of them needs no line here."""
 
 __all__ = [
