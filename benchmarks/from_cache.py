@@ -26,6 +26,7 @@ from side_by_side import Measured, print_machine, print_table, side_by_side
 from maskx_pipeline.cache.export import export_identity, write_cache
 from maskx_pipeline.cache.plan import train_images
 from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.rois import choose_objects
 from maskx_pipeline.config import DataConfig, DetectConfig, ExportConfig, ShapesConfig, TransferConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.images import read_image
@@ -78,7 +79,8 @@ def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[s
     frozen = loaded.frozen(device=device, amp="auto")
     train = read_coco(data.train_annotations, data.train_images)
     val = read_coco(data.val_annotations, data.val_images, categories=train.categories)
-    of_train, of_val = ([(of, r) for r in records] for of, records in ((train, train_images(train)), (val, val.images)))
+    looked_at = train_images(train, choose_objects(config, train))
+    of_train, of_val = ([(of, r) for r in records] for of, records in ((train, looked_at), (val, val.images)))
     pixels = [
         read_image(of.image_path(r.id), width=r.width, height=r.height).float().to(device) / 255
         for of, r in of_train + of_val
@@ -135,7 +137,9 @@ def time_evaluation(folder: Path, data: DataConfig, *, repeats: int) -> tuple[st
             return run
 
         measured = side_by_side(
-            evaluate("cache", lambda: predictions_from_cache(cache, fitted.model, val, device=device, amp_dtype=dtype)),
+            evaluate(
+                "cache", lambda: predictions_from_cache(cache, fitted.mask_model, val, device=device, amp_dtype=dtype)
+            ),
             evaluate("images", lambda: predictions_from_images(model, val)),
             repeats=repeats,
             warm_up=1,

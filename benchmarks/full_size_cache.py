@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from maskx_pipeline.cache.schema import CacheIdentity
+from maskx_pipeline.cache.schema import CacheIdentity, Dimensions
 from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
@@ -42,17 +42,15 @@ def write_full_size_cache(
             w_box=torch.randn(categories, 4 * width, generator=weights) / 1000,
             b_box=torch.zeros(categories, 4),
         ),
-        channels=channels,
-        roi_size=ROI_SIZE,
-        mask_size=MASK_SIZE,
+        dimensions=Dimensions(channels, ROI_SIZE, MASK_SIZE, feature_dtype),
         train_rows=rois,
-        feature_dtype=feature_dtype,
     )
     with writer:
         for start in range(0, rois, _ROWS):
             count = min(_ROWS, rois - start)
             ids = np.arange(start, start + count, dtype=np.int64)
-            writer.append_train(
+            writer.append(
+                "train",
                 features=generator.random((count, channels, ROI_SIZE, ROI_SIZE), dtype=np.float32).astype("<f2"),
                 boxes=np.tile(np.array([10, 10, 110, 110], dtype=np.float32), (count, 1)),
                 image_ids=ids // 8 + 1,
@@ -61,6 +59,8 @@ def write_full_size_cache(
                 ious=np.ones(count, dtype=np.float32),
                 flipped=np.zeros(count, dtype=np.uint8),
                 targets=generator.integers(0, 2, (count, MASK_SIZE, MASK_SIZE), dtype=np.uint8),
+                object_boxes=np.tile(np.array([10, 10, 110, 110], dtype=np.float32), (count, 1)),
+                has_mask=np.ones(count, dtype=np.uint8),
             )
         writer.commit(1)
         writer.begin_val(detection_rows=1, ground_truth_rows=1)

@@ -42,8 +42,8 @@ def rows(glove: Path) -> Iterator[tuple[str, str, Options]]:
     yield "fully supervised (oracle)", "oracle", {"embedding": "none", "class-specific": True}
 
 
-def make_cache(shared: Path) -> None:
-    """The project folder, which is the working directory, and the one RoI cache of all runs."""
+def make_project(shared: Path) -> None:
+    """The project folder, which is the working directory."""
     from maskx_pipeline.commands import run
 
     coco = shared / "coco-mini"
@@ -58,6 +58,13 @@ def make_cache(shared: Path) -> None:
         lines = ["[detector]", *(f"{key} = {json.dumps(value)}" for key, value in detector.items())]
         with Path("maskx.toml").open("a", encoding="utf-8") as file:
             file.write("\n".join(["", *lines, ""]))
+
+
+def make_cache(shared: Path) -> None:
+    """The one RoI cache of all runs."""
+    from maskx_pipeline.commands import run
+
+    make_project(shared)
     if not Path("runs/cache.h5").exists() and run(["export-embeddings", "--detector", f"{SCRIPT}:YoloxNano"]):
         sys.exit("no cache")
 
@@ -119,7 +126,7 @@ def measure(folder: Path, cache: RoICache, val: CocoData, sets: Mapping[str, fro
     from maskx_pipeline.transfer.load import load_mask_model
     from maskx_pipeline.transfer.mask_iou import mask_iou
 
-    model, cpu = load_mask_model(folder).model, torch.device("cpu")
+    model, cpu = load_mask_model(folder).mask_model, torch.device("cpu")
     dtype = amp_dtype("auto", cpu)
     results = predictions_from_cache(cache, model, val, device=cpu, amp_dtype=dtype, group="ground_truth")
     ap = precision_table(val, results, labels=sets["all"], iou_type="segm")
@@ -167,7 +174,7 @@ def print_categories(seeds: Sequence[int]) -> None:
     with RoICache(Path("runs/cache.h5")) as cache:
         truth = cache.ground_truth
         models = [
-            [load_mask_model(Path(f"runs/seed-{seed}/{name}@nonvoc")).model for seed in seeds]
+            [load_mask_model(Path(f"runs/seed-{seed}/{name}@nonvoc")).mask_model for seed in seeds]
             for name in BY_CATEGORY.values()
         ]
         for label in sorted(resolve_category_set("voc", cache.categories, masked=(), seen=None)):

@@ -143,6 +143,7 @@ def cache_plan() -> ExportPlan:
         train_images=TRAIN_IMAGES,
         val_images=VAL_IMAGES,
         masked_objects=TRAIN_OBJECTS,
+        unmasked_objects=0,
         val_objects=VAL_OBJECTS,
         detections_per_image=DetectConfig().detections_per_image,
         channels=DetectConfig().fpn_channels,

@@ -7,15 +7,17 @@ everything but the mask head frozen and under no_grad. It gets as many RoIs a st
 network and the box head, which its own training would run too. Then against the same step on tensors in memory, and
 against the bare convolutions at the rate of this machine's matrix product in the same precision. With ``--compile``,
 also the step whose model and loss torch.compile has compiled, which needs a C++ compiler, against the step as it is.
+Last, a step with box losses on as many RoIs as masks supervise, against one in which masks supervise all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -29,10 +31,11 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.device import amp_dtype, autocast, precision_name, resolve_device
 from maskx_pipeline.engine.schedule import build_optimizer
+from maskx_pipeline.transfer.box_losses import BoxLosses
 from maskx_pipeline.transfer.construction import new_mask_model
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel
-from maskx_pipeline.transfer.seen_rois import SeenRoIs
+from maskx_pipeline.transfer.roi_batches import Drawing, RoIBatches, mask_rois
 
 Step = Callable[[], object]
 _MATRIX = 2048
@@ -59,10 +62,16 @@ class Stage2:
     def _loss(self, roi_features: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         return mask_loss(self.model(roi_features, labels), targets)
 
-    def step(self, roi_features: Tensor, labels: Tensor, targets: Tensor) -> None:
-        """One step of training."""
+    def step(
+        self, roi_features: Tensor, labels: Tensor, targets: Tensor, boxes: Sequence[Tensor] = (), name: str = "none"
+    ) -> None:
+        """One step of training; ``boxes`` are a batch that the box losses of this name supervise."""
         with autocast(self.device, self.dtype):
             loss = self.loss(roi_features, labels, targets)
+            if boxes:
+                of_boxes, box_labels, *supervision = boxes
+                found = BoxLosses.named(name)(self.model(of_boxes, box_labels), *supervision)
+                loss = loss + torch.stack(list(found.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -133,6 +142,7 @@ def main() -> None:
                     rows += _against_torchvision(cache, rois=rois, amp=amp, options=options)
                 own, share = _against_memory_and_matrix(cache, rois=rois, repeats=options.repeats)
                 rows += [own, _disk_against_ram(cache, rois=rois, repeats=options.repeats)]
+                rows += _boxes_against_more_masks(cache, rois=rois, repeats=options.repeats)
                 utilisation.append(share)
                 if options.compile:
                     rows.append(_compiled_against_eager(cache, rois=rois, repeats=options.repeats))
@@ -141,8 +151,9 @@ def main() -> None:
     print_table(["a step on", "GFLOP", "matrix product, GFLOP/s", "step, GFLOP/s", "share of the rate"], utilisation)
 
 
-def _seen_rois(cache: RoICache, rois: int, device: torch.device, cache_in: str) -> SeenRoIs:
-    return SeenRoIs(cache, seen=range(1, 81), rois_per_batch=rois, seed=0, device=device, cache_in=cache_in)
+def _seen_rois(cache: RoICache, rois: int, device: torch.device, cache_in: str) -> RoIBatches:
+    drawing = Drawing(seed=0, device=device, cache_in=cache_in)
+    return mask_rois(cache, range(1, 81), drawing, rois_per_batch=rois)
 
 
 def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
@@ -160,6 +171,26 @@ def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
         )
     name = precision_name(stage2.dtype)
     return [f"{rois} RoIs in {name}, --cache-in ram in place of disk", *measured.cells(each=rois)]
+
+
+def _boxes_against_more_masks(cache: RoICache, *, rois: int, repeats: int) -> list[list[str]]:
+    """Half of the RoIs supervised by boxes, against all of them by masks; from tensors in memory."""
+    stage2, half = Stage2(cache, amp="auto"), rois // 2
+    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
+        kept = tuple(column.clone() for column in seen_rois.batch(0))
+    masks = tuple(column[:half] for column in kept)
+    corner = torch.rand(half, 2, device=stage2.device) * 400
+    objects = torch.cat([corner, corner + 50 + 100 * torch.rand(half, 2, device=stage2.device)], dim=1)
+    jitter = 10 * torch.randn(half, 4, device=stage2.device)
+    colours = torch.randint(0, 256, (half, MASK_SIZE, MASK_SIZE, 3), dtype=torch.uint8, device=stage2.device)
+    rows = []
+    for name, supervision in (("projection", ()), ("projection+pairwise", (colours,))):
+        boxes = (kept[0][half:], kept[1][half:], objects, objects + jitter, *supervision)
+        with_boxes = functools.partial(stage2.step, *masks, boxes=boxes, name=name)
+        measured = side_by_side(with_boxes, lambda: stage2.step(*kept), repeats=3 * repeats)
+        title = f"{rois} RoIs in {precision_name(stage2.dtype)}, half of them by {name}, against all by masks"
+        rows.append([title, *measured.cells(each=rois)])
+    return rows
 
 
 def _compiled_against_eager(cache: RoICache, *, rois: int, repeats: int) -> list[str]:

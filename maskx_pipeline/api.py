@@ -83,8 +83,6 @@ def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto", det
     """Load a model that ``maskx fit-transfer`` or ``maskx e2e`` left in a run folder.
 
     Args:
-        run: The run folder.
-        checkpoint: ``best`` or ``last``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         detector: The detector of a model that was fitted on one of your own; maskx's Faster R-CNN is found by itself.
 

@@ -48,7 +48,7 @@ class CacheError(MaskXError):
 
 
 class OutputError(MaskXError):
-    """What is to be written is there already, and was made from something else or not by maskx."""
+    """The output exists already, and was made from something else or not by maskx."""
 
 
 class RunError(MaskXError):

@@ -5,13 +5,11 @@ Faster R-CNN is imported where it is built: evaluating from the RoI cache needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskx_pipeline.config import E2EConfig
-from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
@@ -19,46 +17,17 @@ from maskx_pipeline.errors import RunError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import class_of, in_module
-from maskx_pipeline.transfer.load import load_mask_model
-from maskx_pipeline.transfer.mask_model import MaskModel
+from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 from maskx_pipeline.whole_model import WholeModel
 
 if TYPE_CHECKING:
     from maskx_pipeline.detection.load import LoadedDetector
 
-E2E = E2EConfig.table
 
+@dataclass(frozen=True, kw_only=True)
+class ModelRun(LoadedMaskModel):
+    """A trained model, and which classes may be its detector."""
 
-@dataclass(frozen=True, slots=True)
-class ModelRun:
-    """A trained model and what belongs to it.
-
-    Attributes:
-        categories: By ascending label, 1..K.
-        seen: Labels of the categories whose masks it was trained on.
-        mask_model: T and the mask head, in evaluation mode, without gradients, on the CPU.
-        roi_size: S of the RoI features.
-        amp: The setting of mixed precision that the mask model was trained with.
-        sha256: Of the weights, hex.
-        detector_amp: The setting of mixed precision that this detector was run with.
-        detector: Its run folder, or the class that it is; after joint training, the run folder of the model.
-        own_detector: The detector that is part of the model, after joint training.
-        cache: The RoI cache that it was fitted from; None after joint training.
-    """
-
-    folder: Path
-    categories: tuple[Category, ...]
-    seen: frozenset[int]
-    mask_model: MaskModel
-    roi_size: int
-    amp: str
-    sha256: str
-    detector_identity: str
-    detector_amp: str
-    detector: Path
-    own_detector: LoadedDetector | None = None
-    cache: Path | None = None
-    cache_digest: str = ""
     classes: DetectorClasses = NO_CLASSES
 
     def whole_model(self, device: str, *, detector: Detector | None = None) -> WholeModel:
@@ -72,7 +41,8 @@ class ModelRun:
             ConfigError: The class cannot be imported or called.
         """
         at = resolve_device(device)
-        detector = detector or self._find_detector(device)
+        if detector is None:
+            detector = self._find_detector(device)
         if detector.identity != self.detector_identity:
             raise RunError(
                 f"{self.folder} was fitted on the detector {self.detector_identity:.12}, but this one is "
@@ -105,8 +75,8 @@ class ModelRun:
             return self.faster_rcnn().frozen(device=resolve_device(device), amp=self.detector_amp)
         if _absolute(self.detector) not in map(_absolute, self.classes.named):
             raise RunError(
-                f"{self.folder} was fitted on the detector {self.detector}, which is code, and that is imported only "
-                "where you name it yourself.",
+                f"{self.folder} was fitted on the detector {self.detector}. That is code, which is imported only if "
+                "you name it yourself.",
                 f"give --detector {self.detector}, or name it in [fit-transfer] of maskx.toml; in Python, give it to "
                 "load()",
             )
@@ -126,7 +96,6 @@ def open_model(
     Args:
         folder: The run folder; None is the newest of ``runs``.
         runs: Where the newest is looked for.
-        checkpoint: ``best`` or ``last``.
         detector: The detector's run folder or class, where it is not what was recorded; a model of e2e has its own.
         classes: What maskx.toml says of detectors that are classes.
 
@@ -135,27 +104,15 @@ def open_model(
         WeightsError: The weights are damaged or do not fit the settings.
     """
     folder, content = newest_run(runs) if folder is None else (folder, read_run(folder))
-    if content["stage"] == E2E:
-        return _of_e2e(folder, checkpoint, content)
+    if content["stage"] == E2EConfig.table:
+        from maskx_pipeline.e2e.load import load_e2e_model
+
+        return ModelRun(**vars(load_e2e_model(folder, checkpoint=checkpoint, content=content)))
     if detector is not None and class_of(detector):
         classes = DetectorClasses(classes.named | {detector}, classes.settings)
     known = content if content["stage"] == "fit-transfer" else None  # else it is read again, to say what is wrong
-    fitted = load_mask_model(folder, checkpoint=checkpoint, record=known)
-    return ModelRun(
-        folder=folder,
-        categories=fitted.categories,
-        seen=fitted.seen,
-        mask_model=fitted.model,
-        roi_size=fitted.roi_size,
-        amp=fitted.config.amp,
-        sha256=fitted.sha256,
-        detector_identity=fitted.detector_sha256,
-        detector_amp=fitted.detector_amp,
-        detector=detector or fitted.detector,
-        cache=fitted.cache_path,
-        cache_digest=fitted.cache_digest,
-        classes=classes,
-    )
+    fitted = load_mask_model(folder, checkpoint=checkpoint, content=known)
+    return ModelRun(**{**vars(fitted), "detector": detector or fitted.detector}, classes=classes)
 
 
 def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
@@ -167,31 +124,11 @@ def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
     finished = []
     for path in runs.glob("*/*/run.json"):
         content = read_run(path.parent)
-        if content["stage"] in ("fit-transfer", E2E) and content["status"] == "finished":
+        if content["stage"] in ("fit-transfer", E2EConfig.table) and content["status"] == "finished":
             finished.append((content["finished"], path.parent, content))
     if not finished:
         raise RunError(f"{runs} holds no finished model.", "run `maskx fit-transfer`, or give one with --model PATH")
     return max(finished, key=lambda found: found[:2])[1:]
-
-
-def _of_e2e(folder: Path, checkpoint: str, content: Mapping[str, Any]) -> ModelRun:
-    from maskx_pipeline.detection.load import LoadedDetector
-    from maskx_pipeline.e2e.load import load_e2e_model
-
-    made = load_e2e_model(folder, checkpoint=checkpoint, content=content)
-    return ModelRun(
-        folder=folder,
-        categories=made.categories,
-        seen=made.seen,
-        mask_model=made.model.mask_model,
-        roi_size=made.config.roi_size,
-        amp=made.config.amp,
-        sha256=made.sha256,
-        detector_identity=made.sha256,
-        detector_amp=made.config.amp,
-        detector=folder,
-        own_detector=LoadedDetector(made.model.detector, made.detect, made.categories, made.sha256),
-    )
 
 
 def _absolute(place: Path) -> Path:

@@ -30,6 +30,7 @@ def option(
     may_name_file: bool = False,
     forward: bool = False,
     may_name_class: bool = False,
+    count_or: tuple[str, ...] | None = None,
 ) -> Any:
     """Declare one setting.
 
@@ -38,10 +39,10 @@ def option(
         help: One sentence, used by ``--help`` and by the reference.
         choices: The allowed values, if they can be listed.
         identity: False for what does not change a stage's result (workers, device, how often to log).
-        minimum: The smallest allowed number.
         may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
         forward: It decides what a trained model computes, beside its weights.
         may_name_class: The path may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
+        count_or: The text is a whole number, 0 or more, or one of these words.
     """
     metadata = {
         "help": help,
@@ -51,6 +52,7 @@ def option(
         "may_name_file": may_name_file,
         "forward": forward,
         "may_name_class": may_name_class,
+        "count_or": count_or,
     }
     return field(default=default, metadata=metadata)
 
@@ -68,8 +70,8 @@ class StageConfig:
 
     @classmethod
     def fields(cls) -> tuple[dataclasses.Field[Any], ...]:
-        """The settings, in the order of their declaration."""
-        return dataclasses.fields(cast(Any, cls))
+        """The settings in the order of their declaration, those of the class before those that it shares."""
+        return tuple(sorted(dataclasses.fields(cast(Any, cls)), key=lambda f: f.name not in cls.__annotations__))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, source: str) -> Self:
@@ -176,6 +178,8 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     if value is None and type(None) in _members(hint):
         return None
     kind = next(member for member in _members(hint) if member is not type(None))
+    if metadata.get("count_or") is not None:
+        return _count_or(value, metadata["count_or"], where)
     converted = _convert_plain(value, kind, where)
     choices, minimum = metadata.get("choices"), metadata.get("minimum")
     if choices is not None and converted not in choices:
@@ -183,6 +187,16 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     if minimum is not None and isinstance(converted, int | float) and not converted >= minimum:
         raise ConfigError(f"{where}: {converted} is too small.", f"give at least {minimum:g}")
     return converted
+
+
+def _count_or(value: Any, words: tuple[str, ...], where: str) -> str:
+    """A word as it is, and a number, also one of TOML, as text in one spelling."""
+    text = str(value)
+    if text in words:
+        return text
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
+        raise ConfigError(f"{where}: `{text}` is not allowed.", f"a whole number, or one of: {', '.join(words)}")
+    return str(int(text))
 
 
 def _convert_plain(value: Any, kind: Any, where: str) -> Any:

@@ -33,9 +33,7 @@ class WholeModel:
 
     Attributes:
         detector: The detector, with the precision that the cache was exported with.
-        mask_model: T and the mask head; it is moved.
         roi_size: Side S of the RoI features that the mask head was fitted on.
-        device: Where the mask model computes.
         amp_dtype: Precision of the mask head; None is float32.
         half_features: Round the RoI features to float16, as in the RoI cache that the mask head was fitted on.
     """
@@ -81,7 +79,7 @@ class WholeModel:
             FloatTensor[N, M, M]: probability of the object at each cell of its box, 0..1, on the CPU.
         """
         detected = self.detector.extract(image)
-        parts = (slice(start, start + _ROIS_AT_ONCE) for start in range(0, len(labels), _ROIS_AT_ONCE))
+        parts = (slice(start, start + _ROIS_AT_ONCE) for start in range(0, max(1, len(labels)), _ROIS_AT_ONCE))
         return torch.cat([self._masks(detected, boxes_xyxy[part], labels[part]) for part in parts])
 
     def _masks(self, detected: DetectedImage, boxes_xyxy: Tensor, labels: Tensor) -> Tensor:
@@ -108,7 +106,6 @@ def masks_of(
         mask_model: T and the mask head, on ``device`` and in eval mode.
         roi_features (float16 or float32 [N, C, S, S]): pooled features.
         labels (int64[N]): 1..K, the category whose mask is computed.
-        amp_dtype: Precision; None is float32.
 
     Returns:
         FloatTensor[N, M, M]: probabilities 0..1, on the CPU.

@@ -30,11 +30,12 @@ Path("imported.txt").touch()
 
 class Tiny:
     # Finds one object, whatever the image; its features are the box itself.
-    channels, detections_per_image = 4, 1
+    channels = 4
     categories = (Category(3, "cat", 1), Category(7, "cow", 2))
 
-    def __init__(self, label: int = 2, rows: int = 2, name: str = "tiny") -> None:
+    def __init__(self, label: int = 2, rows: int = 2, name: str = "tiny", most: int = 1) -> None:
         self.label, self.identity, zeros = label, name, torch.zeros
+        self.detections_per_image = most
         self.class_weights = ClassWeights(
             torch.arange(5.0 * rows).reshape(rows, 5), zeros(rows), zeros(rows, 0), zeros(rows, 0)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import maskx_pipeline
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
 from maskx_pipeline.detection.detector_class import make_detector
-from maskx_pipeline.errors import RunError
+from maskx_pipeline.errors import ConfigError, RunError
 
 DOCS = Path(__file__).parents[1] / "docs" / "how-to"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -39,7 +40,7 @@ def test_the_cache_holds_what_the_detector_gave(project: Path) -> None:
     """Its sizes, its class weights, its detections, and RoIs of every object with a mask."""
     assert export() == 0
     with RoICache(Path("runs/cache.h5")) as cache:
-        assert (cache.channels, cache.roi_size, cache.mask_size, cache.embedding_dim) == (4, 3, 6, 5)
+        assert (cache.channels, cache.roi_size, cache.mask_size, cache.class_weights.w_cls.shape[1]) == (4, 3, 6, 5)
         assert cache.class_weights.w_box.shape == (2, 0)
         assert cache.identity.detector_sha256 == "tiny"
         assert cache.detections.labels.tolist() == [2, 2]
@@ -61,6 +62,21 @@ def test_its_features_may_be_stored_in_eight_bits(project: Path, capsys: pytest.
         assert (values == 127).all()
         assert len(cache.read_stored("detections", [0])) == 1
     assert "feature-dtype: int8 -> float16" in told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+
+
+def test_colours_and_objects_without_masks_are_settings_of_the_cache(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By options of the command; a value that means nothing is an error that names the option."""
+    assert export("--colours", "--unmasked-objects", "5") == 0
+    with RoICache(Path("runs/cache.h5")) as cache:
+        assert cache.dimensions.colours
+        assert cache.identity.export["unmasked_objects"] == "5"
+    error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+    assert "colours: true -> false" in error
+    assert "unmasked-objects: 5 -> 1000" in error
+    for value in ("-1", "many"):
+        assert f"unmasked-objects: `{value}`" in told(capsys, "export-embeddings", "--unmasked-objects", value)
 
 
 def test_a_finished_cache_is_not_written_again_and_another_detector_is_refused(
@@ -96,7 +112,27 @@ def test_a_label_that_is_none_is_named(project: Path, capsys: pytest.CaptureFixt
     """Labels count from 1; a detector's classes count from 0."""
     write_toml(label=0)
     error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
-    assert "val/detections/labels[0] is 0; labels are 1 to 2" in error
+    assert "the label 0; labels are 1 to 2" in error
+
+
+def test_more_detections_than_it_says_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the first image, before hours have gone by."""
+    write_toml(most=0)
+    error = told(capsys, "export-embeddings", "--detector", "tiny.py:Tiny")
+    assert "found 1 objects in" in error
+    assert "its detections_per_image is 0" in error
+
+
+def test_a_file_with_a_dataclass_is_imported(tmp_path: Path) -> None:
+    """Which looks its own module up; a file that fails leaves nothing behind."""
+    lines = ["from __future__ import annotations", "from dataclasses import dataclass", "", "@dataclass", "class Half:"]
+    (tmp_path / "half.py").write_text("\n".join([*lines, "    channels: int = 3", ""]), encoding="utf-8")
+    with pytest.raises(ConfigError, match="it has no categories, class_weights"):
+        make_detector(tmp_path / "half.py:Half", {})
+    (tmp_path / "broken.py").write_text("1 / 0\n", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):
+        make_detector(tmp_path / "broken.py:Half", {})
+    assert "maskx_detector_broken" not in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -164,11 +200,11 @@ def test_a_run_alone_imports_nothing(project: Path, capsys: pytest.CaptureFixtur
     fit()
     Path("imported.txt").unlink()
     error = told(capsys, *command)
-    assert "is imported only where you name it yourself" in error
+    assert "is imported only if you name it yourself" in error
     assert "tiny.py:Tiny" in error
     assert not Path("imported.txt").exists()
     write_toml(detector="other.py:Tiny")
-    assert "is imported only where you name it yourself" in told(capsys, *command)
+    assert "is imported only if you name it yourself" in told(capsys, *command)
     assert run([*command, "--detector", "tiny.py:Tiny"]) == 0
     assert Path("imported.txt").exists()
 
@@ -197,7 +233,7 @@ def test_what_needs_faster_rcnn_says_so(project: Path, capsys: pytest.CaptureFix
     """Export to torchvision, and joint training."""
     fit()
     for command in (["export-model"], ["e2e", "--init", "runs/transfer/tiny", "--roi-size", "3"]):
-        assert "this needs a Faster R-CNN of maskx" in told(capsys, *command)
+        assert "This needs a Faster R-CNN of maskx" in told(capsys, *command)
 
 
 def test_a_model_of_another_programs_cache_is_evaluated_and_images_are_refused_with_the_reason(
@@ -245,7 +281,8 @@ def test_the_class_of_the_page_is_exported_trained_on_evaluated_and_predicts(
         file.write(f'\n[detector]\nfile = "{YOLOX}"\nimages = "train"\n')
     assert run(["export-embeddings", *detector]) == 0
     with RoICache(Path("runs/cache.h5")) as cache:
-        assert (cache.embedding_dim, cache.channels, cache.roi_size, cache.mask_size) == (192, 32, 14, 28)
+        assert cache.class_weights.w_cls.shape[1] == 192
+        assert (cache.channels, cache.roi_size, cache.mask_size) == (96, 14, 28)
         features = cache.read_features("ground_truth", range(len(cache.ground_truth))).astype(np.float32)
         assert 0.5 < features.std() < 3
         names = [category.name for category in cache.categories if category.label in cache.train.labels[::2]]

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("build", reason="needs the package `build`")
 
 ROOT = Path(__file__).parents[1]
-NOT_CODE = ("py.typed", "evaluation/report_template/report.html.j2", "evaluation/report_template/report.css")
+NOT_CODE = ("py.typed", "study/report_template/report.html.j2", "study/report_template/report.css")
 
 
 @pytest.fixture(scope="module")

@@ -371,7 +371,7 @@ def test_a_cache_exported_anew_is_not_evaluated_with_an_older_model(project, tmp
     maskx(project, "evaluate", "--model", model)
     maskx(project, "export-embeddings", "--out", cache, "--seed", "1", "--overwrite")
     error = maskx(project, "evaluate", "--model", model, "--from", "cache", "--overwrite", code=1).stderr
-    assert "exported anew" in error
+    assert "exported again" in error
     assert (tmp_path / "model/evaluation/cache-best/results.json").is_file()
     assert "images instead" in maskx(project, "evaluate", "--model", model).stderr
 

@@ -43,6 +43,10 @@ def test_unknown_key_names_the_nearest_right_one():
         (DetectConfig, {"backbone": "vgg16"}, "`vgg16` is not allowed"),
         (DetectConfig, {"steps": 60000}, "steps: 60000 is not a list"),
         (ExportConfig, {"flip": "yes"}, "flip: 'yes' is not a bool"),
+        (ExportConfig, {"unmasked_objects": "-1"}, "unmasked-objects: `-1` is not allowed"),
+        (ExportConfig, {"unmasked_objects": -1}, "unmasked-objects: `-1` is not allowed"),
+        (ExportConfig, {"unmasked_objects": "many"}, "a whole number, or one of: all, none"),
+        (ExportConfig, {"unmasked_objects": True}, "unmasked-objects: `True` is not allowed"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(cls, values, said):
@@ -51,6 +55,13 @@ def test_a_wrong_value_is_named_with_its_key(cls, values, said):
         cls.from_mapping(values, source="maskx.toml")
     assert said in str(error.value)
     assert f"[{cls.table}]" in str(error.value)
+
+
+def test_a_count_or_a_word_is_text_in_one_spelling():
+    """As a flag and as a number of TOML."""
+    given = ["all", "none", "0", 200, "0200"]
+    read = [ExportConfig.from_mapping({"unmasked-objects": v}, source="maskx.toml").unmasked_objects for v in given]
+    assert read == ["all", "none", "0", "200", "200"]
 
 
 def test_identity_changes_with_what_decides_the_result_only():

@@ -12,7 +12,7 @@ from maskx_pipeline.annotate.fill_masks import fill_masks
 from maskx_pipeline.annotate.journal import Journal
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.whole_model import WholeModel
@@ -159,7 +159,7 @@ def _fill(
     done = len(journal.done)
     if done:
         logger.info("%d of %d images were done before.", done, len(gaps.work))
-    with progress(len(gaps.work), "annotate", "images", initial=done) as bar:
+    with Progress(len(gaps.work), "annotate", "images", initial=done) as bar:
         for image_id, annotations in gaps.work.items():
             if image_id in journal.done:
                 continue

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from maskx_pipeline.annotate.polygons import outline_of
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import pixels_of_box, segmentation_to_rle
-from maskx_pipeline.data.polygons import outline_of
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.evaluation.paste import paste
 from maskx_pipeline.whole_model import WholeModel

@@ -14,7 +14,7 @@ from maskx_pipeline import text
 from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.text import number_text
 from maskx_pipeline.whole_model import WholeModel
@@ -152,7 +152,7 @@ def measure_annotation(
         )
     scores: list[MaskScore] = []
     unreadable: list[DataError] = []
-    with progress(len(work), "annotate and compare", "images") as bar:
+    with Progress(len(work), "annotate and compare", "images") as bar:
         for annotations in work.values():
             chosen = [labels[annotation.label] for annotation in annotations]
             try:

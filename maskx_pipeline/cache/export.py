@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import glob
 import logging
@@ -12,10 +13,10 @@ import h5py
 
 from maskx_pipeline.cache.job import ExportJob
 from maskx_pipeline.cache.join import join_shards, shard_path
-from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export, train_rows
+from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import redo_path
-from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity
+from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity, Dimensions
 from maskx_pipeline.cache.validation import check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.config import ExportConfig
@@ -34,14 +35,7 @@ logger = logging.getLogger("maskx")
 def plan_export(config: ExportConfig, *, detector: Detector, train: CocoData, val: CocoData) -> ExportPlan:
     """What :func:`write_cache` would write; takes the time of a few images. Nothing is written."""
     _check_categories(detector, train)
-    return count_export(
-        config,
-        train,
-        val,
-        detections_per_image=detector.detections_per_image,
-        channels=detector.channels,
-        image_seconds=measure_export(config, detector, train),
-    )
+    return count_export(config, detector, train, val, measure_export(config, detector, train))
 
 
 def export_identity(
@@ -50,10 +44,7 @@ def export_identity(
     """What a cache will be made from: a finished one of the same identity needs not be written again.
 
     Args:
-        config: The settings; ``amp`` says nothing of a detector that is a class.
-        detector: Known by its identity.
-        train: The training data.
-        val: The validation data.
+        config: ``amp`` says nothing of a detector that is a class.
         saw_masks: The detector's first weights were trained with masks.
     """
     settings = config.identity()
@@ -79,12 +70,8 @@ def write_cache(
     writes a shard, and the file of that name joins them.
 
     Args:
-        config: The settings.
-        detector: The detector.
         identity: What the cache is made from.
-        train: The training data.
-        val: The validation data, read with the categories of train.
-        overwrite: Replace what is there.
+        val: Read with the categories of train.
 
     Returns:
         The path of the cache.
@@ -97,10 +84,8 @@ def write_cache(
     _check_categories(detector, train)
     rank, world_size = distributed.rank(), distributed.world_size()
     shards = [shard_path(config.out, r, world_size) for r in range(world_size)] if world_size > 1 else [config.out]
-    plan = count_export(
-        config, train, val, detections_per_image=detector.detections_per_image, channels=detector.channels
-    )
-    if plan.train_rois == 0:
+    plan = count_export(config, detector, train, val)
+    if plan.masked_rois == 0:
         raise DataError(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
             "run `maskx doctor` to see which categories have masks",
@@ -133,12 +118,14 @@ def _check_categories(detector: Detector, train: CocoData) -> None:
             f"the detector has {len(found)} categories which are not the {len(wanted)} of {train.path}.",
             "train a detector on these annotations, or give another with --detector",
         )
-    if len(detector.class_weights.w_cls) != len(wanted):
-        raise DataError(
-            f"the detector has class weights of {len(detector.class_weights.w_cls)} categories, and {train.path} has "
-            f"{len(wanted)} categories.",
-            "give a row for each category of the data set, by ascending id",
-        )
+    for field in dataclasses.fields(detector.class_weights):
+        rows = len(getattr(detector.class_weights, field.name))
+        if rows != len(wanted):
+            raise DataError(
+                f"the detector has class weights of {rows} categories ({field.name}), and {train.path} has "
+                f"{len(wanted)} categories.",
+                "give a row for each category of the data set, by ascending id",
+            )
 
 
 def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed: int, overwrite: bool) -> bool:
@@ -198,9 +185,6 @@ def _writer(path: Path, identity: CacheIdentity, job: ExportJob) -> RoICacheWrit
         identity=identity,
         categories=job.train.categories,
         class_weights=job.detector.class_weights,
-        channels=job.detector.channels,
-        roi_size=job.config.roi_size,
-        mask_size=job.config.mask_size,
-        feature_dtype=job.config.feature_dtype,
-        train_rows=train_rows(job.config, job.train, job.train_images),
+        dimensions=Dimensions.of(job.config, channels=job.detector.channels),
+        train_rows=job.train_rows,
     )

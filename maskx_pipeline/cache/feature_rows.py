@@ -1,4 +1,4 @@
-"""Random access to RoI features and scales: rows are read from where HDF5 says they lie, in one file or joined ones."""
+"""Random access to a cache's large columns: rows are read from where HDF5 says they lie, in one file or joined ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Segment:
 
 
 class FeatureRows:
-    """The rows of a dataset of features or scales, which may be virtual, that is, joined from datasets of other files.
+    """The rows of a large column, such as features; it may be virtual, that is, joined from datasets of other files.
 
     Reads are safe from threads and in forked processes: the rows of maskx's own layout are read at explicit positions
     of the file, and around calls of HDF5, and around fork, h5py holds a lock.
@@ -73,7 +73,6 @@ class FeatureRows:
         """Read rows in the order asked for: [n, ...] of the dataset's type.
 
         Args:
-            indices: The rows.
             out: Where they go, of that shape and type; new memory costs as much as the reading, so who reads often
                 gives some.
 
@@ -94,7 +93,7 @@ class FeatureRows:
                 segment.read(wanted[places], places, rows)
             except (OSError, RuntimeError) as error:  # h5py raises the latter for a broken chunk index
                 raise CacheError(
-                    f"{segment.dataset.file.filename}: the features of a row cannot be read: {error}.",
+                    f"{segment.dataset.file.filename}: a row of {segment.dataset.name} cannot be read: {error}.",
                     "check the disk, copy the file again, or run `maskx export-embeddings --overwrite`",
                 ) from error
         return rows

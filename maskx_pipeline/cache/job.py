@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskx_pipeline.cache.plan import ground_truth_rows, train_images
-from maskx_pipeline.cache.rois import choose_rois, flip_annotation
+from maskx_pipeline.cache.colours import colour_patches
+from maskx_pipeline.cache.plan import ground_truth_rows, train_images, train_rows
+from maskx_pipeline.cache.rois import choose_objects, choose_rois, flip_annotation
 from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
-from maskx_pipeline.detection.detector import DetectedImage, Detector
+from maskx_pipeline.detection.detector import DetectedImage, Detections, Detector
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
-from maskx_pipeline.engine.progress import progress
-from maskx_pipeline.errors import WeightsError
+from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.errors import DataError, WeightsError
 
 logger = logging.getLogger("maskx")
 
@@ -31,27 +32,18 @@ class ExportJob:
     """The share of one process in an export: a run of the images of train, then one of val.
 
     Args:
-        config: The settings.
-        detector: The detector.
-        train: The training data.
-        val: The validation data.
-        rank: The number of this process, from 0.
-        world_size: The number of processes.
+        rank: The number of this process among ``world_size``, from 0.
     """
 
     def __init__(
-        self,
-        config: ExportConfig,
-        detector: Detector,
-        train: CocoData,
-        val: CocoData,
-        rank: int,
-        world_size: int,
+        self, config: ExportConfig, detector: Detector, train: CocoData, val: CocoData, rank: int, world_size: int
     ) -> None:
         self.config, self.detector = config, detector
         self.train, self.val = train, val
-        self.train_images = _share(train_images(train), rank, world_size)
+        self._chosen = choose_objects(config, train)
+        self.train_images = _share(train_images(train, self._chosen), rank, world_size)
         self.val_images = _share(val.images, rank, world_size)
+        self.train_rows = train_rows(config, train, self.train_images, self._chosen)
         self.detection_rows = len(self.val_images) * detector.detections_per_image
 
     @property
@@ -65,7 +57,7 @@ class ExportJob:
             writer.finish()
             return
         first_val = len(self.train_images)
-        with progress(self.images, "export", "images", initial=writer.images_done) as bar, DeferredInterrupt() as stop:
+        with Progress(self.images, "export", "images", initial=writer.images_done) as bar, DeferredInterrupt() as stop:
             for done, (record, image) in enumerate(self._images(writer.images_done), start=writer.images_done + 1):
                 if done > first_val:
                     self._begin_val(writer)
@@ -89,51 +81,59 @@ class ExportJob:
 
     def _write_train(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
         annotations = self.train.annotations_of(record.id)
-        self._write_train_rois(writer, record, self.detector.extract(image), annotations, flipped=False)
+        self._write_train_rois(writer, record, image, annotations, flipped=False)
         if self.config.flip:
             mirrored = [flip_annotation(annotation, record.width) for annotation in annotations]
-            self._write_train_rois(writer, record, self.detector.extract(image.flip(-1)), mirrored, flipped=True)
+            self._write_train_rois(writer, record, image.flip(-1), mirrored, flipped=True)
 
     def _write_train_rois(
         self,
         writer: RoICacheWriter,
         record: ImageRecord,
-        detected: DetectedImage,
+        image: Tensor,
         annotations: Sequence[Annotation],
         *,
         flipped: bool,
     ) -> None:
-        chosen = choose_rois(
+        detected = self.detector.extract(image)
+        objects = choose_rois(
             annotations,
             detected.proposals_xyxy.float().cpu().numpy(),
+            chosen=self._chosen[self.train.rows_of(record.id)],
             rois_per_object=self.config.rois_per_object,
             proposal_iou=self.config.proposal_iou,
             seed=self.config.seed,
             flipped=flipped,
         )
-        boxes = np.concatenate([rois.boxes_xyxy for rois in chosen])
-        counts = [len(rois.boxes_xyxy) for rois in chosen]
-        writer.append_train(
+        boxes = np.concatenate([rois.boxes_xyxy for rois in objects])
+        counts = [len(rois.boxes_xyxy) for rois in objects]
+        writer.append(
+            "train",
             features=self._pool(detected, record, boxes),
             boxes=boxes,
             image_ids=np.full(len(boxes), record.id, dtype=np.int64),
-            annotation_ids=np.repeat([rois.annotation.id for rois in chosen], counts),
-            labels=np.repeat([rois.annotation.label for rois in chosen], counts),
-            ious=np.concatenate([rois.ious for rois in chosen]),
+            annotation_ids=np.repeat([rois.annotation.id for rois in objects], counts),
+            labels=np.repeat([rois.annotation.label for rois in objects], counts),
+            ious=np.concatenate([rois.ious for rois in objects]),
             flipped=np.full(len(boxes), flipped, dtype=np.uint8),
             targets=np.stack(
-                [self._target(rois.annotation, box, record) for rois in chosen for box in rois.boxes_xyxy]
+                [self._target(rois.annotation, box, record) for rois in objects for box in rois.boxes_xyxy]
             ),
+            object_boxes=np.repeat([rois.boxes_xyxy[0] for rois in objects], counts, axis=0),
+            has_mask=np.repeat(np.array([rois.annotation.has_mask for rois in objects], dtype=np.uint8), counts),
+            **({"colours": self._colours(image, boxes)} if self.config.colours else {}),
         )
 
     def _write_val(self, writer: RoICacheWriter, record: ImageRecord, image: Tensor) -> None:
         detected = self.detector.extract(image)
         found = detected.detections
+        self._check_detections(found, record)
         boxes = found.boxes_xyxy.float().cpu().numpy()
         objects = [annotation for annotation in self.val.annotations_of(record.id) if not annotation.iscrowd]
         true_boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32).reshape(-1, 4)
         features = self._pool(detected, record, np.concatenate([boxes, true_boxes]))
-        writer.append_detections(
+        writer.append(
+            "detections",
             features=features[: len(boxes)],
             boxes=boxes,
             scores=found.scores.float().cpu().numpy(),
@@ -142,7 +142,8 @@ class ExportJob:
         )
         if not objects:
             return
-        writer.append_ground_truth(
+        writer.append(
+            "ground_truth",
             features=features[len(boxes) :],
             boxes=true_boxes,
             labels=np.array([annotation.label for annotation in objects]),
@@ -152,11 +153,30 @@ class ExportJob:
             has_mask=np.array([annotation.has_mask for annotation in objects], dtype=np.uint8),
         )
 
+    def _check_detections(self, found: Detections, record: ImageRecord) -> None:
+        """A detector of the user's own may say anything; better known at the first image than at the end."""
+        most, classes = self.detector.detections_per_image, len(self.detector.categories)
+        wrong = [int(label) for label in found.labels if not 1 <= label <= classes]
+        if wrong:
+            raise DataError(
+                f"the detector gave an object of {record.file_name} the label {wrong[0]}; labels are 1 to {classes}.",
+                "number the categories by ascending id, from 1",
+            )
+        if len(found) > most:
+            raise DataError(
+                f"the detector found {len(found)} objects in {record.file_name}; its detections_per_image is {most}.",
+                "keep the best so many, or give a larger detections_per_image",
+            )
+
     def _target(self, annotation: Annotation, box: NDArray[np.float32], record: ImageRecord) -> NDArray[np.uint8]:
         size = self.config.mask_size
         if not annotation.has_mask:
             return np.zeros((size, size), dtype=np.uint8)
         return rasterize_roi_target(annotation.segmentation, box, size=size, height=record.height, width=record.width)
+
+    def _colours(self, image: Tensor, boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8)
+        return colour_patches(pixels.numpy(), boxes, self.config.mask_size)
 
     def _pool(self, detected: DetectedImage, record: ImageRecord, boxes: NDArray[np.float32]) -> NDArray[np.float16]:
         pooled = detected.pool(torch.from_numpy(boxes), self.config.roi_size).to(torch.float16).cpu()

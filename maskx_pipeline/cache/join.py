@@ -20,18 +20,14 @@ def shard_path(path: Path, rank: int, world_size: int) -> Path:
     return path.with_name(f"{path.stem}.shard-{rank}-of-{world_size}{path.suffix}")
 
 
-def join_shards(shards: Sequence[Path], path: Path) -> Path:
+def join_shards(shards: Sequence[Path], path: Path) -> None:
     """Write a cache that shows the rows of all shards, one after the other.
 
-    Features stay in the shards and are seen through HDF5's virtual datasets; everything else is copied. Shards are
-    named relative to ``path``, so the files can be moved together.
+    The large columns stay in the shards and are seen through HDF5's virtual datasets; everything else is copied. Shards
+    are named relative to ``path``, so the files can be moved together.
 
     Args:
         shards: Finished caches of equal identity, in the folder of ``path`` or below.
-        path: The file to write.
-
-    Returns:
-        ``path``.
 
     Raises:
         CacheError: A shard is missing, unfinished, or was made from something else than the first one.
@@ -50,7 +46,6 @@ def join_shards(shards: Sequence[Path], path: Path) -> Path:
     finally:
         for cache in caches:
             cache.close()
-    return path
 
 
 def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
@@ -60,7 +55,7 @@ def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
     for group, group_path in GROUP_PATHS.items():
         target = file.create_group(group_path)
         counts = [len(getattr(cache, group)) for cache in caches]
-        large = dimensions.feature_columns(group)
+        large = dimensions.large_columns(group)
         for name, (dtype, _) in dimensions.columns(group).items():
             if name in large:
                 continue

@@ -33,7 +33,7 @@ def write_header(
 
 
 def index_bytes(chunks: int) -> int:
-    """Room for the index of so many chunks of features: one a row, and one a row for the scales of int8.
+    """Room for the index of so many chunks: one for each row of each of the large columns.
 
     Taken as one block, it lies before the rows, so that unused rows are the end of the file and can be cut off. A node
     of HDF5's index (a B-tree, version 1) is 3.7 kB and holds at least 32 of these chunks.
@@ -47,7 +47,7 @@ def allocate(file: h5py.File, group: GroupName, dimensions: Dimensions, rows: in
     Chunks that nobody writes take no room on the disk, where the file system has sparse files.
     """
     parent = file.create_group(GROUP_PATHS[group])
-    large = dimensions.feature_columns(group)
+    large = dimensions.large_columns(group)
     for name, (dtype, shape) in dimensions.columns(group).items():
         properties = h5p.create(h5p.DATASET_CREATE)
         properties.set_chunk((1 if name in large else max(1, min(_CHUNK_ROWS, rows)), *shape))

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from maskx_pipeline.cache.colours import colour_patches
 from maskx_pipeline.cache.layout import index_bytes
+from maskx_pipeline.cache.rois import choose_objects
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
@@ -35,19 +38,17 @@ class ImageSeconds:
 class ExportPlan:
     """What an export will store at most.
 
-    Args:
-        train_images: Training images with a masked object; the others are not looked at.
-        val_images: All images of val.
-        train_rois: The most RoIs of train.
-        detection_rois: The most detections of val.
-        ground_truth_rois: The objects of val.
-        bytes: The most bytes on disk.
+    Attributes:
+        train_images: Training images with an object that is stored; the others are not looked at.
+        masked_rois: The most RoIs of train of objects with a mask.
+        unmasked_rois: The same of objects without a mask.
         seconds: Expected time, None where it was not measured.
     """
 
     train_images: int
     val_images: int
-    train_rois: int
+    masked_rois: int
+    unmasked_rois: int
     detection_rois: int
     ground_truth_rois: int
     bytes: int
@@ -59,20 +60,25 @@ class ExportPlan:
         return self.train_images + self.val_images
 
     @property
+    def train_rois(self) -> int:
+        """The most RoIs of train."""
+        return self.masked_rois + self.unmasked_rois
+
+    @property
     def rois(self) -> int:
         """The most RoIs of all groups."""
         return self.train_rois + self.detection_rois + self.ground_truth_rois
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as a JSON object."""
-        return {"images": self.images, "rois": self.rois, **dataclasses.asdict(self)}
+        return {"images": self.images, "rois": self.rois, "train_rois": self.train_rois, **dataclasses.asdict(self)}
 
     def to_text(self) -> str:
         """The numbers for a reader, one per line."""
         lines = [
             f"images   {self.images} ({self.train_images} of train, {self.val_images} of val)",
-            f"RoIs     at most {self.rois} ({self.train_rois} of train, {self.detection_rois} detections and "
-            f"{self.ground_truth_rois} objects of val)",
+            f"RoIs     at most {self.rois} ({self.masked_rois} of masked and {self.unmasked_rois} of unmasked objects "
+            f"of train, {self.detection_rois} detections and {self.ground_truth_rois} objects of val)",
             f"disk     at most {format_bytes(self.bytes)}",
         ]
         if self.seconds is not None:
@@ -81,33 +87,20 @@ class ExportPlan:
 
 
 def count_export(
-    config: ExportConfig,
-    train: CocoData,
-    val: CocoData,
-    *,
-    detections_per_image: int,
-    channels: int,
-    image_seconds: ImageSeconds | None = None,
+    config: ExportConfig, detector: Detector, train: CocoData, val: CocoData, image_seconds: ImageSeconds | None = None
 ) -> ExportPlan:
-    """Count what an export will store at most.
-
-    Args:
-        config: The settings of the export.
-        train: The training data.
-        val: The validation data.
-        detections_per_image: The most detections of an image.
-        channels: C of the features.
-        image_seconds: As :func:`measure_export` says, to expect a time.
-    """
-    items = train_images(train)
+    """Count what an export will store at most, and expect a time from what :func:`measure_export` says."""
+    chosen = choose_objects(config, train)
+    masked = int(train.annotations().has_mask[chosen].sum())
     return plan_of_counts(
         config,
-        train_images=len(items),
+        train_images=len(train_images(train, chosen)),
         val_images=len(val.images),
-        masked_objects=_masked_objects(train, items),
+        masked_objects=masked,
+        unmasked_objects=int(chosen.sum()) - masked,
         val_objects=ground_truth_rows(val, val.images),
-        detections_per_image=detections_per_image,
-        channels=channels,
+        detections_per_image=detector.detections_per_image,
+        channels=detector.channels,
         image_seconds=image_seconds,
     )
 
@@ -118,6 +111,7 @@ def plan_of_counts(
     train_images: int,
     val_images: int,
     masked_objects: int,
+    unmasked_objects: int,
     val_objects: int,
     detections_per_image: int,
     channels: int,
@@ -126,19 +120,16 @@ def plan_of_counts(
     """What an export of a data set of these counts will store at most; see :func:`count_export`.
 
     Args:
-        config: The settings of the export.
-        train_images: Training images with a masked object.
-        val_images: All images of val.
+        train_images: Training images with an object that is stored.
         masked_objects: Objects of train that have a mask and are no crowd.
+        unmasked_objects: Objects of train that are stored without a mask.
         val_objects: Objects of val that are no crowd.
-        detections_per_image: The most detections of an image.
-        channels: C of the features.
-        image_seconds: To expect a time.
     """
-    train_rois = _rows_of(config, masked_objects)
+    masked, unmasked = _rows_of(config, masked_objects), _rows_of(config, unmasked_objects)
+    train_rois = masked + unmasked
     detections = val_images * detections_per_image
-    dimensions = Dimensions(channels, config.roi_size, config.mask_size, config.feature_dtype)
-    train_chunks = train_rois * len(dimensions.feature_columns("train"))
+    dimensions = Dimensions.of(config, channels=channels)
+    train_chunks = train_rois * len(dimensions.large_columns("train"))
     size = (
         train_rois * dimensions.row_bytes("train")
         + detections * dimensions.row_bytes("detections")
@@ -148,7 +139,7 @@ def plan_of_counts(
     seconds = None
     if image_seconds is not None:
         seconds = image_seconds.train * train_images * (2 if config.flip else 1) + image_seconds.val * val_images
-    return ExportPlan(train_images, val_images, train_rois, detections, val_objects, size, seconds)
+    return ExportPlan(train_images, val_images, masked, unmasked, detections, val_objects, size, seconds)
 
 
 def measure_export(config: ExportConfig, detector: Detector, train: CocoData, *, sample: int = 3) -> ImageSeconds:
@@ -157,41 +148,38 @@ def measure_export(config: ExportConfig, detector: Detector, train: CocoData, *,
     Raises:
         DataError: There is no image.
     """
-    images = train_images(train) or train.images
+    stored = choose_objects(config, train)
+    images = train_images(train, stored) or train.images
     if not images:
         raise DataError(f"{train.path} has no image to measure the export on.")
     chosen = [images[int(i)] for i in np.linspace(0, len(images) - 1, min(sample + 1, len(images)))]
     seconds = np.zeros((len(chosen), 2))
     for number, record in enumerate(chosen):
-        rois = _masked_objects(train, [record]) * (1 + config.rois_per_object)
+        rois = int(stored[train.rows_of(record.id)].sum()) * (1 + config.rois_per_object)
         for of_val in (False, True):
             began = time.perf_counter()
             pixels = read_image(train.image_path(record.id), width=record.width, height=record.height)
             image = detector.extract(pixels.float() / 255)
             boxes = image.detections.boxes_xyxy if of_val else image.proposals_xyxy[:rois]
             image.pool(boxes, config.roi_size).to(torch.float16).cpu()
+            if config.colours and not of_val:
+                colour_patches(pixels.permute(1, 2, 0).numpy(), boxes.float().cpu().numpy(), config.mask_size)
             seconds[number, int(of_val)] = time.perf_counter() - began
     return ImageSeconds(*(seconds[1:] if len(chosen) > 1 else seconds).mean(axis=0).tolist())
 
 
-def train_images(train: CocoData) -> tuple[ImageRecord, ...]:
-    """The images that have an object with a mask."""
-    return tuple(image for image in train.images if _masked_objects(train, [image]))
+def train_images(train: CocoData, chosen: NDArray[np.bool_]) -> tuple[ImageRecord, ...]:
+    """The images that have a chosen object; see :func:`choose_objects`."""
+    return tuple(image for image in train.images if chosen[train.rows_of(image.id)].any())
 
 
-def train_rows(config: ExportConfig, train: CocoData, images: Sequence[ImageRecord]) -> int:
-    """The most rows that the masked objects of these images can get."""
-    return _rows_of(config, _masked_objects(train, images))
+def train_rows(config: ExportConfig, train: CocoData, images: Sequence[ImageRecord], chosen: NDArray[np.bool_]) -> int:
+    """The most rows that the chosen objects of these images can get."""
+    return _rows_of(config, sum(int(chosen[train.rows_of(image.id)].sum()) for image in images))
 
 
-def _masked_objects(train: CocoData, images: Sequence[ImageRecord]) -> int:
-    annotations = train.annotations()
-    rows = [train.rows_of(image.id) for image in images]
-    return sum(int((annotations.has_mask[row] & ~annotations.iscrowd[row]).sum()) for row in rows)
-
-
-def _rows_of(config: ExportConfig, masked_objects: int) -> int:
-    return masked_objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
+def _rows_of(config: ExportConfig, objects: int) -> int:
+    return objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
 
 
 def ground_truth_rows(val: CocoData, images: Sequence[ImageRecord]) -> int:
@@ -210,5 +198,6 @@ def check_disk(folder: Path, needed: int) -> None:
     if free < needed:
         raise MachineError(
             f"the RoI cache may need {format_bytes(needed)} more, and {existing} has {format_bytes(free)} free.",
-            "free some space, give --out on another disk or --feature-dtype int8, or lower --rois-per-object",
+            "free some space, give --out on another disk or --feature-dtype int8, or lower --rois-per-object or "
+            "--unmasked-objects",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -9,8 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ from maskx_pipeline.errors import CacheError
 Indices = NDArray[np.integer[Any]] | Sequence[int]
 
 
+@dataclass(frozen=True)
 class _Rows:
     boxes: NDArray[np.float32]
+    image_ids: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -37,22 +39,20 @@ class _Rows:
 
 @dataclass(frozen=True)
 class TrainRows(_Rows):
-    """RoIs of training objects that have a mask; arrays of N rows, see docs/reference/cache-format.md."""
+    """RoIs of training objects; arrays of N rows, see docs/reference/cache-format.md."""
 
-    boxes: NDArray[np.float32]
-    image_ids: NDArray[np.int64]
     annotation_ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     ious: NDArray[np.float32]
     flipped: NDArray[np.uint8]
+    object_boxes: NDArray[np.float32]
+    has_mask: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class DetectionRows(_Rows):
     """Detections of the frozen detector in the images of val."""
 
-    boxes: NDArray[np.float32]
-    image_ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
 
@@ -65,8 +65,6 @@ class DetectionRows(_Rows):
 class GroundTruthRows(_Rows):
     """The objects of val."""
 
-    boxes: NDArray[np.float32]
-    image_ids: NDArray[np.int64]
     annotation_ids: NDArray[np.int64]
     labels: NDArray[np.int64]
     has_mask: NDArray[np.uint8]
@@ -80,22 +78,17 @@ def _detections(*columns: NDArray[Any]) -> Detections:
     return Detections(*map(torch.from_numpy, columns))
 
 
-class RoICache:
-    """An open RoI cache. Everything but the features is in memory after opening.
+class RoICache(contextlib.AbstractContextManager["RoICache"]):
+    """An open RoI cache. Everything but features and colours is in memory after opening.
 
     May be used by several threads, by forked processes (a DataLoader's workers), and, being pickled as its path, by
     spawned ones.
-
-    Args:
-        path: The file.
 
     Attributes:
         categories: By ascending label.
         class_weights: The detector's last layer, a row per category.
         identity: What the cache was made from.
         dimensions: The sizes, and what the features of train are stored in.
-        channels, roi_size, mask_size: C, S and M.
-        train, detections, ground_truth: The columns of the three groups.
 
     Raises:
         CacheError: The file is missing, unfinished, truncated, of another format or version, or inconsistent.
@@ -126,28 +119,23 @@ class RoICache:
             name: torch.from_numpy(group[name][...].astype("f4")) for name in ("w_cls", "b_cls", "w_box", "b_box")
         }
         self.class_weights = ClassWeights(**weights)
-        self._features: dict[GroupName, dict[str, FeatureRows]] = {}
+        self._large: dict[GroupName, dict[str, FeatureRows]] = {}
         self._targets: dict[GroupName, NDArray[np.uint8]] = {}
         columns: dict[GroupName, dict[str, NDArray[Any]]] = {}
         for name, group_path in GROUP_PATHS.items():
-            datasets, large = file[group_path], dimensions.feature_columns(name)
+            datasets, large = file[group_path], dimensions.large_columns(name)
             columns[name] = {
                 column: datasets[column][...] for column in dimensions.columns(name) if column not in large
             }
             check_rows(columns[name], path=self.path, group=group_path, num_classes=len(self.categories))
             if "targets" in columns[name]:
                 self._targets[name] = columns[name].pop("targets")
-            self._features[name] = {
+            self._large[name] = {
                 column: FeatureRows(datasets[column], open_source=self._open_joined, path=self.path) for column in large
             }
         self.train = TrainRows(**columns["train"])
         self.detections = DetectionRows(**columns["detections"])
         self.ground_truth = GroundTruthRows(**columns["ground_truth"])
-
-    @property
-    def embedding_dim(self) -> int:
-        """D, the width of ``w_cls``."""
-        return int(self.class_weights.w_cls.shape[1])
 
     @property
     def num_classes(self) -> int:
@@ -156,9 +144,9 @@ class RoICache:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the identity and of all values but the features, which follow from these and their type."""
+        """SHA-256 (hex) of the identity and of all values but features and colours, which follow from the former."""
         found = hashlib.sha256(json.dumps(self.identity.to_attributes(), sort_keys=True).encode())
-        found.update(self.dimensions.feature_dtype.encode())
+        found.update(json.dumps([self.dimensions.feature_dtype, self.dimensions.colours]).encode())
         found.update(json.dumps([dataclasses.astuple(category) for category in self.categories]).encode())
         weights = self.class_weights
         arrays: list[NDArray[Any]] = [w.numpy() for w in (weights.w_cls, weights.b_cls, weights.w_box, weights.b_box)]
@@ -180,9 +168,7 @@ class RoICache:
         """Read features as they are stored; :func:`as_float16` makes of them what :meth:`read_features` gives.
 
         Args:
-            group: The group.
             indices: The rows, in the order wanted.
-            out: Where they go, an array for each of the columns.
 
         Returns:
             n rows of each of ``dimensions.feature_columns(group)``: float16 [n, C, S, S] alone, or float32 [n, C] of
@@ -191,17 +177,33 @@ class RoICache:
         Raises:
             CacheError: The file cannot be read there, or a scale is not finite.
         """
-        columns = self._features[group]
+        columns = [self._large[group][name] for name in self.dimensions.feature_columns(group)]
         places = [None] * len(columns) if out is None else out
-        stored = tuple(rows.read(indices, place) for rows, place in zip(columns.values(), places, strict=True))
+        stored = tuple(rows.read(indices, place) for rows, place in zip(columns, places, strict=True))
         if len(stored) == 2:
             check_scales(stored[0], np.asarray(indices, dtype=np.int64).reshape(-1), self.path)
         return stored
 
     def read_targets(self, indices: Indices, group: GroupName = "train") -> NDArray[np.uint8]:
-        """Unpack the mask targets of some rows of ``train`` or ``ground_truth``: uint8 [n, M, M], 0 or 1."""
+        """Unpack the mask targets of some rows of ``train`` or ``ground_truth``.
+
+        Returns:
+            uint8 [n, M, M], 0 or 1; zeros where ``has_mask`` is 0.
+        """
         packed = self._targets[group][np.asarray(indices, dtype=np.int64).reshape(-1)]
         return unpack_targets(packed, self.mask_size)
+
+    def read_colours(self, indices: Indices) -> NDArray[np.uint8]:
+        """Read the image in the frame of some RoIs of ``train``, in the order asked for: uint8 [n, M, M, 3], RGB.
+
+        Raises:
+            CacheError: The cache has no colours, or the file cannot be read there.
+        """
+        if not self.dimensions.colours:
+            raise CacheError(
+                f"{self.path} holds no colours of the RoIs.", "run `maskx export-embeddings --colours --overwrite`"
+            )
+        return self._large["train"]["colours"].read(indices)
 
     def feature_bytes(self, group: GroupName) -> int:
         """Bytes of all features of a group as they are stored, with their scales."""
@@ -232,12 +234,7 @@ class RoICache:
             file.close()
         self._files.clear()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[type[RoICache], tuple[Path]]:

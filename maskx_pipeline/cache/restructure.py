@@ -27,7 +27,6 @@ def restructure(path: Path, change: Callable[[h5py.File], None], *, metadata_byt
     The change may create, resize and delete datasets and write small values; what it writes passes through memory.
 
     Args:
-        path: The file.
         change: Gets the file, open for reading and writing.
         metadata_bytes: HDF5 takes room for metadata in blocks of this size.
     """

@@ -1,4 +1,4 @@
-"""Which RoIs of a training image are stored."""
+"""Which objects of the training data are stored, and which RoIs of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.masks import flip_segmentation
-from maskx_pipeline.data.records import Annotation
+from maskx_pipeline.data.records import Annotation, CocoData
 
 Boxes = NDArray[np.float32]
 
@@ -20,8 +21,7 @@ Boxes = NDArray[np.float32]
 class ObjectRoIs:
     """The RoIs of one object: its own box first, then proposals.
 
-    Args:
-        annotation: The object.
+    Attributes:
         boxes_xyxy: float32 [n, 4], in pixels.
         ious: float32 [n], IoU with the object's box; 1 for the first.
     """
@@ -31,33 +31,59 @@ class ObjectRoIs:
     ious: NDArray[np.float32]
 
 
+def choose_objects(config: ExportConfig, train: CocoData) -> NDArray[np.bool_]:
+    """Choose the training objects whose RoIs are stored: all that have a mask, and some that have none.
+
+    Of each category, at most ``unmasked_objects`` without a mask are drawn. The draw follows from the seed and their
+    annotation ids alone, and a smaller number takes a part of what a larger one takes. A crowd is never chosen.
+
+    Returns:
+        bool [M], for each row of ``train.annotations()``.
+    """
+    table = train.annotations()
+    chosen = table.has_mask & ~table.iscrowd
+    unmasked = np.flatnonzero(~table.has_mask & ~table.iscrowd)
+    if config.unmasked_objects == "all":
+        chosen[unmasked] = True
+        return chosen
+    most = 0 if config.unmasked_objects == "none" else int(config.unmasked_objects)
+    unmasked = unmasked[np.lexsort((table.ids[unmasked], table.labels[unmasked]))]
+    ends = np.flatnonzero(np.diff(table.labels[unmasked])) + 1
+    for rows in np.split(unmasked, ends):
+        chosen[np.random.default_rng(config.seed).permutation(rows)[:most]] = True
+    return chosen
+
+
 def choose_rois(
     annotations: Sequence[Annotation],
     proposals_xyxy: Boxes,
     *,
+    chosen: Sequence[bool] | NDArray[np.bool_],
     rois_per_object: int,
     proposal_iou: float,
     seed: int,
     flipped: bool,
 ) -> list[ObjectRoIs]:
-    """Choose the RoIs of every object that has a mask.
+    """Choose the RoIs of the chosen objects.
 
-    All boxes take part in the matching, whether their masks are absent, seen or unseen: a proposal belongs to the
-    object it overlaps most (the first of equals). Which proposals an object gets depends on boxes and on its own id
-    alone, so no mask can change what is stored of another object. Crowd regions take no part.
+    All boxes take part in the matching, whether their masks are absent, seen or unseen, and whether chosen or not: a
+    proposal belongs to the object it overlaps most (the first of equals). Which proposals an object gets depends on
+    boxes and on its own id alone, so what a mask looks like changes nothing of another object. Crowds take no part.
 
     Args:
-        annotations: All annotations of the image.
         proposals_xyxy: float32 [P, 4], in pixels.
-        rois_per_object: The most proposals of an object.
+        chosen: For each annotation, whether its RoIs are stored; see :func:`choose_objects`.
         proposal_iou: The smallest IoU of a proposal with its object.
-        seed: Seed of the choice among more than enough proposals.
         flipped: Whether the image is mirrored; makes the choice another one.
 
     Returns:
-        One entry per object with a mask, in the order of the annotations.
+        One entry per chosen object, in the order of the annotations.
     """
-    objects = [annotation for annotation in annotations if not annotation.iscrowd]
+    objects, wanted = [], []
+    for annotation, is_chosen in zip(annotations, chosen, strict=True):
+        if not annotation.iscrowd:
+            objects.append(annotation)
+            wanted.append(bool(is_chosen))
     if not objects:
         return []
     boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32)
@@ -65,22 +91,22 @@ def choose_rois(
     owners = overlaps.argmax(axis=1)
     best = overlaps.max(axis=1)
     usable = (best >= proposal_iou) & (best > 0)
-    chosen = []
+    stored = []
     for number, annotation in enumerate(objects):
-        if not annotation.has_mask:
+        if not wanted[number]:
             continue
         mine = np.flatnonzero(usable & (owners == number))
         if len(mine) > rois_per_object:
             generator = np.random.default_rng([seed, annotation.id % 2**64, int(flipped)])
             mine = np.sort(generator.choice(mine, rois_per_object, replace=False))
-        chosen.append(
+        stored.append(
             ObjectRoIs(
                 annotation=annotation,
                 boxes_xyxy=np.concatenate([boxes[number : number + 1], proposals_xyxy[mine]]).astype(np.float32),
                 ious=np.concatenate([np.ones(1), best[mine]]).astype(np.float32),
             )
         )
-    return chosen
+    return stored
 
 
 def box_iou(first_xyxy: NDArray[Any], second_xyxy: NDArray[Any]) -> NDArray[np.float64]:

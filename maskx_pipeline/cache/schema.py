@@ -6,15 +6,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.provenance.made_from import MadeFrom, differences
 
 FORMAT = "maskx-roi-cache"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 GroupName = Literal["train", "detections", "ground_truth"]
 Columns = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
@@ -32,22 +33,31 @@ FEATURE_DTYPES: Mapping[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8
 SAW_MASKS = "detect.saw_masks"
 """In the export identity: true where the detector's first weights were trained with masks; else it is not there."""
 
+_DIGESTS = ("detector_sha256", "train_digest", "val_digest")
+
 
 @dataclass(frozen=True)
 class Dimensions:
     """The sizes of one cache.
 
-    Args:
+    Attributes:
         channels: C of the RoI features.
         roi_size: S, the side of the RoI features.
         mask_size: M, the side of the mask targets.
         feature_dtype: What the features of train are stored in, of :data:`FEATURE_DTYPES`.
+        colours: Whether train has a patch of the image for each RoI.
     """
 
     channels: int
     roi_size: int
     mask_size: int
     feature_dtype: str = "float16"
+    colours: bool = False
+
+    @classmethod
+    def of(cls, config: ExportConfig, *, channels: int) -> Self:
+        """Those that an export asks for; C is the detector's."""
+        return cls(channels, config.roi_size, config.mask_size, config.feature_dtype, config.colours)
 
     @property
     def packed_bytes(self) -> int:
@@ -57,6 +67,7 @@ class Dimensions:
     def columns(self, group: GroupName) -> Columns:
         """The datasets of a group: name to dtype and the shape of one row; ``features`` comes last."""
         targets = (np.dtype("u1"), (self.packed_bytes,))
+        has_mask = (np.dtype("u1"), ())
         common: Columns = {
             "boxes": (np.dtype("<f4"), (4,)),
             "image_ids": (np.dtype("<i8"), ()),
@@ -68,18 +79,27 @@ class Dimensions:
                 "ious": (np.dtype("<f4"), ()),
                 "flipped": (np.dtype("u1"), ()),
                 "targets": targets,
+                "object_boxes": (np.dtype("<f4"), (4,)),
+                "has_mask": has_mask,
             },
             "detections": {"scores": (np.dtype("<f4"), ())},
             "ground_truth": {
                 "annotation_ids": (np.dtype("<i8"), ()),
                 "targets": targets,
-                "has_mask": (np.dtype("u1"), ()),
+                "has_mask": has_mask,
             },
         }
-        return {**common, **own[group], **self.feature_columns(group)}
+        return {**common, **own[group], **self.large_columns(group)}
+
+    def large_columns(self, group: GroupName) -> Columns:
+        """Those of :meth:`columns` that stay in the file, a chunk for each row: the colours and the features."""
+        colours: Columns = {}
+        if group == "train" and self.colours:
+            colours["colours"] = (np.dtype("u1"), (self.mask_size, self.mask_size, 3))
+        return {**colours, **self.feature_columns(group)}
 
     def feature_columns(self, group: GroupName) -> Columns:
-        """Those of :meth:`columns` that stay in the file, a chunk for each row; the scales of int8 come before it."""
+        """What the features of a group are stored in; the scales of int8 come before the values."""
         shape = (self.channels, self.roi_size, self.roi_size)
         if group == "train" and self.feature_dtype == "int8":
             scales = (np.dtype("<f4"), (self.channels,))
@@ -99,7 +119,7 @@ class Dimensions:
 class CacheIdentity:
     """What a cache was made from; two caches of equal identity hold the same rows.
 
-    Args:
+    Attributes:
         detector_sha256: The frozen detector's identity: SHA-256 (hex) of its weights and all else that decides what it
             computes.
         export: The settings that decide what is stored.
@@ -127,12 +147,8 @@ class CacheIdentity:
 
     def to_attributes(self) -> dict[str, str]:
         """The attributes of the root group that hold it."""
-        return {
-            "detector_sha256": self.detector_sha256,
-            "export_identity": json.dumps(dict(self.export), sort_keys=True),
-            "train_digest": self.train_digest,
-            "val_digest": self.val_digest,
-        }
+        digests = {name: getattr(self, name) for name in _DIGESTS}
+        return {**digests, "export_identity": json.dumps(dict(self.export), sort_keys=True)}
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> CacheIdentity:
@@ -144,12 +160,7 @@ class CacheIdentity:
         export = json.loads(attributes["export_identity"])
         if not isinstance(export, dict):
             raise ValueError("export_identity is no JSON object")
-        return cls(
-            detector_sha256=str(attributes["detector_sha256"]),
-            export=export,
-            train_digest=str(attributes["train_digest"]),
-            val_digest=str(attributes["val_digest"]),
-        )
+        return cls(export=export, **{name: str(attributes[name]) for name in _DIGESTS})
 
 
 def pack_targets(targets: NDArray[np.uint8]) -> NDArray[np.uint8]:

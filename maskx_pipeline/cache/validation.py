@@ -85,23 +85,23 @@ def read_sizes(file: Any, path: Path) -> Dimensions:
         raise CacheError(
             f"{path}: train/features has type {features.dtype}, not {' or '.join(FEATURE_DTYPES)}.", _FORMAT_HINT
         )
-    dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size), names[0])
+    colours = "train/colours" in file
+    dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size), names[0], colours)
     for group, group_path in GROUP_PATHS.items():
         rows = len(_dataset(file, f"{group_path}/features", path))
         for name, (dtype, shape) in dimensions.columns(group).items():
             _check_dataset(file, f"{group_path}/{name}", path, dtype, (rows, *shape))
     count = _dataset(file, "categories/id", path).size
-    width = _dataset(file, "categories/w_cls", path).shape[-1]
-    _check_dataset(file, "categories/id", path, np.dtype("<i8"), (count,))
     if h5py.check_string_dtype(_dataset(file, "categories/name", path).dtype) is None:
         raise CacheError(f"{path}: categories/name does not hold text.", _FORMAT_HINT)
-    _check_dataset(file, "categories/name", path, None, (count,))
-    _check_dataset(file, "categories/w_cls", path, np.dtype("<f4"), (count, width))
-    _check_dataset(file, "categories/b_cls", path, np.dtype("<f4"), (count,))
-    for name in ("w_box", "b_box"):
-        dataset = _dataset(file, f"categories/{name}", path)
-        columns = dataset.shape[-1] if dataset.ndim else 0
-        _check_dataset(file, f"categories/{name}", path, np.dtype("<f4"), (count, columns))
+    for name, kind, wide in (
+        ("id", "<i8", False), ("name", None, False), ("w_cls", "<f4", True), ("b_cls", "<f4", False),
+        ("w_box", "<f4", True), ("b_box", "<f4", True),
+    ):  # fmt: skip
+        given = _dataset(file, f"categories/{name}", path).shape
+        width = given[-1] if given else 0
+        shape = (count, width) if wide else (count,)
+        _check_dataset(file, f"categories/{name}", path, None if kind is None else np.dtype(kind), shape)
     return dimensions
 
 
@@ -109,20 +109,28 @@ def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, n
     """Check the values of a group's columns.
 
     Raises:
-        CacheError: A label outside 1..K, or a box that is not finite or has no area.
+        CacheError: A label outside 1..K, a box that is not finite or turned round, an object's box without area, or a
+            has_mask that is neither 0 nor 1.
     """
-    labels, boxes = columns["labels"], columns["boxes"]
-    wrong = np.flatnonzero((labels < 1) | (labels > num_classes))
-    if len(wrong):
-        raise CacheError(
-            f"{path}: {group}/labels[{wrong[0]}] is {labels[wrong[0]]}; labels are 1 to {num_classes}.", _FORMAT_HINT
-        )
-    wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | ~(boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
-    if len(wrong):
-        raise CacheError(
-            f"{path}: {group}/boxes[{wrong[0]}] is {boxes[wrong[0]].tolist()}; boxes are x1, y1, x2, y2 in pixels.",
-            _FORMAT_HINT,
-        )
+    boxes = columns["boxes"]
+    objects = columns.get("object_boxes", np.zeros((0, 4), dtype=np.float32))
+    for name, sound, rule in (
+        ("labels", (columns["labels"] >= 1) & (columns["labels"] <= num_classes), f"; labels are 1 to {num_classes}"),
+        (
+            "boxes",
+            _are_finite(boxes) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1),
+            "; boxes are x1, y1, x2, y2 in pixels",
+        ),
+        (
+            "object_boxes",
+            _are_finite(objects) & (objects[:, 2:] > objects[:, :2]).all(axis=1),
+            "; an object's box is x1, y1, x2, y2 in pixels and has an area",
+        ),
+        ("has_mask", columns.get("has_mask", np.zeros(0, dtype=np.uint8)) <= 1, ", not 0 or 1"),
+    ):
+        if len(wrong := np.flatnonzero(~sound)):
+            value = columns[name][wrong[0]].tolist()
+            raise CacheError(f"{path}: {group}/{name}[{wrong[0]}] is {value}{rule}.", _FORMAT_HINT)
 
 
 def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Path) -> None:
@@ -131,7 +139,7 @@ def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Pat
     Raises:
         CacheError: One is not finite.
     """
-    wrong = np.flatnonzero(~np.isfinite(scales).all(axis=1))
+    wrong = np.flatnonzero(~_are_finite(scales))
     if len(wrong):
         raise CacheError(f"{path}: train/feature_scales[{rows[wrong[0]]}] is not finite.", _FORMAT_HINT)
 
@@ -185,3 +193,8 @@ def _check_dataset(file: Any, name: str, path: Path, dtype: np.dtype[Any] | None
         raise CacheError(f"{path}: {name} has shape {dataset.shape}, not {shape}.", _FORMAT_HINT)
     if dtype is not None and dataset.dtype != dtype:
         raise CacheError(f"{path}: {name} has type {dataset.dtype}, not {dtype}.", _FORMAT_HINT)
+
+
+def _are_finite(rows: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    finite: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+    return finite

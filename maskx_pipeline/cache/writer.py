@@ -8,10 +8,9 @@ is added; and when all is whole, val is cut and the file marked as complete.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -36,7 +35,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-class RoICacheWriter:
+class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
     """Writes one RoI cache: train rows, then val rows, then :meth:`finish`. Made by `create` or `resume`."""
 
     def __init__(self, path: Path) -> None:
@@ -53,33 +52,22 @@ class RoICacheWriter:
         identity: CacheIdentity,
         categories: tuple[Category, ...],
         class_weights: ClassWeights,
-        channels: int,
-        roi_size: int,
-        mask_size: int,
+        dimensions: Dimensions,
         train_rows: int,
-        feature_dtype: str = "float16",
     ) -> Self:
         """Start a cache; an unfinished one of that name is replaced.
 
         Args:
             path: The finished file; until then it is ``path`` with `.partial` added.
-            identity: What the cache is made from.
-            categories: By ascending label.
-            class_weights: The detector's, a row per category.
-            channels: C of the features.
-            roi_size: S of the features.
-            mask_size: M of the targets.
             train_rows: The most rows that train can get.
-            feature_dtype: What the features of train are stored in: ``float16``, or ``int8`` with scales.
         """
-        dimensions = Dimensions(channels, roi_size, mask_size, feature_dtype)
-        chunks = train_rows * len(dimensions.feature_columns("train"))
+        chunks = train_rows * len(dimensions.large_columns("train"))
         discard_partial(path)
         with (
             atomic_path(partial_path(path)) as temporary,
             h5py.File(temporary, "w", libver="earliest", meta_block_size=index_bytes(chunks)) as file,
         ):
-            write_header(file, identity, categories, class_weights, mask_size, complete=False)
+            write_header(file, identity, categories, class_weights, dimensions.mask_size, complete=False)
             file.create_dataset(PROGRESS, data=np.zeros(1 + len(_GROUPS), dtype="<i8"))
             allocate(file, "train", dimensions, train_rows)
         return cls(path)
@@ -125,34 +113,40 @@ class RoICacheWriter:
         """Whether train is whole and val has begun."""
         return "val" in self._file
 
-    def append_train(
-        self,
-        *,
-        features: NDArray[np.float16],
-        boxes: NDArray[np.float32],
-        image_ids: NDArray[np.int64],
-        annotation_ids: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        ious: NDArray[np.float32],
-        flipped: NDArray[np.uint8],
-        targets: NDArray[np.uint8],
-    ) -> None:
-        """Add RoIs of training objects.
+    def append(self, group: GroupName, **columns: NDArray[Any]) -> None:
+        """Add rows to a group, N of each of its columns; see :meth:`Dimensions.columns`.
 
         Args:
-            features (float16 [N, C, S, S]): RoI features; finite where they are stored as int8.
-            boxes (float32 [N, 4]): xyxy in pixels of the image, of the mirrored one where ``flipped``.
-            image_ids (int64 [N]): COCO's.
-            annotation_ids (int64 [N]): The object's.
-            labels (int64 [N]): 1..K.
-            ious (float32 [N]): IoU of the box with its object's box.
-            flipped (uint8 [N]): 1 where the image was mirrored.
-            targets (uint8 [N, M, M]): The object's mask in the frame of the box, 0 or 1.
+            **columns: As :class:`RoICache` has them, with ``features``, float16 [N, C, S, S] and finite where they are
+                stored as int8; ``targets``, uint8 [N, M, M], 0 or 1, zeros without a mask; and, where the cache was
+                made for it, ``colours``, uint8 [N, M, M, 3], RGB. Boxes of ``flipped`` rows are in the mirrored image.
         """
-        self._append("train", {
-            "features": features, "boxes": boxes, "image_ids": image_ids, "annotation_ids": annotation_ids,
-            "labels": labels, "ious": ious, "flipped": flipped, "targets": pack_targets(targets),
-        })  # fmt: skip
+        if "targets" in columns:
+            columns["targets"] = pack_targets(columns["targets"])
+        datasets = self._datasets_of(group)
+        start, count = self._rows[group], len(columns["features"])
+        room = len(datasets["features"]) - start
+        if count > room or any(len(column) != count for column in columns.values()):
+            raise ValueError(f"{count} rows for {group}, which has room for {room}; columns must have equal lengths")
+        if missing := (columns.keys() ^ datasets.keys()) - {"feature_scales"}:
+            raise ValueError(f"the columns of {group} and those given differ in {', '.join(sorted(missing))}")
+        if count == 0:
+            return
+        large: dict[str, NDArray[Any]] = {}
+        for name, column in columns.items():
+            if column.shape[1:] != datasets[name].shape[1:]:
+                raise ValueError(f"{name} are {column.shape[1:]}, the cache has {datasets[name].shape[1:]}")
+            if name in ("features", "colours"):
+                large[name] = np.ascontiguousarray(column, dtype="<f2" if name == "features" else "u1")
+            else:
+                datasets[name][start : start + count] = column
+        if "feature_scales" in datasets:
+            large["feature_scales"], large["features"] = quantise(large["features"])
+        for name, rows in large.items():
+            dataset = datasets[name].id
+            for number, row in enumerate(rows, start=start):
+                dataset.write_direct_chunk((number, *(0,) * row.ndim), row)
+        self._rows[group] = start + count
 
     def begin_val(self, *, detection_rows: int, ground_truth_rows: int) -> None:
         """Commit train as whole, and make room for at most so many rows of val."""
@@ -169,37 +163,6 @@ class RoICacheWriter:
         self.close()
         restructure(self._partial, change, metadata_bytes=index_bytes(detection_rows + ground_truth_rows))
         self._open()
-
-    def append_detections(
-        self,
-        *,
-        features: NDArray[np.float16],
-        boxes: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        image_ids: NDArray[np.int64],
-    ) -> None:
-        """Add detections of the frozen detector, N rows; see :meth:`append_train`. Scores are 0..1."""
-        self._append("detections", {
-            "features": features, "boxes": boxes, "scores": scores, "labels": labels, "image_ids": image_ids,
-        })  # fmt: skip
-
-    def append_ground_truth(
-        self,
-        *,
-        features: NDArray[np.float16],
-        boxes: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        image_ids: NDArray[np.int64],
-        annotation_ids: NDArray[np.int64],
-        targets: NDArray[np.uint8],
-        has_mask: NDArray[np.uint8],
-    ) -> None:
-        """Add objects of val, N rows; see :meth:`append_train`. The target is zeros where ``has_mask`` is 0."""
-        self._append("ground_truth", {
-            "features": features, "boxes": boxes, "labels": labels, "image_ids": image_ids,
-            "annotation_ids": annotation_ids, "targets": pack_targets(targets), "has_mask": has_mask,
-        })  # fmt: skip
 
     def commit(self, images_done: int) -> None:
         """Make what was added permanent: an interrupted export continues after ``images_done`` images."""
@@ -222,12 +185,7 @@ class RoICacheWriter:
         if self._file:
             self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _open(self) -> None:
@@ -242,30 +200,6 @@ class RoICacheWriter:
         if group not in self._datasets:
             self._datasets[group] = dict(self._file[GROUP_PATHS[group]].items())
         return self._datasets[group]
-
-    def _append(self, group: GroupName, values: Mapping[str, NDArray[Any]]) -> None:
-        datasets = self._datasets_of(group)
-        start, count = self._rows[group], len(values["features"])
-        room = len(datasets["features"]) - start
-        if count > room or any(len(column) != count for column in values.values()):
-            raise ValueError(f"{count} rows for {group}, which has room for {room}; columns must have equal lengths")
-        if count == 0:
-            return
-        for name, column in values.items():
-            if name == "features":
-                continue
-            datasets[name][start : start + count] = column
-        features = np.ascontiguousarray(values["features"], dtype="<f2")
-        if features.shape[1:] != datasets["features"].shape[1:]:
-            raise ValueError(f"features are {features.shape[1:]}, the cache has {datasets['features'].shape[1:]}")
-        stored: dict[str, NDArray[Any]] = {"features": features}
-        if "feature_scales" in datasets:
-            stored["feature_scales"], stored["features"] = quantise(features)
-        for name, rows in stored.items():
-            dataset = datasets[name].id
-            for number, row in enumerate(rows, start=start):
-                dataset.write_direct_chunk((number, *(0,) * row.ndim), row)
-        self._rows[group] = start + count
 
     def _check_committed(self) -> None:
         if [self._rows[group] for group in _GROUPS] != self._file[PROGRESS][1:].tolist():

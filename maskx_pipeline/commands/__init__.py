@@ -15,16 +15,7 @@ from maskx_pipeline import __version__
 from maskx_pipeline.errors import MachineError, MaskXError
 
 _SECTIONS = {
-    "The pipeline": (
-        "init",
-        "doctor",
-        "detect",
-        "export-embeddings",
-        "fit-transfer",
-        "e2e",
-        "evaluate",
-        "predict",
-    ),
+    "The pipeline": ("init", "doctor", "detect", "export-embeddings", "fit-transfer", "e2e", "evaluate", "predict"),
     "Compare and show": ("compare", "report", "plot-splits", "contact-sheet", "evaluate-grabcut"),
     "In and out": ("annotate", "convert", "export-model"),
 }
@@ -121,7 +112,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) -> MachineError | None:
     """A known error where memory has run out, with those options as a hint that the command has."""
-    from maskx_pipeline.engine.memory import out_of_memory  # imports torch, which only an error like this is worth
+    from maskx_pipeline.engine.memory import out_of_memory  # imports torch, so only after such an error
 
     found = out_of_memory(error)
     if found is None:
@@ -134,7 +125,7 @@ def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) 
 
 
 def _command_of(arguments: Sequence[str]) -> click.Command:
-    """The command that these arguments begin with the name of."""
+    """The command that these arguments name first."""
     command: click.Command = cli
     for word in arguments:
         found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None

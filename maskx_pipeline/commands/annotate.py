@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,15 +19,16 @@ from maskx_pipeline.project import Project
     click.option("--evaluate", is_flag=True, help="Only hide the masks that exist, predict them, and report mask IoU."),
     as_json=True,
 )
-def command(dataset: Path, project: Project, evaluate: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+def command(
+    dataset: Path, project: Project, config: AnnotateConfig, evaluate: bool, as_json: bool, overwrite: bool
+) -> None:
     """Fill the missing masks of DATASET, a COCO-format annotation file, from its boxes and their categories.
 
     Masks that exist, ids, order, and every other byte stay as they are. Interrupted, it continues where it stopped.
     """
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
-    config, data = project.load(AnnotateConfig, options), project.load(DataConfig)
-    classes = project.detector_classes()
+    data, classes = project.load(DataConfig), project.detector_classes()
     if evaluate:
         print_report(evaluate_annotation(config, data, dataset, classes=classes), as_json=as_json)
         return
@@ -36,7 +36,7 @@ def command(dataset: Path, project: Project, evaluate: bool, as_json: bool, over
     print_report(annotated, as_json=as_json)
     if annotated.unreadable:
         raise DataError(
-            f"{len(annotated.unreadable)} images cannot be used, so that their annotations stay without masks; the "
+            f"{len(annotated.unreadable)} images cannot be used. Their annotations stay without masks. The "
             f"first: {annotated.unreadable[0].reason}",
             "fix them and give the same command again: it does only these",
         )

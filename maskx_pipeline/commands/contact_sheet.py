@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -24,7 +23,7 @@ from maskx_pipeline.project import Project
 )
 @stage_options(ContactSheetConfig)
 def command(
-    images: tuple[Path, ...], models: tuple[Path, ...], project: Project, overwrite: bool, **options: Any
+    images: tuple[Path, ...], models: tuple[Path, ...], project: Project, config: ContactSheetConfig, overwrite: bool
 ) -> None:
     """Segment IMAGES (files or folders) with one or several models as one picture: a column per image, a row per model.
 
@@ -33,6 +32,5 @@ def command(
     """
     from maskx_pipeline.stages.contact_sheet import contact_sheet
 
-    config, data = project.load(ContactSheetConfig, options), project.load(DataConfig)
-    classes = project.detector_classes()
+    data, classes = project.load(DataConfig), project.detector_classes()
     print_result(contact_sheet(config, models, images, data, classes=classes, overwrite=overwrite))

@@ -28,7 +28,7 @@ def command() -> None:
 
 @command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
 @stage_options(GrabCutConfig, as_json=True)
-def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
+def grabcut(project: Project, config: GrabCutConfig, as_json: bool, overwrite: bool) -> None:
     """Write the training annotations with GrabCut's foreground of each ground-truth box as the object's mask.
 
     A model trained on them is Mask R-CNN trained on GrabCut masks. Needs OpenCV (the extra `grabcut`).
@@ -37,7 +37,6 @@ def grabcut(project: Project, as_json: bool, overwrite: bool, **options: Any) ->
     from maskx_pipeline.stages.convert import convert_grabcut
     from maskx_pipeline.teachers.grabcut_annotations import read_grabcut_report
 
-    config = project.load(GrabCutConfig, options)
     out = convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
     print_json(read_grabcut_report(out)) if as_json else print_result(out)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from maskx_pipeline.commands.options import command_line, config_options, print_result, stage_options
+from maskx_pipeline.commands.options import command_line, print_result, stage_options
 from maskx_pipeline.config import IMPORTED_ONLY, DataConfig, DetectConfig, ImportConfig
 from maskx_pipeline.project import Project
 
@@ -17,22 +15,20 @@ def command() -> None:
 
 
 @command.command(name="train", short_help="Train Faster R-CNN.")
-@stage_options(config_options(DetectConfig, leave_out=IMPORTED_ONLY))
-def train(project: Project, overwrite: bool, **options: Any) -> None:
+@stage_options(DetectConfig, leave_out=IMPORTED_ONLY)
+def train(project: Project, config: DetectConfig, overwrite: bool) -> None:
     """Train Faster R-CNN on the boxes of all categories, seen and unseen."""
     from maskx_pipeline.stages.detect_train import train_detector
 
-    config = project.load(DetectConfig, options)
     folder = train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
     print_result(folder)
 
 
 @command.command(name="import", short_help="Take torchvision's Faster R-CNN, by name or from a file.")
 @stage_options(ImportConfig)
-def import_(project: Project, overwrite: bool, **options: Any) -> None:
+def import_(project: Project, config: ImportConfig, overwrite: bool) -> None:
     """Take torchvision's Faster R-CNN instead of training one: its outputs are mapped to the categories by name."""
     from maskx_pipeline.stages.detect_import import import_detector
 
-    config = project.load(ImportConfig, options)
     folder = import_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
     print_result(folder)

@@ -25,11 +25,11 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
     """Check the data set: per category its boxes, real masks and verdict, and every annotation with a problem.
 
     Exits with 3 where training would go wrong. Masks that are exactly their box are counted apart, and a category whose
-    masks are nearly all like that is suspect. Tiny boxes are smaller than 16 x 16 pixels. With --env the machine is
-    looked at instead, for which no project is needed.
+    masks are nearly all like that is suspect. Tiny boxes are smaller than 16 x 16 pixels. --env looks at the machine
+    instead, and needs no project.
     """
     if env and estimate:
-        raise click.UsageError("--env looks at no data, so that there is nothing to estimate; give one of the two.")
+        raise click.UsageError("--env looks at no data, and --estimate needs some: give one of the two.")
     if env:
         from maskx_pipeline.engine.environment import describe_environment
 
@@ -52,7 +52,7 @@ def command(folder: Path, env: bool, estimate: bool, as_json: bool) -> None:
             detect=project.load(DetectConfig),
             export=project.load(ExportConfig),
             transfer=project.load(TransferConfig),
-            joint=project.load(E2EConfig),
+            e2e=project.load(E2EConfig),
             classes=project.detector_classes(),
         )
         if not as_json:

@@ -15,16 +15,15 @@ _NOT_OFFERED = tuple(item.name for item in TransferConfig.fields() if item.name 
 
 @click.command(name="e2e", short_help="Train detector, T and mask head jointly.")
 @stage_options(E2EConfig, config_options(TransferConfig, leave_out=_NOT_OFFERED))
-def command(project: Project, overwrite: bool, **options: Any) -> None:
+def command(project: Project, config: E2EConfig, overwrite: bool, **mask_model: Any) -> None:
     """Train detector, T and mask head jointly: boxes of all categories, masks of --split.
 
     A new detector has the settings of [detect]; a new mask model those of [fit-transfer] and of the options here.
     """
     from maskx_pipeline.stages.e2e import train_e2e
 
-    mask_model = {name: options.pop(name) for name in mask_options()}
     folder = train_e2e(
-        project.load(E2EConfig, options),
+        config,
         project.load(DataConfig),
         detect=project.load(DetectConfig),
         transfer=project.load(TransferConfig, mask_model),

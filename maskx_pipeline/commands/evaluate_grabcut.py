@@ -21,15 +21,16 @@ from maskx_pipeline.project import Project
 @stage_options(
     EvaluateGrabCutConfig, config_options(GrabCutConfig, leave_out=("out",)), per_category_option, as_json=True
 )
-def command(project: Project, per_category: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+def command(
+    project: Project, config: EvaluateGrabCutConfig, per_category: bool, as_json: bool, overwrite: bool, **options: Any
+) -> None:
     """Report AP of the baseline without any training mask: cached detections, with GrabCut's foreground of each box.
 
     Needs OpenCV (the extra `grabcut`). `maskx compare` takes the folder --out beside those of models.
     """
     from maskx_pipeline.stages.evaluate_grabcut import evaluate_grabcut
 
-    config = project.load(EvaluateGrabCutConfig, options)
-    grabcut = project.load(GrabCutConfig, {name: value for name, value in options.items() if name != "out"})
+    grabcut = project.load(GrabCutConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     evaluation = evaluate_grabcut(config, grabcut, data, masks=masks, overwrite=overwrite, command=command_line())
     print_report(evaluation, as_json=as_json, per_category=per_category)

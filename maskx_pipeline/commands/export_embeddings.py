@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from maskx_pipeline.commands.options import print_json, print_report, print_result, stage_options
@@ -17,11 +15,11 @@ from maskx_pipeline.project import Project
     click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing."),
     as_json=True,
 )
-def command(project: Project, dry_run: bool, as_json: bool, overwrite: bool, **options: Any) -> None:
+def command(project: Project, config: ExportConfig, dry_run: bool, as_json: bool, overwrite: bool) -> None:
     """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
     from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
 
-    config, data, masks = project.load(ExportConfig, options), project.load(DataConfig), project.load(MasksConfig)
+    data, masks = project.load(DataConfig), project.load(MasksConfig)
     classes = project.detector_classes()
     if dry_run:
         print_report(plan_export(config, data, masks=masks, classes=classes), as_json=as_json)

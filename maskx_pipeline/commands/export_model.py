@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from maskx_pipeline.commands.options import print_json, print_result, stage_options
@@ -13,11 +11,11 @@ from maskx_pipeline.project import Project
 
 @click.command(name="export-model", short_help="A torchvision Mask R-CNN, or an ONNX mask head.")
 @stage_options(ExportModelConfig, as_json=True)
-def command(project: Project, as_json: bool, overwrite: bool, **options: Any) -> None:
+def command(project: Project, config: ExportModelConfig, as_json: bool, overwrite: bool) -> None:
     """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
     from maskx_pipeline.stages.export_model import export_model
 
-    exported = export_model(project.load(ExportModelConfig, options), overwrite=overwrite)
+    exported = export_model(config, overwrite=overwrite)
     if as_json:
         print_json({"path": str(exported.path), "note": str(exported.note), "code": exported.code})
     else:

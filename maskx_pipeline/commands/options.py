@@ -53,7 +53,7 @@ def folder_option(
     name: str = "folder",
     callback: Callable[[click.Context, click.Parameter, Path], Any] | None = None,
 ) -> Callable[[_F], _F]:
-    """Add ``--project DIR``, of which the command gets the path: for those that can do without a maskx.toml."""
+    """Add ``--project DIR`` as a path, for commands that need no maskx.toml."""
     return click.option(
         "--project",
         name,
@@ -63,11 +63,6 @@ def folder_option(
         help=f"{about}  [default: ${PROJECT_VARIABLE}, else the working directory]",
         callback=callback,
     )
-
-
-def project_option(function: _F) -> _F:
-    """Add ``--project DIR`` and hand the command a :class:`Project`."""
-    return folder_option(name="project", callback=_read_project)(function)
 
 
 def overwrite_option(function: _F) -> _F:
@@ -85,22 +80,34 @@ def per_category_option(function: _F) -> _F:
     return click.option("--per-category", is_flag=True, help="Print the AP of each category too.")(function)
 
 
-def stage_options(*parts: type[StageConfig] | Callable[[Any], Any], as_json: bool = False) -> Callable[[_F], _F]:
-    """Add what the usual command has, in the order of its help.
+def stage_options(
+    cls: type[StageConfig], *parts: Callable[[Any], Any], leave_out: tuple[str, ...] = (), as_json: bool = False
+) -> Callable[[_F], Callable[..., Any]]:
+    """Add what the usual command has, in the order of its help, and hand it its settings as ``config``.
 
-    ``--project`` (see :func:`project_option`), then the parts, then ``--json`` where ``as_json``, then ``--overwrite``.
+    ``--project``, handed on as ``project``; the settings; the parts; ``--json`` where ``as_json``; ``--overwrite``.
 
     Args:
-        parts: Settings, for all options of a stage (see :func:`config_options`), or options of the command alone.
+        parts: Options of the command alone.
+        leave_out: Settings that are no options.
     """
-    options = [config_options(part) if isinstance(part, type) else part for part in parts]
     every: list[Callable[[Any], Any]] = [
-        project_option,
-        *options,
+        folder_option(name="project", callback=_read_project),
+        config_options(cls, leave_out=leave_out),
+        *parts,
         *([json_option] if as_json else []),
         overwrite_option,
     ]
-    return lambda function: functools.reduce(lambda made, add: add(made), reversed(every), function)
+
+    def decorate(function: _F) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(project: Project, **given: Any) -> Any:
+            offered = {item.name: given.pop(item.name) for item in cls.fields() if item.name not in leave_out}
+            return function(project=project, config=project.load(cls, offered), **given)
+
+        return functools.reduce(lambda made, add: add(made), reversed(every), command)
+
+    return decorate
 
 
 def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), prefix: str = "") -> Callable[[_F], _F]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,9 +14,8 @@ from maskx_pipeline.project import Project
 @click.command(name="predict", short_help="Segment images: overlays and COCO results.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @stage_options(PredictConfig)
-def command(images: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
+def command(images: tuple[Path, ...], project: Project, config: PredictConfig, overwrite: bool) -> None:
     """Segment IMAGES (files or folders): overlays (green: seen, red: unseen categories) and a COCO results file."""
     from maskx_pipeline.stages.predict import predict
 
-    config, classes = project.load(PredictConfig, options), project.detector_classes()
-    print_result(predict(config, images, classes=classes, overwrite=overwrite))
+    print_result(predict(config, images, classes=project.detector_classes(), overwrite=overwrite))

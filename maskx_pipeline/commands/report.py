@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,7 +14,7 @@ from maskx_pipeline.project import Project
 @click.command(name="report", short_help="One HTML page about evaluated runs.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @stage_options(ReportConfig)
-def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options: Any) -> None:
+def command(runs: tuple[Path, ...], project: Project, config: ReportConfig, overwrite: bool) -> None:
     """Write one HTML page about evaluated RUNS: tables, plots, a gallery, commands, settings and digests.
 
     The page needs no network and no other file. The baseline is the class-agnostic run among RUNS, else the first. The
@@ -23,6 +22,5 @@ def command(runs: tuple[Path, ...], project: Project, overwrite: bool, **options
     """
     from maskx_pipeline.stages.report import report
 
-    config = project.load(ReportConfig, options)
     data, masks = project.load(DataConfig), project.load(MasksConfig)
     print_result(report(config, runs, data, masks=masks, overwrite=overwrite, command=command_line()))

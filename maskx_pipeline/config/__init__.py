@@ -34,7 +34,7 @@ def _tables(cls: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 
 STAGE_CONFIGS: tuple[type[StageConfig], ...] = tuple(_tables(StageConfig))
-"""Every table of maskx.toml, in the order of the modules above; a class in one of them needs no line here."""
+"""Every table of maskx.toml; a class in one of the modules above needs no line here."""
 
 __all__ = [
     "FORMATS",

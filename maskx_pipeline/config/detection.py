@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
-from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, TENSORBOARD_HELP, WORKERS_HELP
+from maskx_pipeline.config.shared import AMP, AMP_HELP, DEVICE_HELP, SEED_HELP, ImageTraining
 from maskx_pipeline.settings import StageConfig, option, settings
 
 IMAGENET, NONE = "imagenet", "none"
@@ -14,7 +14,7 @@ IMAGENET, NONE = "imagenet", "none"
 
 
 @settings
-class DetectConfig(StageConfig):
+class DetectConfig(ImageTraining, StageConfig):
     """Stage 1, Faster R-CNN; the defaults are the paper's (section 4.1) and those of the authors' Detectron."""
 
     table = "detect"
@@ -27,7 +27,7 @@ class DetectConfig(StageConfig):
     )
     allow_mask_weights: bool = option(
         False,
-        "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
+        "Accept a weights file of a Mask R-CNN, which was trained with masks; not for work on unseen categories.",
         identity=False,
     )
     norm: str = option(
@@ -78,25 +78,6 @@ class DetectConfig(StageConfig):
     cls_init_std: float = option(0.01, "Initial std of w_cls; T reads these weights, so keep it small.", minimum=0)
     box_init_std: float = option(0.001, "Initial std of w_box.", minimum=0)
     smooth_l1_beta: float = option(1.0, "Beta of the box loss (Detectron 1.0, torchvision 1/9).", minimum=0)
-    iterations: int = option(90_000, "Training iterations.", minimum=1)
-    images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
-    lr: float = option(0.02, "Learning rate; scale it with images-per-batch.", minimum=0)
-    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
-    weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
-    bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
-    warmup_iterations: int = option(500, "Iterations of linear warm-up.", minimum=0)
-    warmup_factor: float = option(1 / 3, "Learning rate at the first iteration, relative to lr.", minimum=0)
-    steps: tuple[int, ...] = option((60_000, 80_000), "Iterations at which the learning rate drops.")
-    gamma: float = option(0.1, "Factor of each drop.", minimum=0)
-    clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
-    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
-    amp: str = option("auto", AMP_HELP, choices=AMP)
-    eval_every: int = option(5000, "Iterations between measurements of box AP; 0: at the end.", minimum=0)
-    checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
-    tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
-    workers: int = option(4, WORKERS_HELP, identity=False, minimum=0)
-    device: str = option("auto", DEVICE_HELP, identity=False)
-    seed: int = option(0, SEED_HELP, minimum=0)
 
     def identity(self) -> dict[str, Any]:
         """What describes an imported detector counts only where it differs from the paper's."""
@@ -140,7 +121,7 @@ class ImportConfig(StageConfig):
     )
     allow_mask_weights: bool = option(
         False,
-        "Accept a weights file of a Mask R-CNN, whose training saw masks; not for work on unseen categories.",
+        "Accept a weights file of a Mask R-CNN, which was trained with masks; not for work on unseen categories.",
         identity=False,
     )
 
@@ -160,8 +141,18 @@ class ExportConfig(StageConfig):
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )
     out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
-    rois_per_object: int = option(4, "Proposals stored per masked object, beside its ground-truth box.", minimum=0)
+    rois_per_object: int = option(4, "Proposals stored per object, beside its ground-truth box.", minimum=0)
     proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)
+    unmasked_objects: str = option(
+        "1000",
+        "Objects without a mask whose RoIs are stored for the box losses, at most so many of each category: all, none, "
+        "or a number.",
+        count_or=("all", "none"),
+    )
+    colours: bool = option(
+        False,
+        "Also store the image in the frame of each RoI of train, mask-size x mask-size pixels, for the pairwise loss.",
+    )
     flip: bool = option(False, "Also store the RoIs of the mirrored training images.")
     roi_size: int = option(14, "Side of the pooled RoI features.", minimum=1)
     mask_size: int = option(28, "Side of the mask targets; twice roi-size for the FCN head.", minimum=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config.shared import DEVICE_HELP, MODEL_DETECTOR_HELP
+from maskx_pipeline.config.shared import DEVICE_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -25,6 +25,18 @@ class EvaluateGrabCutConfig(StageConfig):
 
 
 @settings
+class Use:
+    """How a trained model is run."""
+
+    detector: Path | None = option(
+        None,
+        "Run folder of the model's detector, or its class FILE.py:Name; by default as recorded by fit-transfer.",
+        may_name_class=True,
+    )
+    device: str = option("auto", DEVICE_HELP, identity=False)
+
+
+@settings
 class ModelConfig(StageConfig):
     """Which model it is, for every stage that takes a trained one."""
 
@@ -36,11 +48,10 @@ class ModelConfig(StageConfig):
 
 
 @settings
-class EvaluateConfig(ModelConfig):
+class EvaluateConfig(Use, ModelConfig):
     """AP on a category set."""
 
     table = "evaluate"
-    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
     from_: str = option(  # known by what it resolves to
         "auto",
@@ -48,27 +59,23 @@ class EvaluateConfig(ModelConfig):
         choices=("auto", "cache", "images"),
         identity=False,
     )
-    device: str = option("auto", DEVICE_HELP, identity=False)
 
 
 @settings
-class PredictConfig(ModelConfig):
+class PredictConfig(Use, ModelConfig):
     """Masks for new images."""
 
     table = "predict"
-    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
-    device: str = option("auto", DEVICE_HELP, identity=False)
 
 
 @settings
-class AnnotateConfig(ModelConfig):
+class AnnotateConfig(Use, ModelConfig):
     """Masks for the boxes of an annotation file that have none."""
 
     table = "annotate"
-    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     images: Path | None = option(
         None, "Folder of the images; that of [data] if the file is one of its annotation files."
     )
@@ -83,22 +90,19 @@ class AnnotateConfig(ModelConfig):
         "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",
         minimum=0,
     )
-    device: str = option("auto", DEVICE_HELP, identity=False)
 
 
 @settings
-class ContactSheetConfig(StageConfig):
+class ContactSheetConfig(Use, StageConfig):
     """Predictions of several models for the same images in one picture, as in the paper's Figures 4 and 5."""
 
     table = "contact-sheet"
     out: Path = option(Path("contact-sheet.png"), "Picture to write: .png or .jpg.")
     checkpoint: str = option("best", "Which weights of the runs.", choices=("best", "last"))
-    detector: Path | None = option(None, MODEL_DETECTOR_HELP, may_name_class=True)
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(8, "Take at most this many images, the first ones; 0: all.", minimum=0)
     columns: int = option(4, "Images side by side; further ones follow below.", minimum=1)
     truth: bool = option(False, "Add a row with the annotations of val of [data], whose images these must be.")
-    device: str = option("auto", DEVICE_HELP, identity=False)
 
 
 @settings

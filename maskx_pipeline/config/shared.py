@@ -1,20 +1,70 @@
-"""Words that several stages share."""
+"""What several stages share: words, and the settings of a training."""
 
 from __future__ import annotations
 
+from maskx_pipeline.settings import option, settings
+
 AMP = ("auto", "off", "bf16", "fp16")
 SEED_HELP = "Seed of every random choice."
-SPLIT_HELP = "Category set whose masks may be used: the seen categories."
-ALLOW_MASK_WEIGHTS_HELP = (
-    "Train on a part of the categories although the detector came of --allow-mask-weights: its weights saw masks, so "
-    "that AP on unseen categories means nothing."
-)
 DEVICE_HELP = "Device: auto, cpu, cuda or cuda:N."
-TENSORBOARD_HELP = (
-    "Also write losses, learning rate and metrics for TensorBoard, into the run folder; needs the extra tensorboard."
-)
-WORKERS_HELP = "Processes that read images, one for each core at most."
 AMP_HELP = "Mixed precision; auto takes bf16 where the CPU or GPU supports it."
-MODEL_DETECTOR_HELP = (
-    "Run folder of the model's detector, or its class FILE.py:Name; by default as recorded by fit-transfer."
-)
+
+
+@settings
+class Training:
+    """SGD, the same for the detector, stage 2 and joint training; how long it goes on, each says in its own units."""
+
+    lr: float = option(0.02, "Learning rate of SGD.", minimum=0)
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
+    weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
+    bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
+    warmup_iterations: int = option(500, "Steps of linear warm-up, at most a tenth of all.", minimum=0)
+    warmup_factor: float = option(1 / 3, "Learning rate at the first step, relative to lr.", minimum=0)
+    gamma: float = option(0.1, "Factor of each drop.", minimum=0)
+    clip_grad_norm: float = option(10.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
+    amp: str = option("auto", AMP_HELP, choices=AMP)
+    checkpoint_every: int = option(500, "Steps between resumable checkpoints.", identity=False, minimum=1)
+    tensorboard: bool = option(
+        False,
+        "Also write losses, learning rate and metrics for TensorBoard, into the run folder; needs the extra "
+        "tensorboard.",
+        identity=False,
+    )
+    device: str = option("auto", DEVICE_HELP, identity=False)
+    seed: int = option(0, SEED_HELP, minimum=0)
+
+
+@settings
+class ImageTraining(Training):
+    """Training on images; the defaults are the paper's schedule (section 3.2)."""
+
+    iterations: int = option(90_000, "Training iterations.", minimum=1)
+    images_per_batch: int = option(16, "Images of an iteration, over all GPUs.", minimum=1)
+    lr: float = option(0.02, "Learning rate; scale it with images-per-batch.", minimum=0)
+    warmup_iterations: int = option(500, "Iterations of linear warm-up.", minimum=0)
+    warmup_factor: float = option(1 / 3, "Learning rate at the first iteration, relative to lr.", minimum=0)
+    steps: tuple[int, ...] = option((60_000, 80_000), "Iterations at which the learning rate drops.")
+    clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
+    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
+    eval_every: int = option(5000, "Iterations between measurements of AP; 0: at the end.", minimum=0)
+    checkpoint_every: int = option(1000, "Iterations between resumable checkpoints.", identity=False, minimum=1)
+    workers: int = option(4, "Processes that read images, one for each core at most.", identity=False, minimum=0)
+
+
+@settings
+class MaskTraining(Training):
+    """Training on the masks of some categories."""
+
+    name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
+    split: str = option(  # known by what it resolves to
+        "masked",
+        "Category set whose masks may be used: the seen categories.",
+        identity=False,
+        may_name_file=True,
+    )
+    allow_mask_weights: bool = option(
+        False,
+        "Train on a part of the categories although the detector needed --allow-mask-weights: its first weights were "
+        "trained with masks, so AP on unseen categories means nothing.",
+        identity=False,
+    )

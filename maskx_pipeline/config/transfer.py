@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.config.shared import (
-    ALLOW_MASK_WEIGHTS_HELP,
-    AMP,
-    AMP_HELP,
-    DEVICE_HELP,
-    SEED_HELP,
-    SPLIT_HELP,
-    TENSORBOARD_HELP,
-)
+from maskx_pipeline.config.shared import MaskTraining
 from maskx_pipeline.settings import StageConfig, option, settings
 
 
@@ -29,6 +21,7 @@ class TransferForm:
     kernel: str
     shared: bool
     zero_start: bool
+    hide_own: float = 0.0
 
 
 FORMS = {
@@ -49,11 +42,27 @@ EMBEDDINGS = {
     "glove": f"{_ROOM}.embedding.file:FileVectors",
     "randn": f"{_ROOM}.embedding.randn:RandomVectors",
 }
-MASK_HEADS = {"fcn": f"{_ROOM}.heads.fcn:FCNMaskHead"}
+_RESNETS = {4: (2, 0), 8: (4, 0), 12: (6, 0), 16: (8, 0), 20: (8, 2)}
+_HOURGLASSES = {
+    10: ((1, 1), (2, 2)), 20: ((1, 1, 2), (2, 2, 3)), 32: ((2,) * 4, (2, 2, 3, 3)),
+    52: ((2, 2, 2, 2, 2, 4), (2, 2, 3, 3, 3, 4)), 100: ((4, 4, 4, 4, 4, 8), (2, 2, 3, 3, 3, 4)),
+}  # fmt: skip
+MASK_HEADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "fcn": (f"{_ROOM}.heads.fcn:FCNMaskHead", {}),
+    **{
+        f"resnet{size}": (f"{_ROOM}.heads.resnet:ResNetMaskHead", {"blocks": blocks, "wider": wider})
+        for size, (blocks, wider) in _RESNETS.items()
+    },
+    **{
+        f"hourglass{size}": (f"{_ROOM}.heads.hourglass:HourglassMaskHead", {"blocks": blocks, "widths": widths})
+        for size, (blocks, widths) in _HOURGLASSES.items()
+    },
+}
+BOX_LOSSES = ("none", "projection", "projection+pairwise")
 
 
 @settings
-class TransferConfig(StageConfig):
+class TransferConfig(MaskTraining, StageConfig):
     """Stage 2: the weight transfer function T and the mask head, from the RoI cache."""
 
     table = "fit-transfer"
@@ -64,9 +73,6 @@ class TransferConfig(StageConfig):
         may_name_class=True,
     )
     out: Path = option(Path("runs/transfer"), "Folder that holds the runs of this stage.")
-    name: str = option("", "Folder of the run, OUT/NAME; made from the settings of the model if empty.", identity=False)
-    split: str = option("masked", SPLIT_HELP, identity=False, may_name_file=True)  # known by what it resolves to
-    allow_mask_weights: bool = option(False, ALLOW_MASK_WEIGHTS_HELP, identity=False)
     embedding: str = option(
         "cls+box",
         "Class embedding that T reads: the detector's weights, word vectors (glove), random vectors (randn); "
@@ -118,6 +124,12 @@ class TransferConfig(StageConfig):
         None, "Add T's output to weights that all categories share; by default as the form says."
     )
     zero_start: bool | None = option(None, "Start the last layer of T at zero; by default as the form says.")
+    hide_own: float | None = option(
+        None,
+        "For kernel rbf: the share of RoIs, 0 to 1, for which T reads zero in training in place of the category's "
+        "similarity to itself; by default as the form says.",
+        minimum=0,
+    )
     components: int = option(16, "Principal components of the embedding under condition pca.", minimum=1)
     component_std: float = option(
         0.3, "Overall std to which these components, and the similarities of kernel rbf, are scaled.", minimum=0
@@ -125,7 +137,8 @@ class TransferConfig(StageConfig):
     leaky_slope: float = option(0.1, "Negative slope of leaky_relu.", minimum=0)
     mask_head: str = option(
         "fcn",
-        "From RoI features to mask features. fcn: Mask R-CNN's layers.",
+        "From RoI features to mask features. fcn: Mask R-CNN's layers; resnet and hourglass: Deep-MARC's, of "
+        "residual blocks, whose names count the layers.",
         choices=(*MASK_HEADS,),
     )
     mask_branch: str = option(
@@ -136,23 +149,34 @@ class TransferConfig(StageConfig):
     )
     mlp_layers: int = option(1, "Layers of the MLP branch, hidden ones 1024 wide; the authors' code has 1.", minimum=1)
     head_width: int = option(256, "Channels of the mask head.", minimum=1)
-    head_depth: int = option(4, "Convolutions before the deconvolution.", minimum=0)
+    head_depth: int = option(4, "Convolutions of fcn before the deconvolution.", minimum=0)
+    head_norm: str = option(
+        "group", "Normalisation in the mask heads resnet and hourglass; fcn has none.", choices=("group", "batch")
+    )
+    coordinates: bool = option(
+        False, "Give the mask head the place of each cell in the RoI, as four more channels of its input."
+    )
+    box_loss: str = option(
+        "none",
+        "What supervises the RoIs without a usable mask: projection, that the mask touches all four sides of its box; "
+        "pairwise, that neighbours of like colour have like labels, from a cache with colours; or none.",
+        choices=BOX_LOSSES,
+    )
+    box_loss_weight: float = option(
+        1.0, "Weight of the box loss, reached over a sixth of the training after the warm-up.", minimum=0
+    )
+    box_rois_per_batch: int = option(
+        0, "RoIs without a usable mask in a step; 0: as many as with one, --rois-per-batch.", minimum=0
+    )
+    rois: str = option(
+        "both",
+        "RoIs of the cache to learn from: the objects' own boxes (ground-truth), the proposals, or both.",
+        choices=("both", "ground-truth", "proposals"),
+    )
     epochs: float = option(12.0, "Passes over the RoIs of the seen categories.", minimum=0)
     rois_per_batch: int = option(128, "RoIs of a step.", minimum=1)
-    lr: float = option(0.02, "Learning rate of SGD.", minimum=0)
-    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
-    weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
-    bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
-    warmup_iterations: int = option(500, "Steps of linear warm-up, at most a tenth of all.", minimum=0)
-    warmup_factor: float = option(1 / 3, "Learning rate at the first step, relative to lr.", minimum=0)
     lr_drops: tuple[float, ...] = option((2 / 3, 8 / 9), "Fractions of the training at which the learning rate drops.")
-    gamma: float = option(0.1, "Factor of each drop.", minimum=0)
-    clip_grad_norm: float = option(10.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
-    amp: str = option("auto", AMP_HELP, choices=AMP)
     eval_every: float = option(1.0, "Epochs between measurements on the cached val group; 0: at the end.", minimum=0)
-    checkpoint_every: int = option(500, "Steps between resumable checkpoints.", identity=False, minimum=1)
-    tensorboard: bool = option(False, TENSORBOARD_HELP, identity=False)
-    device: str = option("auto", DEVICE_HELP, identity=False)
     cache_in: str = option(
         "auto",
         "Where the RoI features are read from at each step: disk; ram, read once into memory; gpu, read once into its "
@@ -160,7 +184,6 @@ class TransferConfig(StageConfig):
         choices=("auto", "disk", "ram", "gpu"),
         identity=False,
     )
-    seed: int = option(0, SEED_HELP, minimum=0)
 
     def structure(self) -> TransferForm:
         """The structure of T: that of ``form``, but for the options that were given."""
@@ -177,6 +200,7 @@ class TransferConfig(StageConfig):
             "kernel": structure.kernel,
             "shared": "shared" if structure.shared else "unshared",
             "zero_start": "zero-start" if structure.zero_start else "random-start",
+            "hide_own": f"hidden{structure.hide_own:g}",
         }
         different = [word for name, word in words.items() if getattr(structure, name) != getattr(form, name)]
         return "-".join([self.form, *different])

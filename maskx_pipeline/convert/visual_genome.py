@@ -17,7 +17,7 @@ from maskx_pipeline.config.formats import VisualGenomeConfig
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory, category_map, choose_categories
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_coco_ids, stream_images, stream_objects
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError, listed
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.made_from import are_written
@@ -66,7 +66,7 @@ def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
             for split in SPLITS
         }
         sorter = Sorter(images, splits, {c.synset: c.id for c in categories}, repeated_ids, writers)
-        with progress(len(images), "write annotations", "images") as bar:
+        with Progress(len(images), "write annotations", "images") as bar:
             for entry in stream_objects(config.objects):
                 for item in entry.objects:
                     sorter.put(entry.image_id, item)
@@ -86,7 +86,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def _info(config: VisualGenomeConfig) -> dict[str, Any]:
-    """How each annotation file begins: the settings and inputs that it was made from, by which it is known again."""
+    """How each annotation file begins: the settings and inputs that it was made from."""
     inputs = {"objects": config.objects, "image-data": config.image_data, "coco-val": config.coco_val}
     try:
         digests = {name: path and sha256_of_file(path) for name, path in inputs.items()}
@@ -120,10 +120,7 @@ def _split_images(
     test = tuple(outside_coco[max(len(outside_coco) - config.test_count, 0) :])
     if not val:
         given = "none of the images of --coco-val is here" if config.coco_val else "--coco-val is not given"
-        logger.warning(
-            "%s, so val has no images: validate on test, and not on COCO val2017, whose images may be in train",
-            given,
-        )
+        logger.warning("%s, so val has no images. Validate on test: images of COCO val2017 may be in train", given)
     left_out = {image.id for image in (*val, *test)}
     return {"train": tuple(i for i in images.values() if i.id not in left_out), "val": val, "test": test}
 
@@ -132,7 +129,7 @@ def _count_synsets(path: Path, num_images: int) -> tuple[Counter[str], frozenset
     """How often each synset occurs over all objects, and the object ids that occur more than once."""
     counts: Counter[str] = Counter()
     ids = array("q")
-    with progress(num_images, "count synsets", "images") as bar:
+    with Progress(num_images, "count synsets", "images") as bar:
         for entry in stream_objects(path):
             for item in entry.objects:
                 counts.update(item.synsets)

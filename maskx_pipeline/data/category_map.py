@@ -74,7 +74,6 @@ class CategoryMap:
 
         Args:
             names: Category id to name, in the data set with masks.
-            masked: The category ids that have masks.
 
         Returns:
             Category id to name.

@@ -161,7 +161,7 @@ class _Reader:
                 self.images[image.id] = image
         if ids and not self.images:
             raise DataError(
-                f"{self.path}: no image can be used of {len(ids)}; the first: {self.problems[0].message}.",
+                f"{self.path}: none of {len(ids)} images can be used; the first: {self.problems[0].message}.",
                 f"check their width and height, and that they lie in {self.image_dir} under their `file_name`",
             )
 

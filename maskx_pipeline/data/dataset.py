@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.data.transforms import flip_horizontally
 from maskx_pipeline.errors import ConfigError, DataError, MaskXError
 
 Target = dict[str, Any]
@@ -187,3 +186,18 @@ def _to_device(target: Target, device: torch.device) -> Target:
         name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         for name, value in target.items()
     }
+
+
+def flip_horizontally(image: Tensor, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    """Mirror an image and its boxes, left to right.
+
+    Args:
+        image (Tensor[C, H, W]): the image, any dtype.
+        boxes_xyxy (FloatTensor[N, 4]): boxes in pixels of the image.
+
+    Returns:
+        The mirrored image and boxes: x becomes W - x.
+    """
+    width = image.shape[-1]
+    x1, y1, x2, y2 = boxes_xyxy.unbind(dim=1)
+    return image.flip(-1), torch.stack((width - x2, y1, width - x1, y2), dim=1)

@@ -65,8 +65,6 @@ def rasterize_roi_target(
         segmentation: Polygons or RLE, as in the annotation; not absent.
         box_xyxy: The RoI in pixels of the image; parts of it may lie outside the image.
         size: Cells per side, M.
-        height: Height of the image, in pixels.
-        width: Width of the image, in pixels.
 
     Returns:
         uint8 array [M, M], 1 inside the object and 0 elsewhere.

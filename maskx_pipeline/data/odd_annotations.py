@@ -29,9 +29,6 @@ def plain_boxes(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Cut all boxes to their images at once, and tell those with which nothing is wrong.
 
-    Args:
-        images: By id.
-
     Returns:
         float64[4, N], xyxy in pixels, and bool[N]: whether there is nothing to say about the box. Of the others
         :class:`OddAnnotations` says what is wrong.
@@ -66,7 +63,6 @@ class OddAnnotations:
 
     Attributes:
         images: By id, those that are used.
-        dropped_images: The ids of those that are not.
         labels: By category id.
         left_out: By category id, the names of the categories that the category map leaves out.
         problems: Where what is wrong is added.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 from urllib.error import URLError
 
 from torch import Tensor, nn
@@ -32,18 +32,6 @@ def resolve_norm(norm: str, backbone_weights: str) -> str:
     if norm != "auto":
         return norm
     return "batch" if backbone_weights == NONE else "frozen"
-
-
-class BackboneArguments(TypedDict):
-    """Those of :func:`build_backbone` that a detector hands on."""
-
-    backbone: str
-    backbone_weights: str
-    norm: str
-    trainable_layers: int
-    fpn_channels: int
-    frozen_eps: float
-    allow_mask_weights: bool
 
 
 def build_backbone(

@@ -60,11 +60,16 @@ def _import(home: str) -> ModuleType:
         if not home.endswith(".py"):
             with _without_working_directory():
                 return importlib.import_module(home)
-        spec = importlib.util.spec_from_file_location(Path(home).stem, home)
+        spec = importlib.util.spec_from_file_location(f"maskx_detector_{Path(home).stem}", home)
         if spec is None or spec.loader is None or not Path(home).is_file():
             raise ConfigError(f"{home} does not exist.", "give --detector path/to/file.py:Name")
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.modules[spec.name] = module  # dataclasses and pickle look it up there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[spec.name]
+            raise
     except ImportError as error:
         raise ConfigError(
             f"{home} cannot be imported: {error}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -24,37 +25,24 @@ def freeze_detector(detector: FasterRCNN) -> FasterRCNN:
     return detector
 
 
+@dataclass(eq=False)
 class FrozenImage:
     """One image after the backbone of the frozen detector; made by :meth:`FrozenDetector.extract`.
 
     RPN and box head run when what they find is first asked for: boxes that are given need neither of them, and training
     images need no detections.
 
-    Args:
-        amp_dtype: Mixed precision of its convolutions, or None.
+    Attributes:
         batch: The image as the detector resizes it.
         features: FPN level to FloatTensor[1, C, H, W].
         original_size: (height, width) of the original image, in pixels.
     """
 
-    def __init__(
-        self,
-        detector: FasterRCNN,
-        *,
-        amp_dtype: torch.dtype | None,
-        batch: ImageList,
-        features: dict[str, Tensor],
-        original_size: tuple[int, int],
-    ) -> None:
-        self._detector = detector
-        self._amp_dtype = amp_dtype
-        self._batch = batch
-        self._features = features
-        self._original_size = original_size
-        self._resized_size: tuple[int, int] = batch.image_sizes[0]
-        box_pool = detector.roi_heads.box_roi_pool
-        self._canonical_box_size = int(box_pool.canonical_scale)
-        self._pooled_from = {name: features[name].float() for name in box_pool.featmap_names}
+    detector: FasterRCNN
+    amp_dtype: torch.dtype | None
+    batch: ImageList
+    features: dict[str, Tensor]
+    original_size: tuple[int, int]
 
     @cached_property
     def proposals_xyxy(self) -> Tensor:
@@ -65,8 +53,8 @@ class FrozenImage:
     @torch.no_grad()
     def detections(self) -> Detections:
         """What was found."""
-        with autocast(self._batch.tensors.device, self._amp_dtype):
-            (found,), _ = self._detector.roi_heads(self._features, self._proposals, self._batch.image_sizes)
+        with autocast(self.batch.tensors.device, self.amp_dtype):
+            (found,), _ = self.detector.roi_heads(self.features, self._proposals, self.batch.image_sizes)
         return Detections(self._to_original(found["boxes"]), found["scores"], found["labels"])
 
     @torch.no_grad()
@@ -80,23 +68,29 @@ class FrozenImage:
         Returns:
             FloatTensor[N, C, S, S], float32, on the detector's device.
         """
-        boxes = boxes_xyxy.to(self._batch.tensors.device, torch.float32)
-        resized = scale_boxes(boxes, self._original_size, self._resized_size)
-        pool = PyramidPool(roi_size=roi_size, canonical_box_size=self._canonical_box_size)
-        pooled: Tensor = pool(self._pooled_from, [resized], [self._resized_size])
+        boxes = boxes_xyxy.to(self.batch.tensors.device, torch.float32)
+        resized = scale_boxes(boxes, self.original_size, self.batch.image_sizes[0])
+        scale = int(self.detector.roi_heads.box_roi_pool.canonical_scale)
+        pool = PyramidPool(roi_size=roi_size, canonical_box_size=scale)
+        pooled: Tensor = pool(self._pooled_from, [resized], [self.batch.image_sizes[0]])
         return pooled
+
+    @cached_property
+    def _pooled_from(self) -> dict[str, Tensor]:
+        """The levels to pool from, in float32."""
+        return {name: self.features[name].float() for name in self.detector.roi_heads.box_roi_pool.featmap_names}
 
     @cached_property
     @torch.no_grad()
     def _proposals(self) -> list[Tensor]:
         """One FloatTensor[P, 4], in pixels of the resized image."""
-        with autocast(self._batch.tensors.device, self._amp_dtype):
-            proposals: list[Tensor] = self._detector.rpn(self._batch, self._features)[0]
+        with autocast(self.batch.tensors.device, self.amp_dtype):
+            proposals: list[Tensor] = self.detector.rpn(self.batch, self.features)[0]
         return proposals
 
     def _to_original(self, boxes_xyxy: Tensor) -> Tensor:
-        scaled = scale_boxes(boxes_xyxy, self._resized_size, self._original_size)
-        clipped: Tensor = clip_boxes_to_image(scaled, self._original_size)
+        scaled = scale_boxes(boxes_xyxy, self.batch.image_sizes[0], self.original_size)
+        clipped: Tensor = clip_boxes_to_image(scaled, self.original_size)
         return clipped
 
 
@@ -108,7 +102,6 @@ class FrozenDetector:
 
     Args:
         detector: The detector; it is frozen and moved.
-        amp_dtype: Mixed precision of its convolutions, or None.
         categories: By ascending label; none where nobody asks for them, as in its own training.
         identity: Of weights and settings; empty while it is still in training.
     """
@@ -157,9 +150,7 @@ class FrozenDetector:
             batch, _ = self.detector.transform([image.to(self.device)])
             features = self.detector.backbone(batch.tensors)
         original = (int(image.shape[-2]), int(image.shape[-1]))
-        return FrozenImage(
-            self.detector, amp_dtype=self.amp_dtype, batch=batch, features=features, original_size=original
-        )
+        return FrozenImage(self.detector, self.amp_dtype, batch, features, original)
 
 
 def scale_boxes(boxes_xyxy: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:

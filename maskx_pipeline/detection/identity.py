@@ -105,13 +105,13 @@ def check_identity(run: DetectorRun, weights: Path, tensors: Mapping[str, Tensor
     return found
 
 
-def saw_masks(config: DetectConfig) -> bool:
+def trained_with_masks(config: DetectConfig) -> bool:
     """Whether a detector of these settings may have started from weights that were trained with masks."""
     return config.allow_mask_weights and config.backbone_weights not in (IMAGENET, NONE)
 
 
 def refuse_mask_weights(source: str) -> None:
-    """Refuse to train on a part of the categories with a detector that saw the masks of others.
+    """Refuse to train on a part of the categories with a detector that was trained with masks of others.
 
     Args:
         source: What the detector came from, as the beginning of a sentence.
@@ -120,7 +120,7 @@ def refuse_mask_weights(source: str) -> None:
         WeightsError: Always.
     """
     raise WeightsError(
-        f"{source} came of --allow-mask-weights, from weights whose training saw masks: no category would be unseen.",
+        f"{source} needed --allow-mask-weights. It comes from weights trained with masks: no category would be unseen.",
         "train a detector from ImageNet or Faster R-CNN weights; or, if no split is studied, give --allow-mask-weights "
         "here too",
     )

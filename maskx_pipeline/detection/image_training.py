@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import run_loop
 from maskx_pipeline.engine.runlog import Run
-from maskx_pipeline.engine.schedule import Schedule
+from maskx_pipeline.engine.schedule import schedule_of
 
 BEFORE_TRAINING = -1
 """The step whose seed the untrained model is built with."""
@@ -31,7 +30,7 @@ def train_on_images(
     train: CocoData,
     *,
     module: nn.Module,
-    losses_of: Callable[[nn.Module, list[Tensor], list[Target]], dict[str, Tensor]],
+    losses_of: Callable[[nn.Module, list[Tensor], list[Target], float], dict[str, Tensor]],
     run: Run,
     evaluate: Callable[[], dict[str, float]] | None,
     best_metric: str,
@@ -40,11 +39,9 @@ def train_on_images(
     """Train a model on batches of images, or continue to; the caller finishes the run.
 
     Args:
-        config: The schedule, and how batches are made.
         module: What is trained; it is on the device of ``config``.
         losses_of: Calls the module, which may be wrapped for several processes, with images FloatTensor[3, H, W] in
-            0..1 and their targets, and returns named losses.
-        best_metric: The metric that decides which weights are the best.
+            0..1, their targets, and how far what begins after the warm-up has grown, 0..1; returns named losses.
 
     Returns:
         The last metrics.
@@ -57,6 +54,9 @@ def train_on_images(
     device = resolve_device(config.device)
     dataset = DetectionDataset(train, flip_probability=config.flip, seed=config.seed)
     wrapped = distributed.wrap(module, device)
+    schedule = schedule_of(
+        config, iterations=config.iterations, warmup_iterations=config.warmup_iterations, drops=config.steps
+    )
     source: Iterator[tuple[list[Tensor], list[dict[str, Any]]]] | None = None
     if note := long_schedule(config, images=len(dataset)):
         logger.warning(note)
@@ -75,11 +75,11 @@ def train_on_images(
                 world_size=distributed.world_size(),
                 device=device,
             )
-        return losses_of(wrapped, *next(source))
+        return losses_of(wrapped, *next(source), schedule.ramp_at(step))
 
     return run_loop(
         module=module,
-        schedule=schedule_of(config),
+        schedule=schedule,
         loss_at=loss_at,
         run=run,
         seed=config.seed,
@@ -93,12 +93,6 @@ def train_on_images(
     )
 
 
-def schedule_of(config: DetectConfig | E2EConfig) -> Schedule:
-    """The schedule that the settings describe."""
-    named = {field.name for field in dataclasses.fields(Schedule)} - {"drops"}
-    return Schedule(drops=config.steps, **{name: getattr(config, name) for name in named})
-
-
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
     """A sentence for who trains much longer than the paper, whose schedule is the default; else nothing.
 
@@ -109,6 +103,6 @@ def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
     if passes < 2 * _PAPERS_PASSES:
         return ""
     return (
-        f"By the schedule in [{config.table}] each of {images} images is looked at {passes:.0f} times, in the paper "
-        f"each of COCO's {_PAPERS_PASSES} times; smaller `iterations` and `steps` shorten it."
+        f"The schedule in [{config.table}] goes {passes:.0f} times through {images} images; the paper's goes "
+        f"{_PAPERS_PASSES} times through COCO. Smaller `iterations` and `steps` shorten it."
     )

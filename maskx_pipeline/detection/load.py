@@ -81,14 +81,15 @@ def find_detector(place: Path, identity: str) -> LoadedDetector:
     """
     if class_of(place):
         raise RunError(
-            f"The detector of this model is {place}, and this needs a Faster R-CNN of maskx.",
-            "`maskx export-model --format onnx` exports the mask head alone",
+            f"This needs a Faster R-CNN of maskx, but the detector of this model is {place}.",
+            "joint training needs a detector of `maskx detect`; `maskx export-model --format onnx` exports the mask "
+            "head alone",
         )
     if not place.exists():
         raise RunError(
             f"The detector that this model was fitted on is not at {place}, and images need it.",
-            "give --detector, the folder of its run or its class; `maskx evaluate --from cache` and "
-            "`maskx export-model --format onnx` do without it",
+            "bring it back, or give its run folder with --detector (predict, annotate, evaluate); `maskx evaluate "
+            "--from cache` and `maskx export-model --format onnx` do without it",
         )
     for checkpoint, found in detector_identities(place).items():
         if found == identity:

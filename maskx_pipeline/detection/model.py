@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torchvision.models.detection import FasterRCNN
@@ -11,7 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.config.detection import IMAGENET, NONE
-from maskx_pipeline.detection.backbone import BackboneArguments, build_backbone
+from maskx_pipeline.detection.backbone import build_backbone
 from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
@@ -46,7 +46,7 @@ def build_detector(
     cls_init_std: float,
     box_init_std: float,
     smooth_l1_beta: float,
-    **backbone: Unpack[BackboneArguments],
+    **backbone: Any,
 ) -> FasterRCNN:
     """Build torchvision's Faster R-CNN with the settings of the authors' Detectron.
 
@@ -118,9 +118,9 @@ def check_detector(config: DetectConfig) -> None:
 
 
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
-    """The arguments of :func:`build_detector`, but for ``num_classes``."""
-    own = set(inspect.signature(build_detector).parameters) - {"num_classes", "backbone"}
-    return {name: getattr(config, name) for name in sorted(own | set(BackboneArguments.__annotations__))}
+    """The arguments of :func:`build_detector` without ``num_classes``."""
+    named = {name for build in (build_detector, build_backbone) for name in inspect.signature(build).parameters}
+    return {item.name: getattr(config, item.name) for item in config.fields() if item.name in named}
 
 
 def _check_anchors(anchor_sizes: tuple[int, ...]) -> None:

@@ -18,7 +18,7 @@ _SAMPLES = 2
 class PyramidPool(MultiScaleRoIAlign):  # type: ignore[misc]
     """RoIAlign from the FPN level that suits each box's size (Lin et al. 2017, eq. 1), two samples per bin and axis.
 
-    The same numbers as torchvision's module, but for two things. torchvision guesses the strides from the first image
+    The same numbers as torchvision's module, with two differences. torchvision guesses the strides from the first image
     that it gets, wrongly if that is smaller than about 90 pixels; here they are given. And on the CPU, where the
     gradient of torchvision's RoIAlign takes longer than all the rest of a training step, the pooling is written as a
     weighted sum of feature vectors, for which PyTorch has a fast kernel (4 times as fast, 10 times in the gradient).

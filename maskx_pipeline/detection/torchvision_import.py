@@ -201,11 +201,10 @@ def _match(names: Sequence[str], categories: Sequence[Category]) -> list[int]:
     missing = [category.name for category in categories if _plain(category.name) not in known]
     if missing:
         shown = [f"{name} (nearest: {_nearest(name, known, names)})" for name in missing[:20]]
-        more = f"\n  and {len(missing) - 20} more" if len(missing) > 20 else ""
+        shown += [f"and {len(missing) - 20} more"] if len(missing) > 20 else []
+        found = f"{len(missing)} of the {len(categories)} categories are not among the detector's outputs:"
         raise DataError(
-            f"{len(missing)} of the {len(categories)} categories are not among the detector's outputs:\n  "
-            + "\n  ".join(shown)
-            + more,
+            "\n  ".join([found, *shown]),
             "rename those that are the same thing in the annotation files; for others, train a detector on this data "
             "set: `maskx detect train`",
         )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.data.dataset import Target
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.identity import record_identities
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
@@ -31,7 +29,7 @@ def train_detector(
     """Train a detector, or continue to, and finish the run.
 
     Args:
-        train: The training data; masks are not looked at.
+        train: Its masks are not looked at.
         run: The open run; it gets best.safetensors, last.safetensors, their identities and the categories.
         evaluate: Measures the detector; its ``box_ap`` decides which weights are the best.
 
@@ -44,15 +42,11 @@ def train_detector(
     detector = build_detector(num_classes=train.num_classes + 1, **detector_arguments(config))
     detector.to(resolve_device(config.device))
 
-    def losses_of(module: nn.Module, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = module(images, targets)
-        return losses
-
     metrics = train_on_images(
         config,
         train,
         module=detector,
-        losses_of=losses_of,
+        losses_of=lambda module, images, targets, _: module(images, targets),
         run=run,
         evaluate=None if evaluate is None else lambda: evaluate(detector),
         best_metric=BEST_METRIC,

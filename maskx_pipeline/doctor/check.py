@@ -10,7 +10,7 @@ from maskx_pipeline.data.records import CocoData, Problem
 from maskx_pipeline.doctor.findings import find_fatal, find_notes, is_suspect
 from maskx_pipeline.doctor.rectangles import count_rectangles
 from maskx_pipeline.doctor.report import CategoryReport, DatasetReport
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 
 __all__ = ["TINY", "CategoryReport", "DatasetReport", "check_dataset"]
 
@@ -69,7 +69,7 @@ def _counts(data: CocoData, *, masks_of: CocoData) -> dict[int, tuple[int, int, 
 
 def _unreadable_images(data: CocoData) -> list[Problem]:
     problems = []
-    with progress(len(data.images), f"checking {data.image_dir.name}", "images") as bar:
+    with Progress(len(data.images), f"checking {data.image_dir.name}", "images") as bar:
         for image in data.images:
             fault = image_fault(data.image_path(image.id), width=image.width, height=image.height)
             if fault is not None:

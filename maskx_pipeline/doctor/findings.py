@@ -78,7 +78,7 @@ def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
         notes.append(f"mostly tiny; a larger --min-size of `maskx detect train` may help: {_listed(tiny)}")
     fake = [row.name for row in rows if is_suspect(row.val_masks, row.val_rectangles)]
     if fake:
-        notes.append(f"validation masks that are exactly their boxes, so that mask AP means nothing: {_listed(fake)}")
+        notes.append(f"validation masks that are exactly their boxes, so mask AP means nothing: {_listed(fake)}")
     unmeasured = [row.name for row in rows if row.val_boxes and not row.val_masks]
     if masked and unmeasured:
         notes.append(f"no masks in validation, so no mask AP for: {_listed(unmeasured)}")
@@ -88,8 +88,8 @@ def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
 def _fake_masks(suspect: Sequence[CategoryReport], *, others: bool) -> str:
     names = _listed([f"{row.name} ({row.train_rectangles} of {row.train_masks})" for row in suspect])
     text = (
-        f"masks that are exactly their boxes, from which a model learns to draw boxes: {names}. If a tool made them, "
-        "empty their `segmentation` (`[]`), so that they count as boxes only"
+        f"masks that are exactly their boxes teach a model to draw boxes: {names}. If a tool made them, "
+        "empty their `segmentation` (`[]`): then they count as boxes only"
     )
     if not others:
         return f"{text}; then no category has masks, and {_NEEDED}"

@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.data.masks import SHORTEST_POLYGON, segmentation_to_rle
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 
 _TOLERANCE = 1.0
 """Pixels between a mask's side and its box's: files round either, and disagree on where a pixel ends."""
@@ -25,7 +25,7 @@ def count_rectangles(data: CocoData) -> Counter[int]:
     annotations = data.annotations()
     rows = (annotations.has_mask & ~annotations.iscrowd).nonzero()[0].tolist()
     found: Counter[int] = Counter()
-    with progress(len(rows), f"checking masks of {data.path.name}", "masks") as bar:
+    with Progress(len(rows), f"checking masks of {data.path.name}", "masks") as bar:
         for row in rows:
             annotation = annotations[row]
             image = data.image(annotation.image_id)
@@ -41,8 +41,6 @@ def is_its_box(segmentation: object, box_xyxy: _Box, *, height: int, width: int)
     Args:
         segmentation: Polygons or RLE, as in the annotation; not absent.
         box_xyxy: In pixels, inside the image.
-        height: Height of the image, in pixels.
-        width: Width of the image, in pixels.
     """
     if isinstance(segmentation, Sequence):
         polygons = [polygon for polygon in segmentation if len(polygon) >= SHORTEST_POLYGON]

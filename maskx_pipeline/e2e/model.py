@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.ops import roi_align
 
 from maskx_pipeline.detection.class_weights import live_class_weights
 from maskx_pipeline.detection.features import FrozenDetector, scale_boxes
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.e2e.mask_targets import SeenMasks
+from maskx_pipeline.transfer.box_losses import BoxLosses
 from maskx_pipeline.transfer.embedding import EmbeddingSource
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel
@@ -20,14 +22,14 @@ from maskx_pipeline.whole_model import WholeModel
 
 
 class E2EModel(nn.Module):
-    """Box losses on all categories and the mask loss on the seen ones (section 3.2).
+    """The detector's losses on all categories, the mask loss on the seen ones (section 3.2), a box loss on the others.
 
     Args:
         detector: As in its own training.
-        mask_model: T and the mask head.
         source: Of the raw class embeddings; if it is live, T reads the box head as it is in each step. None without T.
         stop_gradient: Compute the mask loss's gradient with respect to T's parameters but not to the class weights.
         roi_size: Side S of the RoI features of the mask head.
+        box_loss: What supervises RoIs without a mask that may be used, see :class:`TransferConfig`.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class E2EModel(nn.Module):
         source: EmbeddingSource | None,
         stop_gradient: bool,
         roi_size: int,
+        box_loss: str = "none",
     ) -> None:
         super().__init__()
+        self.box_losses = BoxLosses.named(box_loss)
         self.detector = detector
         self.mask_model = mask_model
         self.live = source if source is not None and source.live else None
@@ -67,18 +71,20 @@ class E2EModel(nn.Module):
         embeddings: Tensor = predictor.embedding(self.live.vectors(live_class_weights(self.detector)))
         return embeddings
 
-    def forward(self, images: list[Tensor], targets: list[dict[str, Any]], masks: SeenMasks) -> dict[str, Tensor]:
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Any]], masks: SeenMasks, box_weight: float = 0.0
+    ) -> dict[str, Tensor]:
         """The losses of one step.
 
         Args:
             images: FloatTensor[3, H, W] each, RGB in 0..1.
             targets: Per image boxes, labels, annotation_ids and flipped, as from the data set.
             masks: The masks of the seen categories.
+            box_weight: Weight of the box loss in this step.
 
         Returns:
-            The four losses of Faster R-CNN and ``loss_mask``; scalars.
+            The four losses of Faster R-CNN, ``loss_mask``, and those of the box loss; scalars.
         """
-        original_sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         batch, targets = self.detector.transform(images, targets)
         features = self.detector.backbone(batch.tensors)
         proposals, losses = self.detector.rpn(batch, features, targets)
@@ -87,8 +93,8 @@ class E2EModel(nn.Module):
         return {
             **losses,
             **heads.box_losses(features, rois, batch.image_sizes, labels, offset_targets),
-            "loss_mask": self._mask_loss(
-                features, rois, matched, labels, targets, masks, original_sizes, batch.image_sizes
+            **self._mask_losses(
+                features, rois, matched, labels, targets, masks, images, batch.image_sizes, box_weight=box_weight
             ),
         }
 
@@ -97,15 +103,10 @@ class E2EModel(nn.Module):
         self.refresh()
         frozen = FrozenDetector(self.detector, device=device, amp_dtype=amp_dtype)
         return WholeModel(
-            frozen,
-            self.mask_model,
-            roi_size=self.roi_size,
-            device=device,
-            amp_dtype=amp_dtype,
-            half_features=False,
+            frozen, self.mask_model, roi_size=self.roi_size, device=device, amp_dtype=amp_dtype, half_features=False
         )
 
-    def _mask_loss(
+    def _mask_losses(
         self,
         features: dict[str, Tensor],
         rois: list[Tensor],
@@ -113,27 +114,70 @@ class E2EModel(nn.Module):
         labels: list[Tensor],
         targets: list[dict[str, Any]],
         masks: SeenMasks,
-        original_sizes: list[tuple[int, int]],
+        images: list[Tensor],
         resized_sizes: list[tuple[int, int]],
-    ) -> Tensor:
-        """Mean binary cross-entropy over the sampled foreground RoIs whose object is of a seen category.
+        *,
+        box_weight: float,
+    ) -> dict[str, Tensor]:
+        """Of the sampled foreground RoIs: the mask loss where the object has a mask to be used, else the box loss.
 
         An RoI's mask is that of the object which gave it its label, so no RoI is matched to an unseen object's mask.
         """
-        kept_rois, kept_labels, drawn = [], [], []
+        kept: list[Tensor] = []  # the RoIs of each image, those with masks first
+        kept_labels: list[Tensor] = []
+        with_mask: list[Tensor] = []
+        drawn: list[Tensor] = []
+        object_boxes: list[Tensor] = []
+        colours: list[Tensor] = []
+        boxes_too = bool(self.box_losses) and box_weight > 0
         for number, target in enumerate(targets):
             foreground = torch.where(labels[number] > 0)[0]
-            objects = target["annotation_ids"][matched[number][foreground]]
-            usable = masks.have(objects)
-            kept, objects = foreground[usable], objects[usable]
-            boxes = rois[number][kept].detach()
-            in_original = scale_boxes(boxes, resized_sizes[number], original_sizes[number])
-            drawn.append(masks.targets(objects, in_original, flipped=target["flipped"]))
-            kept_rois.append(boxes)
-            kept_labels.append(labels[number][kept])
-        pooled = self._pool({k: features[k] for k in self._pool.featmap_names}, kept_rois, resized_sizes)
+            of_object = matched[number][foreground]
+            usable = masks.have(target["annotation_ids"][of_object])
+            chosen = torch.cat([foreground[usable], foreground[~usable]]) if boxes_too else foreground[usable]
+            boxes = rois[number][chosen].detach()
+            count = int(usable.sum())
+            original_size = (int(images[number].shape[-2]), int(images[number].shape[-1]))
+            in_original = scale_boxes(boxes, resized_sizes[number], original_size)
+            drawn.append(
+                masks.targets(
+                    target["annotation_ids"][of_object[usable]], in_original[:count], flipped=target["flipped"]
+                )
+            )
+            kept.append(boxes)
+            kept_labels.append(labels[number][chosen])
+            with_mask.append(torch.arange(len(boxes), device=boxes.device) < count)
+            if boxes_too:
+                object_boxes.append(target["boxes"][of_object[~usable]])
+                if self.box_losses.need_colours:
+                    colours.append(self._colours(images[number], in_original[count:], masks.size))
+        pooled = self._pool({k: features[k] for k in self._pool.featmap_names}, kept, resized_sizes)
         embeddings = self.live_embeddings()
         if embeddings is not None and self.stop_gradient:
             embeddings = embeddings.detach()
         mask_logits = self.mask_model(pooled, torch.cat(kept_labels), embeddings)
-        return mask_loss(mask_logits, torch.cat(drawn).to(mask_logits.device, non_blocking=True))
+        masked = torch.cat(with_mask)
+        losses = {
+            "loss_mask": mask_loss(mask_logits[masked], torch.cat(drawn).to(mask_logits.device, non_blocking=True))
+        }
+        if not boxes_too:
+            found = self.box_losses.zeros(mask_logits.device)
+        else:
+            found = self.box_losses(
+                mask_logits[~masked],
+                torch.cat(object_boxes),
+                torch.cat(kept)[~masked],
+                torch.cat(colours) if colours else None,
+                weight=box_weight,
+            )
+        return {**losses, **{f"loss_{name}": loss for name, loss in found.items()}}
+
+    @staticmethod
+    @torch.no_grad()
+    def _colours(image: Tensor, boxes_xyxy: Tensor, size: int) -> Tensor:
+        """RGB at the cells of RoIs, uint8 [N, M, M, 3], of an image FloatTensor[3, H, W] in 0..1."""
+        corner = boxes_xyxy[:, :2].float()  # a side counts as a pixel at least, as for targets
+        boxes = torch.cat([corner, torch.maximum(boxes_xyxy[:, 2:].float(), corner + 1)], dim=1)
+        cells: Tensor = roi_align(image.float()[None], [boxes], size, aligned=True)
+        colours: Tensor = (cells.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return colours

@@ -14,7 +14,7 @@ from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
-from maskx_pipeline.detection.identity import refuse_mask_weights, saw_masks
+from maskx_pipeline.detection.identity import refuse_mask_weights, trained_with_masks
 from maskx_pipeline.detection.load import LoadedDetector, find_detector, load_detector
 from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
 from maskx_pipeline.e2e.model import E2EModel
@@ -26,6 +26,9 @@ from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 
 BACKBONE = "backbone"
+
+_OF_TRAINING = ("box_loss", "box_loss_weight")
+"""Settings of the mask model that joint training may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,55 +71,49 @@ def read_start(
         seen: Labels of the categories whose masks may be used.
 
     Raises:
-        RunError: ``init`` is no such run, of other categories, or of a model that saw more masks.
+        RunError: ``init`` is no such run, of other categories, or of a model that was trained with more masks.
         ConfigError: T cannot be trained as asked from this start.
-        WeightsError: Only some categories are seen, but the detector's first weights saw masks.
+        WeightsError: Only some categories are seen, but the detector's first weights were trained with masks.
     """
-    start = _read_start(config, detect, transfer, asked, categories, seen)
-    if saw_masks(start.detect) and len(seen) < len(categories) and not config.allow_mask_weights:
-        refuse_mask_weights(f"The detector of {config.init}" if start.detector else start.detect.backbone_weights)
-    return start
-
-
-def _read_start(
-    config: E2EConfig,
-    detect: DetectConfig,
-    transfer: TransferConfig,
-    asked: Collection[str],
-    categories: Sequence[Category],
-    seen: Collection[int],
-) -> Start:
     init = config.init
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
-    if init.name == BACKBONE and not init.exists():
+    stage = BACKBONE if init.name == BACKBONE and not init.exists() else _stage_of(init)
+    if stage == BACKBONE:
         _check_random_start(transfer, categories)
         check_detector(detect)
         _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
-        return Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
+        start = Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
+    elif stage == "detect":
+        detector = load_detector(init, checkpoint=config.checkpoint)
+        _check_categories(init, detector.categories, categories)
+        _check_new_mask_model(transfer, class_weights(detector.model), categories)
+        start = Start(detector.config, transfer, detector, None, f"detector {detector.identity}")
+    else:
+        fitted = load_mask_model(init, checkpoint=config.checkpoint)
+        _check_categories(init, fitted.categories, categories)
+        _check_fitted(init, fitted, config, transfer, asked)
+        _check_seen(init, fitted, seen)
+        detector = find_detector(fitted.detector, fitted.detector_identity)
+        from_what = f"transfer model {fitted.sha256} on detector {detector.identity}"
+        start = Start(detector.config, fitted.config, detector, fitted, from_what)
+    if trained_with_masks(start.detect) and len(seen) < len(categories) and not config.allow_mask_weights:
+        refuse_mask_weights(f"The detector of {init}" if start.detector else start.detect.backbone_weights)
+    return start
+
+
+def _stage_of(init: Path) -> str:
     if init.is_file():
         raise RunError(
             f"--init {init} is a file, not the folder of a run.",
             "give backbone-weights in [detect] the file, and --init backbone; or the folder of a run",
         )
-    content = read_run(init)
-    stage = content["stage"]
-    if stage == "detect":
-        detector = load_detector(init, checkpoint=config.checkpoint)
-        _check_categories(init, detector.categories, categories)
-        _check_new_mask_model(transfer, class_weights(detector.model), categories)
-        return Start(detector.config, transfer, detector, None, f"detector {detector.identity}")
-    if stage != "fit-transfer":
+    stage = str(read_run(init)["stage"])
+    if stage not in ("detect", "fit-transfer"):
         raise RunError(
-            f"{init} holds a run of `maskx {stage}`, from which joint training cannot start.",
+            f"{init} holds a run of `maskx {stage}`, and joint training cannot start from that.",
             "give --init backbone, or the run folder of a detector or of a transfer model",
         )
-    fitted = load_mask_model(init, checkpoint=config.checkpoint, record=content)
-    _check_categories(init, fitted.categories, categories)
-    _check_fitted(init, fitted, config, transfer, asked)
-    _check_seen(init, fitted, seen)
-    detector = find_detector(fitted.detector, fitted.detector_sha256)
-    from_what = f"transfer model {fitted.sha256} on detector {detector.identity}"
-    return Start(detector.config, fitted.config, detector, fitted, from_what)
+    return stage
 
 
 def build_e2e_model(
@@ -141,13 +138,14 @@ def build_e2e_model(
             seen=seen,
         )
     else:
-        mask_model = start.fitted.model.requires_grad_(True)
+        mask_model = start.fitted.mask_model.requires_grad_(True)
     return E2EModel(
         detector=detector,
         mask_model=mask_model,
         source=embedding_source(start.transfer, names),
         stop_gradient=config.stop_gradient,
         roi_size=config.roi_size,
+        box_loss=start.transfer.box_loss,
     )
 
 
@@ -157,8 +155,8 @@ def _check_random_start(transfer: TransferConfig, categories: Sequence[Category]
     fixed = f"the condition {structure.condition}" if structure.condition != "raw" else "the kernel rbf"
     if source is not None and source.live and (structure.condition, structure.kernel) != ("raw", "linear"):
         raise ConfigError(
-            f"T is to read class weights under {fixed}, which is fixed at the start; but at a start from the backbone "
-            "they are still random.",
+            f"T would read class weights under {fixed}. That is fixed at the start, when the class weights of a new "
+            "detector are still random.",
             "give --condition raw --kernel linear or --form published, or start from a detector: --init runs/detector",
         )
 
@@ -184,7 +182,7 @@ def _check_fitted(
     init: Path, fitted: LoadedMaskModel, config: E2EConfig, transfer: TransferConfig, asked: Collection[str]
 ) -> None:
     has_all, wanted_all = fitted.config.identity(), transfer.identity()
-    for name in sorted(has_all.keys() & set(asked)):
+    for name in sorted((has_all.keys() & set(asked)) - set(_OF_TRAINING)):
         has, wanted = has_all[name], wanted_all[name]
         if has != wanted:
             raise ConfigError(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
-
 from maskx_pipeline.config import E2EConfig
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.data.dataset import Target
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.image_training import BEFORE_TRAINING, train_on_images
 from maskx_pipeline.e2e.mask_targets import SeenMasks
@@ -35,7 +32,6 @@ def train_e2e_model(
 
     Args:
         train: The training data, of which this takes images and boxes.
-        start: What it starts from.
         seen: Labels of the categories whose masks may be used.
         masks: Their masks; no other is looked at.
         run: The open run; it gets best.safetensors, last.safetensors and what describes the model.
@@ -55,15 +51,13 @@ def train_e2e_model(
         transfer=start.transfer.to_mapping(),
     )
 
-    def losses_of(module: nn.Module, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = module(images, targets, masks)
-        return losses
-
     metrics = train_on_images(
         config,
         train,
         module=model,
-        losses_of=losses_of,
+        losses_of=lambda module, images, targets, ramp: module(
+            images, targets, masks, start.transfer.box_loss_weight * ramp
+        ),
         run=run,
         evaluate=lambda: evaluate(model),
         best_metric=BEST_METRIC,

@@ -77,12 +77,3 @@ def _computes_bf16(device: torch.device) -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def check_precision(amp: str, device: str) -> None:
-    """Check that device and precision are there, say before an earlier run is removed.
-
-    Raises:
-        MachineError: They are not.
-    """
-    amp_dtype(amp, resolve_device(device))

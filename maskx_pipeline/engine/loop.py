@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import autocast, precision_name
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.engine.runlog import LAST_FILE, Run
-from maskx_pipeline.engine.schedule import Schedule
+from maskx_pipeline.engine.schedule import Schedule, build_optimizer
 from maskx_pipeline.engine.state import TrainingState
 
 logger = logging.getLogger("maskx")
@@ -59,11 +59,8 @@ def run_loop(
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
         loss_at: Step to named losses, whose sum is minimised; called once for each step in ascending order, from the
             first one that is left to do, in training mode, under autocast, with the random generators seeded.
-        amp_dtype: Mixed precision, or None.
-        checkpoint_every: Steps between states.
         evaluate: Steps done to metrics; called in evaluation mode, without gradients, in the main process.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
-        best_metric: The metric of which the largest value is best.
 
     Returns:
         The last metrics.
@@ -72,7 +69,8 @@ def run_loop(
         RunError: The loss is not finite.
         KeyboardInterrupt: The user interrupted; the state was saved.
     """
-    optimizer, iterations = schedule.optimizer(module), schedule.iterations
+    of_sgd = {name: getattr(schedule, name) for name in ("lr", "momentum", "weight_decay", "bias_lr_factor")}
+    optimizer, iterations = build_optimizer(module, **of_sgd), schedule.iterations
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
     state = TrainingState(module, optimizer, scaler, run)
     state.restore()
@@ -80,7 +78,7 @@ def run_loop(
     _note_precision(run, amp_dtype)
     stopped = False
     module.train()
-    with progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
+    with Progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
         while state.step < iterations:
             step = state.step
             seed_step(seed, step)

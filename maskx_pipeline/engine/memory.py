@@ -1,4 +1,4 @@
-"""Errors by which PyTorch, NumPy and Python say that memory has run out."""
+"""Errors of PyTorch, NumPy and Python that say that memory has run out."""
 
 from __future__ import annotations
 

@@ -18,9 +18,15 @@ _LINE_SECONDS = 30.0
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
-    """Counts work; made by :func:`progress`."""
+    """Counts work, as a context manager or until :meth:`close`.
 
-    def __init__(self, total: int, desc: str, unit: str, initial: int) -> None:
+    Args:
+        total: Units of the whole work.
+        unit: What is counted, such as "images".
+        initial: Units that an earlier, interrupted process has done.
+    """
+
+    def __init__(self, total: int, desc: str, unit: str, initial: int = 0) -> None:
         self._total, self._desc, self._unit = total, desc, unit
         self._done = self._initial = initial
         self._values: dict[str, Any] = {}
@@ -67,17 +73,6 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         speed = f"{rate:.3g} {self._unit}/s" if rate >= 1 or rate == 0 else f"{1 / rate:.3g} s/{self._unit}"
         values = "".join(f", {name} {_short(value)}" for name, value in self._values.items())
         logger.info("%s: %d/%d %s, %s, %s%s", self._desc, self._done, self._total, self._unit, speed, time_text, values)
-
-
-def progress(total: int, desc: str, unit: str, initial: int = 0) -> Progress:
-    """Start to count work. Use it as a context manager, or call ``close``.
-
-    Args:
-        total: Units of the whole work.
-        unit: What is counted, such as "images".
-        initial: Units that an earlier, interrupted process has done.
-    """
-    return Progress(total, desc, unit, initial)
 
 
 def _short(value: Any) -> str:

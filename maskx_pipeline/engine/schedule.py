@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD
+
+from maskx_pipeline.config.shared import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +42,16 @@ class Schedule:
             factor *= self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup_iterations
         return self.lr * factor
 
-    def optimizer(self, module: nn.Module) -> SGD:
-        """SGD on the parameters that require a gradient; see :func:`build_optimizer`."""
-        return build_optimizer(
-            module,
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            bias_lr_factor=self.bias_lr_factor,
-        )
+    def ramp_at(self, step: int) -> float:
+        """From 0 to 1: what begins after the warm-up, and grows over a sixth of all steps, has this weight."""
+        return min(1.0, max(0.0, (step - self.warmup_iterations) / max(1.0, self.iterations / 6)))
+
+
+def schedule_of(config: Training, *, iterations: int, warmup_iterations: int, drops: tuple[int, ...]) -> Schedule:
+    """The schedule that the settings describe, whose length was found in steps."""
+    own: dict[str, Any] = {"iterations": iterations, "warmup_iterations": warmup_iterations, "drops": drops}
+    named = {field.name for field in fields(Schedule)} - own.keys()
+    return Schedule(**own, **{name: getattr(config, name) for name in named})
 
 
 def build_optimizer(

@@ -11,7 +11,7 @@ from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.evaluation.coco_ap import Result, average_precision
 from maskx_pipeline.evaluation.predictions import box_results_of, read_scaled
 
@@ -25,7 +25,7 @@ def box_ap(
         ``box_ap`` and ``box_ap50`` over all categories, in percent.
     """
     results: list[Result] = []
-    with left_as_it_was(detector), progress(len(val.images), "measure box AP", "images") as bar:
+    with left_as_it_was(detector), Progress(len(val.images), "measure box AP", "images") as bar:
         frozen = FrozenDetector(detector, device=device, amp_dtype=amp_dtype)
         for image in val.images:
             results += box_results_of(frozen.extract(read_scaled(val, image)).detections, image, val.categories)

@@ -26,8 +26,6 @@ def paste_to_rle(
     Args:
         mask_probs (FloatTensor[N, M, M]): probability of the object at each cell of its box, 0..1.
         boxes_xyxy (FloatTensor[N, 4]): boxes in pixels of the image; may reach outside of it.
-        height: Height of the image, in pixels.
-        width: Width of the image, in pixels.
         threshold: A pixel above it belongs to the object.
 
     Returns:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category, ImageRecord
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import write_results
@@ -40,7 +40,6 @@ def predict_folder(
     Args:
         images: Image files, and folders whose image files are taken (not those of subfolders).
         seen: Labels whose masks were used in training.
-        limit: At most so many images; 0: all.
         overwrite: Replace overlays that exist; never one of the images themselves.
 
     Returns:
@@ -57,25 +56,15 @@ def predict_folder(
     names = {category.label: category.name for category in categories}
     out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
-    unreadable: DataError | None = None
-    read = 0
-    with progress(len(paths), "predict", "images") as bar:
-        for path, number, overlay in zip(paths, image_ids(paths), overlays, strict=True):
-            try:
-                image = read_image(path)
-            except DataError as error:
-                logger.warning("%s It is skipped.", error.message)
-                unreadable = error
-            else:
-                read += 1
+    with Progress(len(paths), "predict", "images") as bar:
+        for (path, image), number, overlay in zip(readable_images(paths), image_ids(paths), overlays, strict=True):
+            if image is not None:
                 instances = predict_image(model, image, score_threshold=score_threshold)
                 picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
                 picture.save(overlay, quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
                 results += [{**result, "file_name": path.name} for result in results_of(instances, record, categories)]
             bar.update(1)
-    if not read and unreadable is not None:
-        raise unreadable
     if not results:
         logger.warning(
             "No object has a score of %g or more, so the overlays show none; --score-threshold lowers that.",
@@ -83,6 +72,26 @@ def predict_folder(
         )
     write_results(out / RESULTS_FILE, results)
     return out / RESULTS_FILE
+
+
+def readable_images(paths: Iterable[Path]) -> Iterator[tuple[Path, Tensor | None]]:
+    """Each file with its image, uint8[3, H, W], RGB; None, and a warning, where it cannot be read.
+
+    Raises:
+        DataError: At the end, where none could be read.
+    """
+    read, unreadable = 0, None
+    for path in paths:
+        image = None
+        try:
+            image = read_image(path)
+            read += 1
+        except DataError as error:
+            logger.warning("%s It is skipped.", error.message)
+            unreadable = error
+        yield path, image
+    if not read and unreadable is not None:
+        raise unreadable
 
 
 def predict_image(model: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:

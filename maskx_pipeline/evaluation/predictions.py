@@ -13,7 +13,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.detection.detector import Detections
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.paste import paste_to_rle
 from maskx_pipeline.transfer.mask_model import MaskModel
@@ -33,9 +33,7 @@ def predictions_from_cache(
     """Segment the cached detections of val.
 
     Args:
-        cache: Holds the detections of the frozen detector and their features.
         mask_model: T and the mask head; it is moved to the device and put into evaluation mode.
-        val: The data set that the cache was made from.
         amp_dtype: Precision of the mask head; None is float32.
         image_ids: Only these images; all of them if not given.
         group: ``ground_truth`` takes the objects of val as detections, of score 1 and of their true categories, which
@@ -53,7 +51,7 @@ def predictions_from_cache(
     rows_of = rows_by_image(found.image_ids)
     images = [image for image in val.images if image_ids is None or image.id in image_ids]
     results: list[Result] = []
-    with progress(len(images), "segment cached detections", "images") as bar:
+    with Progress(len(images), "segment cached detections", "images") as bar:
         for image in images:
             rows = rows_of.get(image.id)
             if rows is not None:
@@ -76,7 +74,7 @@ def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
         DataError: An image cannot be read.
     """
     results: list[Result] = []
-    with progress(len(val.images), "segment images", "images") as bar:
+    with Progress(len(val.images), "segment images", "images") as bar:
         for image in val.images:
             results += results_of(model.predict(read_scaled(val, image)), image, val.categories)
             bar.update(1)

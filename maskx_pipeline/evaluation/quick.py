@@ -34,10 +34,6 @@ def quick_metrics(
 
     Args:
         mask_model: On the device where it is to run; its mode is left as it was.
-        cache: Its val groups are read.
-        val: The data set that the cache was made from.
-        seen: Labels of the seen categories.
-        amp_dtype: Precision of the mask head; None is float32.
         max_detections: Images are taken until they hold so many; 2,000 on a CPU and 20,000 on a GPU if not given. As
             many objects are measured for the mask IoU.
 

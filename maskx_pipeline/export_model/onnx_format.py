@@ -18,7 +18,7 @@ FEATURES, LABELS, MASKS = "roi_features", "labels", "mask_probs"
 
 
 def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int) -> None:
-    """Write float32 [N, C, S, S] and int64 [N] to float32 [N, 2S, 2S], for any number N of RoIs, as one file.
+    """Write float32 [N, C, S, S] and int64 [N] to float32 [N, M, M], for any number N of RoIs, as one file.
 
     Raises:
         MachineError: The packages that write ONNX are missing.
@@ -59,5 +59,5 @@ def loading_code(path: Path) -> str:
 
 session = onnxruntime.InferenceSession({str(path)!r})
 inputs = {{{FEATURES!r}: roi_features, {LABELS!r}: labels}}  # float32 [N, C, S, S] and int64 [N]
-mask_probs = session.run(None, inputs)[0]  # float32 [N, 2S, 2S]
+mask_probs = session.run(None, inputs)[0]  # float32 [N, M, M]
 """

@@ -28,8 +28,8 @@ def fcn_head(mask_model: MaskModel) -> FCNMaskHead:
     head: object = mask_model.head
     if not isinstance(head, FCNMaskHead):
         raise ConfigError(
-            "Torchvision's Mask R-CNN has the mask head fcn, and this model has another.",
-            "give --format onnx, which holds the whole mask head; or fit one with --mask-head fcn and export that",
+            "Torchvision's Mask R-CNN has the mask head fcn without coordinates, and this model has another.",
+            "give --format onnx, which holds the whole mask head; or fit one with --mask-head fcn --no-coordinates",
         )
     if mask_model.mlp is not None:
         raise ConfigError(

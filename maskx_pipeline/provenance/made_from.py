@@ -102,7 +102,6 @@ def are_written(paths: Sequence[Path], info: Mapping[str, Any]) -> bool:
     """Whether annotation files are all there which say in their ``info`` what they were made from.
 
     Args:
-        paths: The files.
         info: What each begins with: ``settings`` and maybe ``inputs``.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from maskx_pipeline.annotate.fill_file import Annotated, annotate
@@ -46,11 +45,11 @@ def annotate_boxes(
     if not config.min_confidence <= 1:
         raise ConfigError(f"--min-confidence {config.min_confidence:g} is above 1.", "give a number from 0 to 1")
     _refuse_inputs(config.out, data, dataset)
-    made = _prepare(config, data, dataset, classes)
+    model, read, labels = _prepare(config, data, dataset, classes)
     made_from = {
-        "annotation file": made.data.digest,
-        "model": made.model.sha256,
-        "detector": made.model.detector_identity,
+        "annotation file": read.digest,
+        "model": model.sha256,
+        "detector": model.detector_identity,
         **config.identity(),
     }
     report = report_path(config.out)
@@ -61,21 +60,21 @@ def annotate_boxes(
         _warn_of_nothing(annotated)
         return annotated
     journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
-    log_problems(made.data)
-    gaps = find_mask_gaps(made.data, labels=made.labels)
+    log_problems(read)
+    gaps = find_mask_gaps(read, labels=labels)
     if gaps.had_bom:
         logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
     annotated = annotate(
-        made.model.whole_model(config.device),
-        made.data,
+        model.whole_model(config.device),
+        read,
         gaps,
         out=config.out,
         journal=journal,
-        labels=made.labels,
-        seen=made.model.seen,
+        labels=labels,
+        seen=model.seen,
         mask_format=config.mask_format,
         min_confidence=config.min_confidence,
-        source=f"maskx:{made.model.folder.resolve().name}#{made.model.sha256[:12]}",
+        source=f"maskx:{model.folder.resolve().name}#{model.sha256[:12]}",
     )
     write_note(report, config.out, made_from, {"counts": annotated.to_json()})
     if not annotated.unreadable:
@@ -92,8 +91,8 @@ def _warn_of_nothing(annotated: Annotated) -> None:
         logger.warning("No mask was filled in: give a lower --min-confidence, or another model with --model.")
     elif annotated.empty:
         logger.warning(
-            "No mask was filled in: in none of %d boxes does the model find a pixel of the object. Train it longer, or "
-            "give another with --model; with --evaluate this command says how good its masks are.",
+            "No mask was filled in: the model finds no pixel of the object in any of %d boxes. Train it longer, or "
+            "give another with --model. --evaluate says how good its masks are.",
             annotated.empty,
         )
 
@@ -102,25 +101,20 @@ def evaluate_annotation(
     config: AnnotateConfig, data: DataConfig, dataset: Path, *, classes: DetectorClasses = NO_CLASSES
 ) -> AnnotationQuality:
     """Hide the masks that an annotation file has, predict them from their boxes, and compare. Nothing is written."""
-    made = _prepare(config, data, dataset, classes)
+    model, read, labels = _prepare(config, data, dataset, classes)
     return measure_annotation(
-        made.model.whole_model(config.device),
-        made.data,
-        labels=made.labels,
-        seen=made.model.seen,
+        model.whole_model(config.device),
+        read,
+        labels=labels,
+        seen=model.seen,
         mask_format=config.mask_format,
-        folder=str(made.model.folder),
+        folder=str(model.folder),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    model: ModelRun
-    data: CocoData
-    labels: Mapping[int, int]
-
-
-def _prepare(config: AnnotateConfig, data: DataConfig, dataset: Path, classes: DetectorClasses) -> _Prepared:
+def _prepare(
+    config: AnnotateConfig, data: DataConfig, dataset: Path, classes: DetectorClasses
+) -> tuple[ModelRun, CocoData, Mapping[int, int]]:
     model = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
@@ -134,11 +128,11 @@ def _prepare(config: AnnotateConfig, data: DataConfig, dataset: Path, classes: D
         raise DataError(
             f"{dataset} has no category of the model {model.folder}, which knows "
             f"{', '.join(f'`{category.name}`' for category in model.categories[:5])} and so on.",
-            "give another --model, or the categories the names that the model knows them by",
+            "give another --model, or rename the categories as the model knows them",
         )
     if unknown:
         logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
-    return _Prepared(model, read, labels)
+    return model, read, labels
 
 
 def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:

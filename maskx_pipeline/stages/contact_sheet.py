@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import check_ending
@@ -45,7 +45,7 @@ def contact_sheet(
         val = read_coco(data.val_annotations, data.val_images, categories=opened[0].categories)
         truth.append(truth_row("ground truth", pictured, val, seen=opened[0].seen))
     rows = []
-    with progress(len(models) * len(pictured), "contact sheet", "images") as bar:
+    with Progress(len(models) * len(pictured), "contact sheet", "images") as bar:
         for model in opened:
             rows.append(
                 predicted_row(

@@ -19,8 +19,6 @@ def convert(form: Format, config: StageConfig, *, overwrite: bool = False) -> Pa
 
     Args:
         form: One of :data:`maskx_pipeline.config.formats.FORMATS`.
-        config: Its settings.
-        overwrite: Replace what was made of other files or settings.
 
     Returns:
         The folder that was written.

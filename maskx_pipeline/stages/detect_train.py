@@ -9,7 +9,7 @@ from maskx_pipeline.detection import train as detection
 from maskx_pipeline.detection.backbone import content_of
 from maskx_pipeline.detection.model import check_detector
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.stages.inputs import read_data
@@ -25,7 +25,7 @@ def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = 
     train, val = read_data(data)
     check_detector(config)
     if overwrite:
-        check_precision(config.amp, config.device)
+        amp_dtype(config.amp, resolve_device(config.device))  # an error comes before anything is removed
     with open_run(
         config.out,
         stage="detect",

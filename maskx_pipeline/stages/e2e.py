@@ -7,12 +7,11 @@ from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.e2e.load import STAGE as E2E
 from maskx_pipeline.e2e.mask_targets import SeenMasks
 from maskx_pipeline.e2e.start import read_start
 from maskx_pipeline.e2e.train import train_e2e_model
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.e2e_metrics import e2e_metrics
 from maskx_pipeline.stages.inputs import embedding_files, read_data, record_masks
@@ -41,22 +40,15 @@ def train_e2e(
     distributed.start()
     train, val = read_data(data)
     seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
-    start = read_start(
-        config,
-        detect=detect,
-        transfer=transfer,
-        asked=asked,
-        categories=train.categories,
-        seen=seen,
-    )
+    start = read_start(config, detect=detect, transfer=transfer, asked=asked, categories=train.categories, seen=seen)
     size = mask_head_class(start.transfer.mask_head).mask_size(config.roi_size)
     masks = SeenMasks(train, seen=seen, size=size)
     if overwrite:
-        check_precision(config.amp, config.device)
+        amp_dtype(config.amp, resolve_device(config.device))  # an error comes before anything is removed
     folder = config.out / e2e_run_name(config, start.transfer)
     with open_run(
         folder,
-        stage=E2E,
+        stage=config.table,
         identity={**start.identity(), **config.identity()},
         config=config.to_mapping(),
         inputs={
@@ -64,7 +56,7 @@ def train_e2e(
             "val annotations": val.digest,
             "init": start.content,
             "seen categories": ",".join(map(str, sorted(seen))),
-            **embedding_files(start.transfer, train.categories),
+            **({} if start.fitted else embedding_files(start.transfer, train.categories)),
         },
         command=command,
         overwrite=overwrite,

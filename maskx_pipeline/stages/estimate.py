@@ -81,7 +81,7 @@ def estimate_stages(
     detect: DetectConfig,
     export: ExportConfig,
     transfer: TransferConfig,
-    joint: E2EConfig,
+    e2e: E2EConfig,
     classes: DetectorClasses = NO_CLASSES,
 ) -> Estimate:
     """Time a few images and steps, and count the rest; takes minutes on a CPU, writes and downloads nothing.
@@ -89,11 +89,7 @@ def estimate_stages(
     Args:
         data: The data set; sound, as `check_data` finds.
         masks: Another data set for stage 2, if its paths are given.
-        detect: The settings of each stage.
         export: Where its detector exists, that one is timed in place of an untrained one.
-        transfer: As above.
-        joint: As above.
-        classes: The settings of a detector that is a class.
 
     Raises:
         DataError: No image has a box, or the split has no masks.
@@ -110,10 +106,7 @@ def estimate_stages(
     detector, which = _detector(export, model, classes)
     detections = detector.detections_per_image
     image = measure_export(export, detector, mask_train)
-    plan = count_export(
-        export, mask_train, mask_val, detections_per_image=detections, channels=detector.channels,
-        image_seconds=image,
-    )  # fmt: skip
+    plan = count_export(export, detector, mask_train, mask_val, image)
     heads = head_costs(
         transfer, weights=weights, categories=train.categories, channels=detector.channels, roi_size=export.roi_size,
         device=resolve_device(transfer.device),
@@ -132,8 +125,8 @@ def estimate_stages(
             StageEstimate("evaluate", plan.detection_rois * heads.mask, None),
             StageEstimate(
                 "e2e (in place of fit-transfer)",
-                joint.iterations * joint.images_per_batch * (step + foreground * heads.step)
-                + _times(joint.iterations, joint.eval_every) * len(val.images) * (image.val + detections * heads.mask),
+                e2e.iterations * e2e.images_per_batch * (step + foreground * heads.step)
+                + _times(e2e.iterations, e2e.eval_every) * len(val.images) * (image.val + detections * heads.mask),
                 _FILES * 4 * (parameters + heads.parameters),
             ),
         ),
@@ -174,7 +167,9 @@ def _detector(export: ExportConfig, untrained: FasterRCNN, classes: DetectorClas
 
 def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) -> StageEstimate:
     measurements = _times(config.epochs, config.eval_every)
-    seconds = config.epochs * rois * heads.step + measurements * plan.detection_rois * heads.mask
+    boxes = 0.0 if config.box_loss == "none" else (config.box_rois_per_batch or config.rois_per_batch)
+    seconds = config.epochs * rois * (1 + boxes / config.rois_per_batch) * heads.step
+    seconds += measurements * plan.detection_rois * heads.mask
     return StageEstimate("fit-transfer", seconds, _FILES * 4 * heads.parameters)
 
 

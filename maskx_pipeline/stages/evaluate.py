@@ -87,7 +87,7 @@ def _open_cache(config: EvaluateConfig, model: ModelRun, val: CocoData) -> Itera
         return
     if model.cache is None:
         raise ConfigError(
-            "A model of `maskx e2e` has a detector of its own, which no cache was made with.",
+            "A model of `maskx e2e` has its own detector, and no cache was made with that one.",
             "evaluate with --from images",
         )
     with contextlib.ExitStack() as stack:
@@ -96,7 +96,7 @@ def _open_cache(config: EvaluateConfig, model: ModelRun, val: CocoData) -> Itera
             cache = stack.enter_context(RoICache(model.cache))
             if cache.digest != model.cache_digest:
                 raise CacheError(
-                    f"{model.cache} was exported anew since {model.folder} was fitted from it.",
+                    f"{model.cache} was exported again after {model.folder} was fitted from it.",
                     "fit again with --overwrite, or evaluate with --from images",
                 )
             cache.check_matches(detector_sha256=model.detector_identity, val_digest=val.digest)

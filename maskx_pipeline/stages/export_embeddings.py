@@ -10,7 +10,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.detector_class import make_detector
-from maskx_pipeline.detection.identity import read_detector_run, saw_masks
+from maskx_pipeline.detection.identity import read_detector_run, trained_with_masks
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import resolve_device
@@ -47,8 +47,8 @@ def export_embeddings(
     distributed.start()
     detector = open_detector(config, classes)
     train, val = read_mask_data(data, masks, categories=detector.categories)
-    saw = not class_of(config.detector) and saw_masks(read_detector_run(config.detector).config)
-    identity = export.export_identity(config, detector, train, val, saw_masks=saw)
+    with_masks = not class_of(config.detector) and trained_with_masks(read_detector_run(config.detector).config)
+    identity = export.export_identity(config, detector, train, val, saw_masks=with_masks)
     path = export.write_cache(config, detector=detector, identity=identity, train=train, val=val, overwrite=overwrite)
     if class_of(config.detector):
         RoICache(path).close()  # says what is wrong with what the class gave

@@ -17,6 +17,7 @@ from maskx_pipeline.export_model.baked import BakedMaskHead
 from maskx_pipeline.export_model.torchvision_format import fcn_head, mask_rcnn_state
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.provenance.made_from import finished_note, write_note
+from maskx_pipeline.settings import class_of
 
 logger = logging.getLogger("maskx")
 
@@ -118,6 +119,8 @@ def _faster_rcnn(model: ModelRun) -> LoadedDetector:
     try:
         return model.faster_rcnn()
     except MaskXError as error:
+        if class_of(model.detector):
+            raise
         raise RunError(
             f"{model.folder} was fitted from the RoI cache of a detector that is not here, and torchvision's format "
             f"holds the detector too. {error.message}",

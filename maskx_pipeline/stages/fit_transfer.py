@@ -10,7 +10,7 @@ from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities
-from maskx_pipeline.engine.device import amp_dtype, check_precision, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
@@ -43,7 +43,7 @@ def fit_transfer(
         seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
         fit.check_fit(config, cache, seen=seen)
         if overwrite:
-            check_precision(config.amp, config.device)
+            amp_dtype(config.amp, resolve_device(config.device))  # an error comes before anything is removed
         with open_run(
             folder,
             stage="fit-transfer",
@@ -76,17 +76,20 @@ def fit_transfer(
 
 def _warn_of_another_detector(config: TransferConfig, cache: RoICache, classes: DetectorClasses) -> None:
     """A model is fitted and evaluated from the cache alone, so that a missing detector is no error yet."""
+    found: set[str] = set()
+    reason = ""
     try:
         if class_of(config.detector):
             found = {make_detector(config.detector, classes.settings).identity}
         else:
             found = set(detector_identities(config.detector).values())
-    except MaskXError:
-        found = set()
+    except Exception as error:  # a class may raise anything
+        reason = f" {error.message if isinstance(error, MaskXError) else repr(error)}"
     if cache.identity.detector_sha256 not in found:
         logger.warning(
-            "%s is not the detector of %s, so this model can be evaluated from the cache but not predict on images. "
+            "%s is not the detector of %s.%s This model can be evaluated from the cache, but it cannot predict images. "
             "Give the right one with --detector, a run folder or a class, unless another program wrote the cache.",
             config.detector,
             config.cache,
+            reason,
         )

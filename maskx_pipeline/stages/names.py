@@ -27,7 +27,13 @@ def run_name(config: TransferConfig) -> str:
     if config.mask_branch != "fcn" and config.mlp_layers > 1:
         name += str(config.mlp_layers)
     if config.mask_head != "fcn":
-        name += f"-{config.mask_head}"
+        name += f"-{config.mask_head}" + ("" if config.head_norm == "group" else f"-{config.head_norm}")
+    if config.coordinates:
+        name += "+coordinates"
+    if config.box_loss != "none":
+        name += "+boxes" if config.box_loss == "projection" else "+boxes+pairwise"
+    if config.rois != "both":
+        name += f"-{config.rois}"
     usual = ("masked", "all") if name.startswith("oracle") else ("masked",)
     return name if config.split in usual else f"{name}@{Path(config.split.lstrip('@')).stem}"
 
@@ -45,5 +51,5 @@ def checked_name(name: str) -> str:
 
 def e2e_run_name(config: E2EConfig, transfer: TransferConfig) -> str:
     """The name of an e2e run: the given one, or that of the mask model, and whether the gradient goes on."""
-    name = run_name(transfer.replace(name="", split=config.split))
+    name = run_name(transfer.replace(name="", split=config.split, rois="both"))
     return checked_name(config.name) or (name if config.stop_gradient else f"{name}-no-stop-gradient")

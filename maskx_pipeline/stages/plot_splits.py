@@ -32,12 +32,12 @@ def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) 
     if not study.by_size():
         out.unlink(missing_ok=True)  # an earlier plot, of other numbers
         logger.warning(
-            "%s is not written: on no split has the baseline an AP above zero on unseen categories, so there is no "
-            "change relative to it. Train longer, or check with `maskx compare` what was measured.",
+            "%s is not written: the baseline has no AP above zero on the unseen categories of any split, so there is "
+            "no change to show. Train longer, or check with `maskx compare` what was measured.",
             out,
         )
         return study
     if absent := [point.split for point in study.points if point.change is None]:
-        logger.warning("Not drawn, since there the baseline has no AP above zero: %s.", listed(absent, _NAMED))
+        logger.warning("Not drawn, because the baseline has no AP above zero: %s.", listed(absent, _NAMED))
     splits_plot.plot_splits(study, out)
     return study

@@ -66,7 +66,7 @@ class Comparison:
 def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
     """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and e2e runs.
 
-    Where that was with the best weights of some and the last of others, a warning says of which.
+    Warns where some were evaluated with their best weights and others with their last.
 
     Raises:
         RunError: A folder is no such run, or some were not evaluated.
@@ -78,8 +78,8 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
     last = [row.run for row in runs if row.evaluated.endswith("-last")]
     if last and len(last) < len(runs):
         logger.warning(
-            "Not all with the same checkpoint: the newest evaluation of %s is of its last weights, that of the others "
-            "of their best ones. Evaluate again with --checkpoint to compare like with like.",
+            "The runs were not evaluated with the same checkpoint: %s with the last weights, the others with the best. "
+            "Evaluate again with --checkpoint to compare like with like.",
             ", ".join(last),
         )
     return Comparison(runs, all_figures)

@@ -12,13 +12,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Category, CocoData
 from maskx_pipeline.engine.progress import Progress
-from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.evaluation.overlays import draw_instances, draw_objects, scaled_picture
-from maskx_pipeline.evaluation.predict_images import image_files, predict_image
+from maskx_pipeline.evaluation.predict_images import image_files, predict_image, readable_images
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -28,7 +27,7 @@ CELL = 560  # pixels: the width of a cell, and its largest height
 
 @dataclass(frozen=True, slots=True)
 class SheetImage:
-    """An image (uint8[3, H, W], RGB), and by which factor it fits into the sheet's cells."""
+    """An image (uint8[3, H, W], RGB), and the factor that fits it into the sheet's cells."""
 
     path: Path
     pixels: Tensor
@@ -46,9 +45,6 @@ class SheetRow:
 def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
     """Read image files, and those of folders in order of name.
 
-    Args:
-        limit: At most so many, the first ones; 0: all.
-
     Raises:
         DataError: There is none, or none that can be read. An unreadable one among others is skipped with a warning.
     """
@@ -56,17 +52,8 @@ def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
     if limit and len(found) > limit:
         logger.info("Taking the first %d of %d images; --limit takes more.", limit, len(found))
         found = found[:limit]
-    read: list[tuple[Path, Tensor]] = []
-    unreadable: DataError | None = None
-    for path in found:
-        try:
-            read.append((path, read_image(path)))
-        except DataError as error:
-            logger.warning("%s It is skipped.", error.message)
-            unreadable = error
-    if not read and unreadable is not None:
-        raise unreadable
-    return [SheetImage(path, pixels, CELL / max(pixels.shape[1:])) for path, pixels in read]
+    read = readable_images(found)
+    return [SheetImage(path, pixels, CELL / max(pixels.shape[1:])) for path, pixels in read if pixels is not None]
 
 
 def predicted_row(

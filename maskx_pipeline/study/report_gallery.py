@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline.data.images import read_pixels
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import CocoData, ImageRecord
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import read_results
@@ -84,7 +84,7 @@ def draw_gallery(
     order = choose_images(val, list(results.values())[-1], wanted=wanted)
     items: list[GalleryItem] = []
     by_image = {title: _by_image(found, score_threshold) for title, found in results.items()}
-    with progress(min(count, len(order)), "draw the gallery", "images") as bar:
+    with Progress(min(count, len(order)), "draw the gallery", "images") as bar:
         for image_id, label in order:
             if len(items) == count:
                 break

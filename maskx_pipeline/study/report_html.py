@@ -57,7 +57,6 @@ def render_report(
     """Write the page.
 
     Args:
-        runs: In the order asked for.
         shown: The one whose gains and masks are shown first.
     """
     import jinja2

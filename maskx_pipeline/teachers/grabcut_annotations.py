@@ -10,7 +10,7 @@ from typing import Any
 
 from maskx_pipeline.config import GrabCutConfig
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.provenance.made_from import finished_note, read_note, report_path, write_note
@@ -71,7 +71,7 @@ def _masks(grabcut: GrabCut, train: CocoData, *, workers: int) -> dict[int, BoxF
     )
     masks: dict[int, BoxForeground] = {}
     with (
-        progress(len(train.images), "GrabCut", "images") as bar,
+        Progress(len(train.images), "GrabCut", "images") as bar,
         contextlib.closing(segment_images(grabcut, train, work, workers=workers)) as segmented,
     ):
         for _, ids, found in segmented:

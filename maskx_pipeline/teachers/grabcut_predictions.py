@@ -8,7 +8,7 @@ import numpy as np
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import CocoData
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.predictions import box_results_of, rows_by_image
 from maskx_pipeline.teachers.grabcut import GrabCut, segment_images
@@ -35,7 +35,7 @@ def predictions_by_grabcut(
     results: list[Result] = []
     whole = 0
     with (
-        progress(len(val.images), "GrabCut on cached detections", "images") as bar,
+        Progress(len(val.images), "GrabCut on cached detections", "images") as bar,
         contextlib.closing(segment_images(grabcut, val, work, workers=workers)) as segmented,
     ):
         for image, detections, masks in segmented:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from maskx_pipeline.config import TransferConfig
@@ -11,7 +12,8 @@ from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import ConfigError, WeightsError
 from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.embedding.class_embedding import ClassEmbedding
-from maskx_pipeline.transfer.heads import mask_head_class
+from maskx_pipeline.transfer.heads import MaskHead, mask_head
+from maskx_pipeline.transfer.heads.coordinates import CHANNELS, WithCoordinates
 from maskx_pipeline.transfer.heads.mlp import MLPMaskBranch
 from maskx_pipeline.transfer.mask_model import MaskModel, MaskPredictor
 from maskx_pipeline.transfer.mask_predictors import AgnosticPredictor, ClassSpecificPredictor, TransferPredictor
@@ -33,10 +35,8 @@ def new_mask_model(
     """Build the untrained mask model that the settings describe; the caller seeds torch.
 
     Args:
-        class_weights: Weights of the frozen box head.
         category_names: Of all K categories, for word vectors.
-        in_channels: C of the RoI features.
-        roi_size: S of the RoI features.
+        in_channels, roi_size: C and S of the RoI features.
         seen: Labels of the categories whose masks may be used, all of them by default; only kernel rbf asks.
 
     Raises:
@@ -44,9 +44,8 @@ def new_mask_model(
             components or no similarities, or word vectors are missing.
     """
     embedding = class_embedding(config, class_weights=class_weights, category_names=category_names)
-    centres = None
-    if embedding is not None:
-        centres = embedding.rows if seen is None else embedding.rows[[label - 1 for label in sorted(seen)]]
+    labels = torch.tensor(sorted(range(1, len(category_names) + 1) if seen is None else seen))
+    centres = None if embedding is None else (embedding.rows[labels - 1], labels)
     return _put_together(
         config, embedding, centres, num_classes=len(category_names), in_channels=in_channels, roi_size=roi_size
     )
@@ -59,9 +58,6 @@ def empty_mask_model(
 
     Args:
         tensors: Its state dict.
-        num_classes: K.
-        in_channels: C of the RoI features.
-        roi_size: S of the RoI features.
 
     Raises:
         WeightsError: The weights hold no class embedding although there is a T, or one although there is none.
@@ -73,7 +69,7 @@ def empty_mask_model(
     return _put_together(
         config,
         embedding,
-        tensors.get(_CENTRES, rows),
+        None if rows is None else (tensors.get(_CENTRES, rows), None),
         num_classes=num_classes,
         in_channels=in_channels,
         roi_size=roi_size,
@@ -101,6 +97,12 @@ def class_embedding(
 
 
 def _check(config: TransferConfig) -> None:
+    hidden = config.structure().hide_own
+    if hidden > 1 or (hidden and config.structure().kernel != "rbf"):
+        raise ConfigError(
+            f"hide-own is {hidden:g} with kernel {config.structure().kernel}.",
+            "give a share from 0 to 1, with --kernel rbf: only there T reads similarities",
+        )
     if config.embedding == "none":
         if config.class_specific and config.mask_branch == "mlp":
             raise ConfigError("The MLP branch alone is class-agnostic.", "leave out --class-specific")
@@ -120,20 +122,29 @@ def _check(config: TransferConfig) -> None:
 def _put_together(
     config: TransferConfig,
     embedding: ClassEmbedding | None,
-    centres: Tensor | None,
+    centres: tuple[Tensor, Tensor | None] | None,
     *,
     num_classes: int,
     in_channels: int,
     roi_size: int,
 ) -> MaskModel:
     # The head comes first, so that one seed starts it alike whatever the predictor is.
-    head = mask_head_class(config.mask_head)(in_channels=in_channels, width=config.head_width, depth=config.head_depth)
+    head: MaskHead = mask_head(
+        config.mask_head,
+        in_channels=in_channels + (CHANNELS if config.coordinates else 0),
+        width=config.head_width,
+        depth=config.head_depth,
+        norm=config.head_norm,
+    )
+    if config.coordinates:
+        head = WithCoordinates(head, in_channels=in_channels, roi_size=roi_size)
     predictor: MaskPredictor | None = None
     if embedding is not None:
         form = config.structure()
         similarities = None
         if form.kernel == "rbf" and centres is not None:
-            similarities = Similarities(centres, std=config.component_std)
+            rows, labels = centres
+            similarities = Similarities(rows, std=config.component_std, labels=labels, hide_own=form.hide_own)
         transfer = WeightTransfer(
             in_dim=embedding.rows.shape[1],
             out_dim=head.out_channels,

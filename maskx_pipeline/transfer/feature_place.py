@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 import torch
 
+from maskx_pipeline.engine.device import resolve_device
 from maskx_pipeline.engine.environment import available_memory
 from maskx_pipeline.errors import MachineError
 
 # Parts of what is free: the rest of a GPU is for the model and its activations, that of the memory for all other work.
 _GPU_PART = 0.5
 _RAM_PART = 0.9
+
+_NO_GPU = "give --cache-in auto, ram or disk"
 
 
 class FeaturePlace(NamedTuple):
@@ -21,14 +24,27 @@ class FeaturePlace(NamedTuple):
     reason: str
 
 
-def place_features(cache_in: str, *, num_bytes: int, device: torch.device) -> FeaturePlace:
+def check_place(cache_in: str, device: str) -> None:
+    """Check that there is a GPU, where features are to be kept on one.
+
+    Raises:
+        MachineError: There is none.
+    """
+    if cache_in == "gpu" and resolve_device(device).type != "cuda":
+        raise MachineError(f"--cache-in gpu needs a GPU, and the device is `{device}`.", _NO_GPU)
+
+
+def place_features(
+    cache_in: str, *, num_bytes: int, device: torch.device, what: str = "RoIs", streams: int = 1
+) -> FeaturePlace:
     """Choose the place.
 
     Args:
         cache_in: ``disk``, ``ram`` or ``gpu``; or ``auto``: the GPU where the features fit, else the disk, whose file
             cache keeps what fits into memory.
         num_bytes: What the features and targets take.
-        device: The device that computes.
+        what: What they are of, for messages.
+        streams: So many share the room of the GPU.
 
     Raises:
         MachineError: They do not fit where they were asked for, or there is no GPU.
@@ -40,23 +56,20 @@ def place_features(cache_in: str, *, num_bytes: int, device: torch.device) -> Fe
         free = available_memory()
         if free is not None and num_bytes > _RAM_PART * free:
             raise MachineError(
-                f"The RoIs of the seen categories take {size}, more than {_RAM_PART:.0%} of the {free / 1e9:.2f} GB of "
+                f"The {what} take {size}, more than {_RAM_PART:.0%} of the {free / 1e9:.2f} GB of "
                 "memory that are available.",
                 "give --cache-in disk: the system keeps in memory what fits; or free some memory",
             )
         return FeaturePlace("ram", f"{size}, as asked")
     if device.type != "cuda":
         if cache_in == "gpu":
-            raise MachineError(
-                f"--cache-in gpu needs a GPU, and the device is `{device}`.", "give --cache-in auto, ram or disk"
-            )
+            raise MachineError(f"--cache-in gpu needs a GPU, and the device is `{device}`.", _NO_GPU)
         return FeaturePlace("disk", f"{size}; the device is no GPU")
     free, _ = torch.cuda.mem_get_info(device)
-    part = f"half of the {free / 1e9:.2f} GB that are free on the GPU"
-    if num_bytes < _GPU_PART * free:
+    share = {1: "half", 2: "a quarter"}[streams]
+    part = f"{share} of the {free / 1e9:.2f} GB that are free on the GPU"
+    if num_bytes < _GPU_PART / streams * free:
         return FeaturePlace("gpu", f"{size} fit into {part}")
     if cache_in == "gpu":
-        raise MachineError(
-            f"The RoIs of the seen categories take {size}, more than {part}.", "give --cache-in auto, ram or disk"
-        )
+        raise MachineError(f"The {what} take {size}, more than {part}.", _NO_GPU)
     return FeaturePlace("disk", f"{size} do not fit into {part}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection
@@ -17,14 +18,16 @@ from maskx_pipeline.detection.identity import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
-from maskx_pipeline.engine.schedule import Schedule
+from maskx_pipeline.engine.schedule import schedule_of
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.settings import in_module
+from maskx_pipeline.transfer.box_losses import BoxLosses
 from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
+from maskx_pipeline.transfer.feature_place import check_place
 from maskx_pipeline.transfer.heads import mask_head_class
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel
-from maskx_pipeline.transfer.seen_rois import SeenRoIs, rows_of_seen
+from maskx_pipeline.transfer.roi_batches import Drawing, RoIBatches, box_rois, check_colours, mask_rois, mask_rows
 
 logger = logging.getLogger("maskx")
 
@@ -39,12 +42,11 @@ def fit_transfer(
 ) -> None:
     """Train T and the mask head from the RoI cache (section 3.2, stage-wise).
 
-    Only the training rows of seen categories are read, and the best weights are chosen by what is measured on seen
-    categories, so no mask of an unseen one reaches the result.
+    Of the masks only those of seen categories are read, and the best weights are chosen by what is measured on seen
+    categories, so no mask of an unseen one reaches the result. With a box loss, the boxes of all other objects do.
 
     Args:
         seen: Labels of the categories whose masks may be used.
-        run: The open run; it continues if it was interrupted, and is finished at the end.
         evaluate: Measures the model, with ``seen_mask_ap`` among the metrics.
 
     Raises:
@@ -56,15 +58,25 @@ def fit_transfer(
     _check_sizes(config, cache)
     device = resolve_device(config.device)
     dtype = amp_dtype(config.amp, device)
-    with SeenRoIs(
-        cache,
-        seen=seen,
-        rois_per_batch=config.rois_per_batch,
-        seed=config.seed,
-        device=device,
-        cache_in=config.cache_in,
-    ) as seen_rois:
-        iterations = _iterations(config, len(seen_rois))
+    losses_of_boxes = BoxLosses.named(config.box_loss)
+    with contextlib.ExitStack() as stack:
+        place = Drawing(
+            rois=config.rois,
+            seed=config.seed,
+            device=device,
+            cache_in=config.cache_in,
+            streams=2 if losses_of_boxes else 1,
+        )
+        masks = stack.enter_context(mask_rois(cache, seen, place, rois_per_batch=config.rois_per_batch))
+        boxes = None
+        if losses_of_boxes:
+            size = config.box_rois_per_batch or config.rois_per_batch
+            boxes = box_rois(cache, seen, place, rois_per_batch=size, colours=losses_of_boxes.need_colours)
+            if boxes is None:
+                logger.info("Every RoI of the cache has a mask that may be used, so there is no box loss.")
+            else:
+                stack.enter_context(boxes)
+        iterations = _iterations(config, len(masks))
         seed_step(config.seed, -1)
         model = new_mask_model(
             config,
@@ -74,20 +86,38 @@ def fit_transfer(
             roi_size=cache.roi_size,
             seen=seen,
         ).to(device)
-        run.update(**_record(config, cache, seen, run, rois=len(seen_rois), iterations=iterations))
+        run.update(**_content(config, cache, seen, run, rois=len(masks), iterations=iterations))
         if config.class_specific and len(seen) < cache.num_classes:
             logger.warning(
                 "Class-specific weights of the %d unseen categories stay random.", cache.num_classes - len(seen)
             )
-        logger.info("Fitting to %d RoIs of %d seen categories, %d steps.", len(seen_rois), len(seen), iterations)
+        logger.info("Fitting to %d RoIs of %d seen categories, %d steps.", len(masks), len(seen), iterations)
+        if boxes is not None:
+            logger.info("The boxes of %d RoIs without a mask that may be used are learned from too.", len(boxes))
+        schedule = schedule_of(
+            config,
+            iterations=iterations,
+            warmup_iterations=min(config.warmup_iterations, iterations // 10),
+            drops=tuple(round(fraction * iterations) for fraction in config.lr_drops),
+        )
 
         def loss_at(step: int) -> dict[str, Tensor]:
-            roi_features, labels, targets = seen_rois.batch(step)
-            return {"mask_loss": mask_loss(model(roi_features, labels), targets)}
+            roi_features, labels, targets = masks.batch(step)
+            losses = {"mask_loss": mask_loss(model(roi_features, labels), targets)}
+            if boxes is not None:
+                losses |= {f"{name}_loss": loss for name, loss in box_losses_at(boxes, step).items()}
+            return losses
+
+        def box_losses_at(batches: RoIBatches, step: int) -> dict[str, Tensor]:
+            weight = config.box_loss_weight * schedule.ramp_at(step)
+            if weight == 0:
+                return losses_of_boxes.zeros(device)
+            roi_features, labels, object_boxes, roi_boxes, *colours = batches.batch(step)
+            return losses_of_boxes(model(roi_features, labels), object_boxes, roi_boxes, *colours, weight=weight)
 
         metrics = run_loop(
             module=model,
-            schedule=_schedule(config, iterations),
+            schedule=schedule,
             loss_at=loss_at,
             run=run,
             seed=config.seed,
@@ -95,7 +125,7 @@ def fit_transfer(
             device=device,
             checkpoint_every=config.checkpoint_every,
             evaluate=lambda step: evaluate(model),
-            evaluate_every=max(1, _steps(config.eval_every, len(seen_rois), config)) if config.eval_every > 0 else 0,
+            evaluate_every=max(1, _steps(config.eval_every, len(masks), config)) if config.eval_every > 0 else 0,
             best_metric="seen_mask_ap",
             desc="fit-transfer",
         )
@@ -113,35 +143,32 @@ def _steps(epochs: float, rois: int, config: TransferConfig) -> int:
     return round(epochs * rois / config.rois_per_batch)
 
 
-def _schedule(config: TransferConfig, iterations: int) -> Schedule:
-    return Schedule(
-        iterations=iterations,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        bias_lr_factor=config.bias_lr_factor,
-        warmup_iterations=min(config.warmup_iterations, iterations // 10),
-        warmup_factor=config.warmup_factor,
-        drops=tuple(round(fraction * iterations) for fraction in config.lr_drops),
-        gamma=config.gamma,
-        clip_grad_norm=config.clip_grad_norm,
-    )
-
-
 def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int]) -> None:
     """Find what would stop a fit, so that it is known before a run folder is made.
 
     Raises:
         CacheError: The cache has no RoIs of a seen category, or its mask size does not suit the mask head.
         ConfigError: The settings contradict each other or leave nothing to train, or there is no class embedding.
-        WeightsError: Only some categories are seen, but the detector's first weights saw masks.
+        MachineError: The features are to be kept on a GPU, and there is none.
+        WeightsError: Only some categories are seen, but the detector's first weights were trained with masks.
     """
     _check_sizes(config, cache)
     if cache.identity.export.get(SAW_MASKS) and len(seen) < cache.num_classes and not config.allow_mask_weights:
         refuse_mask_weights(f"The detector of {cache.path}")
+    check_place(config.cache_in, config.device)
     names = [category.name for category in cache.categories]
     class_embedding(config, class_weights=cache.class_weights, category_names=names)
-    _iterations(config, len(rows_of_seen(cache, seen)))
+    _iterations(config, len(mask_rows(cache, seen, config.rois)))
+    if BoxLosses.named(config.box_loss).need_colours:
+        check_colours(cache)
+    new_mask_model(  # without the MLP branch, which is large and cannot fail
+        config.replace(mask_branch="fcn"),
+        class_weights=cache.class_weights,
+        category_names=names,
+        in_channels=cache.channels,
+        roi_size=cache.roi_size,
+        seen=seen,
+    )
 
 
 def _check_sizes(config: TransferConfig, cache: RoICache) -> None:
@@ -154,7 +181,7 @@ def _check_sizes(config: TransferConfig, cache: RoICache) -> None:
         )
 
 
-def _record(
+def _content(
     config: TransferConfig, cache: RoICache, seen: frozenset[int], run: Run, *, rois: int, iterations: int
 ) -> dict[str, object]:
     """What run.json says of the model beside its settings; paths are relative to the run folder."""

@@ -27,11 +27,7 @@ def mask_iou(
     """Mean IoU of predicted and true masks over the objects of val, each at M x M in the frame of its own box.
 
     Args:
-        model: The mask model, on ``device``.
         cache: Its val group has the features and targets of the ground-truth boxes.
-        labels: The categories to measure.
-        device: Where to compute.
-        amp_dtype: Mixed precision, or None.
         max_rois: Measure only so many objects, spread evenly over val; all if None.
 
     Returns:

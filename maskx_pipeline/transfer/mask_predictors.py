@@ -59,12 +59,7 @@ class ClassSpecificPredictor(nn.Module):
 
 
 class TransferPredictor(nn.Module):
-    """Kernels from the transfer function: w_seg = T(class embedding), no bias (section 3.1).
-
-    Args:
-        transfer: T.
-        embedding: What T reads; kept with the weights, so that they stand on their own.
-    """
+    """Kernels from the transfer function: w_seg = T(class embedding), no bias (section 3.1)."""
 
     def __init__(self, *, transfer: WeightTransfer, embedding: ClassEmbedding) -> None:
         super().__init__()
@@ -81,12 +76,12 @@ class TransferPredictor(nn.Module):
         In joint training T reads ``class_embeddings`` [K, D], those of this step, in place of the rows that are kept.
         """
         rows = self.embedding.rows if class_embeddings is None else class_embeddings
-        return predict_with(mask_features, self._transfer(rows[labels - 1]))
+        return predict_with(mask_features, self._transfer(rows[labels - 1], labels))
 
-    def _transfer(self, class_embeddings: Tensor) -> Tensor:
+    def _transfer(self, class_embeddings: Tensor, labels: Tensor | None = None) -> Tensor:
         # T costs little beside the head and raw class weights are small, so it keeps float32 under mixed precision.
         with autocast(class_embeddings.device, None):
-            weights: Tensor = self.transfer(class_embeddings)
+            weights: Tensor = self.transfer(class_embeddings, labels)
         return weights
 
 

@@ -45,7 +45,7 @@ def projection_loss(mask_logits: Tensor, columns: Tensor, rows: Tensor) -> Tenso
 
 def _profile(object_ends: Tensor, roi_ends: Tensor, size: int) -> Tensor:
     """Of one axis, from the two ends of each box, FloatTensor[N, 2]."""
-    side = (roi_ends[:, 1] - roi_ends[:, 0]).clamp(min=1e-6)
+    side = (roi_ends[:, 1] - roi_ends[:, 0]).clamp(min=1)  # a pixel at least, as for targets
     # The ends of the object's box in cells of the grid; a cell's centre lies at its number plus a half.
     low, high = ((object_ends - roi_ends[:, :1]) * (size / side).unsqueeze(1)).unbind(1)
     centres = torch.arange(size, device=low.device) + 0.5

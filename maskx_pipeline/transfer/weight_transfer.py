@@ -20,18 +20,23 @@ class Similarities(nn.Module):
     Args:
         centres (FloatTensor[S, D]): Class embeddings of the others.
         std: The std of all similarities among the others together.
+        labels (int64 [S]): The label of each of the others; by default none is known.
+        hide_own: In training, for this share of RoIs, the similarity of a category to itself is read as zero. T then
+            has to say the weights from the other categories, as it has to for an unseen one.
 
     Raises:
         ConfigError: Most of the others do not differ, or there is one alone.
     """
 
     centres: Tensor
+    labels: Tensor
     exponent: Tensor
     gain: Tensor
 
-    def __init__(self, centres: Tensor, *, std: float) -> None:
+    def __init__(self, centres: Tensor, *, std: float, labels: Tensor | None = None, hide_own: float = 0.0) -> None:
         super().__init__()
         centres = centres.detach().clone()
+        self.hide_own = hide_own
         squared = torch.pdist(centres.double().cpu()).square()
         if not len(squared) or squared.median() == 0:
             raise ConfigError(
@@ -40,15 +45,25 @@ class Similarities(nn.Module):
             )
         exponent = -2 / squared.median()
         self.register_buffer("centres", centres)
+        self.register_buffer("labels", torch.zeros(len(centres), dtype=torch.int64) if labels is None else labels)
         self.register_buffer("exponent", exponent.to(centres))
         self.register_buffer("gain", torch.ones_like(self.exponent))
         self.gain.mul_(std / self.forward(centres).std(correction=0))
 
-    def forward(self, class_embeddings: Tensor) -> Tensor:
-        """Of class embeddings FloatTensor[K, D] to each centre: FloatTensor[K, S]."""
+    def forward(self, class_embeddings: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Of class embeddings FloatTensor[K, D] to each centre: FloatTensor[K, S].
+
+        In training some of the categories' own are hidden if ``labels``, int64 [K], says which categories these are;
+        which ones follows from torch's random generator of the CPU.
+        """
         # By subtraction: by a product of matrices, which may be the default, a row would depend on how many there are.
         distances = torch.cdist(class_embeddings, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        return self.gain * torch.exp(self.exponent * distances.square())
+        similarities = self.gain * torch.exp(self.exponent * distances.square())
+        if not self.training or self.hide_own == 0 or labels is None:
+            return similarities
+        hidden = (torch.rand(len(labels)) < self.hide_own).to(labels.device)
+        own = labels.unsqueeze(1) == self.labels
+        return similarities.masked_fill(own & hidden.unsqueeze(1), 0.0)
 
 
 class WeightTransfer(nn.Module):
@@ -104,17 +119,18 @@ class WeightTransfer(nn.Module):
         if shared:
             self.shared_weights = nn.Parameter(torch.empty(out_dim).normal_(std=_SHARED_STD))
 
-    def forward(self, class_embeddings: Tensor) -> Tensor:
+    def forward(self, class_embeddings: Tensor, labels: Tensor | None = None) -> Tensor:
         """Predict mask-head weights from class embeddings (section 3.1, eq. 1).
 
         Args:
             class_embeddings (FloatTensor[K, D]): One row per category; D = 5120 for cls+box.
+            labels (int64 [K]): Whose rows these are, where some similarities are to be hidden in training.
 
         Returns:
             FloatTensor[K, C]: 1x1 kernels of the mask predictor, C = 256 mask-feature channels, no bias.
         """
         if self.similarities is not None:
-            class_embeddings = self.similarities(class_embeddings)
+            class_embeddings = self.similarities(class_embeddings, labels)
         weights: Tensor = self.layers(class_embeddings)
         return weights if self.shared_weights is None else weights + self.shared_weights
 

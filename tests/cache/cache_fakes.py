@@ -24,6 +24,8 @@ from maskx_pipeline.detection.detector import Detections
 WIDTH, HEIGHT = 40, 32
 CHANNELS, ROI_SIZE, MASK_SIZE = 3, 4, 6
 DETECTIONS_PER_IMAGE = 5
+SETTINGS = ({"feature_dtype": "float16"}, {"feature_dtype": "int8", "unmasked_objects": "2", "colours": True})
+"""Of a cache with as few columns as may be, and of one with all of them."""
 CATEGORIES = (Category(3, "cat", 1), Category(7, "dög", 2), Category(9, "cow", 3))
 
 
@@ -151,7 +153,14 @@ def make_identity(**export: Any) -> CacheIdentity:
 def make_config(out: Path, **changes: Any) -> ExportConfig:
     """Small settings; a commit every two images."""
     config = ExportConfig(
-        out=out, roi_size=ROI_SIZE, mask_size=MASK_SIZE, rois_per_object=3, flush_every=2, workers=1, flip=True
+        out=out,
+        roi_size=ROI_SIZE,
+        mask_size=MASK_SIZE,
+        rois_per_object=3,
+        unmasked_objects="none",
+        flush_every=2,
+        workers=1,
+        flip=True,
     )
     return config.replace(**changes)
 

@@ -5,6 +5,7 @@ Each export runs in a forked child, which sends itself SIGKILL when it comes to 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -39,7 +40,7 @@ def arm(deadline: int) -> None:
     os.fsync = lambda descriptor: None  # a killed process loses nothing that it gave to the kernel
     for owner, name in (
         (os, "pwrite"), (os, "ftruncate"), (os, "fsync"), (os, "replace"), (os, "unlink"), (h5py.File, "flush"),
-        (h5py.File, "close"), (RoICacheWriter, "_append"), (cache_fakes.FakeFrozen, "extract"),
+        (h5py.File, "close"), (RoICacheWriter, "append"), (cache_fakes.FakeFrozen, "extract"),
     ):  # fmt: skip
         setattr(owner, name, guarded(getattr(owner, name)))
 
@@ -68,14 +69,14 @@ def wait(child: int) -> bool:
     return False
 
 
-def main(folder: Path, stride: int, feature_dtype: str) -> None:
+def main(folder: Path, stride: int, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     train, val = cache_fakes.make_train(folder, 4), cache_fakes.make_val(folder, 2)
 
     def run(name: str, deadline: int = 0) -> Callable[[], None]:
         def work() -> None:
             arm(deadline)
-            cache_fakes.export(folder / name / "cache.h5", train, val, feature_dtype=feature_dtype)
+            cache_fakes.export(folder / name / "cache.h5", train, val, **settings)
 
         return work
 
@@ -94,7 +95,7 @@ def main(folder: Path, stride: int, feature_dtype: str) -> None:
         check(f"at-{deadline}")
         deadline += stride
     attempts = 1
-    while wait(in_child(run("often", 25))):  # dies again and again, always further on
+    while wait(in_child(run("often", 40))):  # dies again and again, always further on; a change of structure is 30
         attempts += 1
     check("often")
     for trial in range(12 // stride):  # and in the midst of whatever HDF5 is doing
@@ -108,4 +109,4 @@ def main(folder: Path, stride: int, feature_dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))

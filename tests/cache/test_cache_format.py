@@ -23,7 +23,7 @@ def test_the_example_writes_a_valid_cache(tmp_path: Path, monkeypatch: pytest.Mo
     variables: dict[str, Any] = {}
     exec(compile(whole, "cache-format.md", "exec"), variables)
     with RoICache(Path("cache.h5")) as cache:
-        assert (cache.channels, cache.roi_size, cache.mask_size, cache.embedding_dim) == (8, 7, 14, 64)
+        assert (cache.channels, cache.roi_size, cache.mask_size, cache.class_weights.w_cls.shape[1]) == (8, 7, 14, 64)
         assert [category.name for category in cache.categories] == ["person", "airplane"]
         assert len(cache.train) == len(cache.detections) == len(cache.ground_truth) == 10
         assert cache.read_features("detections", [9, 0]).shape == (2, 8, 7, 7)
@@ -43,7 +43,7 @@ def test_every_dataset_is_documented() -> None:
     for group, path in GROUP_PATHS.items():
         section = PAGE.split(f"`{path}`, one row")[1].split("`, one row")[0]
         for feature_dtype in FEATURE_DTYPES:
-            for name, (dtype, _) in Dimensions(1, 1, 1, feature_dtype).columns(group).items():
+            for name, (dtype, _) in Dimensions(1, 1, 1, feature_dtype, colours=True).columns(group).items():
                 (row,) = [
                     line for line in section.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]
                 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -52,6 +53,8 @@ def test_train_holds_every_masked_object_and_its_proposals(cache_path: Path, tra
             assert rows.ious[mine[0]] == 1
             assert set(rows.labels[mine].tolist()) == {annotation.label}
             assert set(rows.image_ids[mine].tolist()) == {annotation.image_id}
+            np.testing.assert_allclose(rows.object_boxes[mine], np.tile(box, (len(mine), 1)))
+            assert rows.has_mask[mine].all()
 
 
 def read(data: CocoData, record: ImageRecord) -> torch.Tensor:
@@ -161,13 +164,13 @@ def test_workers_and_flushes_never_change_the_result(
     assert cache_fakes.contents(other) == cache_fakes.contents(cache_path)
 
 
-@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
+@pytest.mark.parametrize("settings", cache_fakes.SETTINGS)
 @pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_never_having_stopped(tmp_path: Path, stride: int, feature_dtype: str) -> None:
+def test_killed_and_resumed_equals_never_having_stopped(tmp_path: Path, stride: int, settings: dict[str, Any]) -> None:
     """SIGKILL between any two calls that change a file, again and again, and at random times."""
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
-    command = [sys.executable, str(here / "kill_export.py"), str(tmp_path), str(stride), feature_dtype]
+    command = [sys.executable, str(here / "kill_export.py"), str(tmp_path), str(stride), json.dumps(settings)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -268,26 +271,27 @@ def test_a_full_disk_says_that_the_export_can_be_continued(
     tmp_path: Path, cache_path: Path, train: CocoData, val: CocoData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other programs may fill the disk meanwhile."""
-    real = module.RoICacheWriter.append_detections
+    real = module.RoICacheWriter.append
 
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.RoICacheWriter, "append_detections", full)
+    monkeypatch.setattr(module.RoICacheWriter, "append", full)
     out = tmp_path / "other.h5"
     with pytest.raises(MachineError, match="is full") as caught:
         cache_fakes.export(out, train, val)
     assert "again" in str(caught.value)
-    monkeypatch.setattr(module.RoICacheWriter, "append_detections", real)
+    monkeypatch.setattr(module.RoICacheWriter, "append", real)
     cache_fakes.export(out, train, val)
     assert cache_fakes.contents(out) == cache_fakes.contents(cache_path)
 
 
-def test_data_without_any_mask_are_an_error(tmp_path: Path, val: CocoData) -> None:
-    """There would be nothing to learn from."""
+@pytest.mark.parametrize("unmasked_objects", ["none", "all"])
+def test_data_without_any_mask_are_an_error(tmp_path: Path, val: CocoData, unmasked_objects: str) -> None:
+    """There would be nothing to learn masks from, even where boxes are stored."""
     train = cache_fakes.make_data(tmp_path, [cache_fakes.annotation(1, 11, (1, 1, 9, 9), masked=False)], count=1)
     with pytest.raises(DataError, match="no object has a mask"):
-        cache_fakes.export(tmp_path / "cache.h5", train, val)
+        cache_fakes.export(tmp_path / "cache.h5", train, val, unmasked_objects=unmasked_objects)
     assert not (tmp_path / "cache.h5.partial").exists()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cache_fakes
@@ -18,16 +20,18 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import CacheError
 
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
 
 def write_shards(
-    out: Path, train: CocoData, val: CocoData, count: int, feature_dtype: str = "float16", **identity: Any
+    out: Path, train: CocoData, val: CocoData, count: int, settings: Mapping[str, Any] = NO_SETTINGS, **identity: Any
 ) -> list[Path]:
     """What ``count`` processes would write, one after the other."""
     out.parent.mkdir(exist_ok=True)
     paths = []
     for rank in range(count):
         path = shard_path(out, rank, count)
-        config = cache_fakes.make_config(out, feature_dtype=feature_dtype)
+        config = cache_fakes.make_config(out, **settings)
         job = ExportJob(config, cache_fakes.FakeFrozen(), train, val, rank, count)
         made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
         with _writer(path, made_from, job) as writer:
@@ -36,15 +40,15 @@ def write_shards(
     return paths
 
 
-@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
+@pytest.mark.parametrize("settings", cache_fakes.SETTINGS)
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_joined_shards_read_as_a_single_file(
-    tmp_path: Path, train: CocoData, val: CocoData, count: int, feature_dtype: str
+    tmp_path: Path, train: CocoData, val: CocoData, count: int, settings: Mapping[str, Any]
 ) -> None:
     """Row for row, through HDF5 itself and through the reader; a shard without rows does not matter."""
-    path = cache_fakes.export(tmp_path / "cache.h5", train, val, feature_dtype=feature_dtype)
+    path = cache_fakes.export(tmp_path / "cache.h5", train, val, **settings)
     out = tmp_path / "joined.h5"
-    join_shards(write_shards(out, train, val, count, feature_dtype), out)
+    join_shards(write_shards(out, train, val, count, settings), out)
     assert cache_fakes.contents(out) == cache_fakes.contents(path)
     with RoICache(out) as joined, RoICache(path) as single:
         assert joined.digest == single.digest
@@ -52,6 +56,9 @@ def test_joined_shards_read_as_a_single_file(
             rows = np.random.default_rng(0).permutation(len(getattr(single, group)))
             np.testing.assert_array_equal(joined.read_features(group, rows), single.read_features(group, rows))
         np.testing.assert_array_equal(joined.read_targets([3, 1]), single.read_targets([3, 1]))
+        if single.dimensions.colours:
+            rows = np.random.default_rng(0).permutation(len(single.train))
+            np.testing.assert_array_equal(joined.read_colours(rows), single.read_colours(rows))
 
 
 def test_joined_files_can_be_moved_together(

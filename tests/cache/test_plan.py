@@ -21,7 +21,7 @@ from maskx_pipeline.text import format_bytes
 
 def test_the_plan_is_an_upper_bound_that_counts_masked_objects(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """4 images x 2 masked objects x (1 + 3 proposals) x 2 for the mirrored image; crowds count nowhere."""
-    plan = count_export(cache_fakes.make_config(tmp_path), train, val, detections_per_image=5, channels=3)
+    plan = count_export(cache_fakes.make_config(tmp_path), cache_fakes.FakeFrozen(), train, val)
     assert (plan.train_images, plan.val_images) == (4, 3)
     assert (plan.train_rois, plan.detection_rois, plan.ground_truth_rois) == (64, 15, 4)
     assert (plan.images, plan.rois) == (7, 83)
@@ -36,9 +36,7 @@ def test_the_plan_is_an_upper_bound_that_counts_masked_objects(tmp_path: Path, t
 def test_the_plan_of_eight_bits_counts_their_scales(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """A byte a number and a float32 a channel, in train alone; and a second index for the chunks of the scales."""
     plans = [
-        count_export(
-            cache_fakes.make_config(tmp_path, feature_dtype=name), train, val, detections_per_image=5, channels=3
-        )
+        count_export(cache_fakes.make_config(tmp_path, feature_dtype=name), cache_fakes.FakeFrozen(), train, val)
         for name in ("float16", "int8")
     ]
     assert plans[0].bytes - plans[1].bytes == 64 * (3 * 4 * 4 - 3 * 4 - 128)
@@ -47,7 +45,7 @@ def test_the_plan_of_eight_bits_counts_their_scales(tmp_path: Path, train: CocoD
 def test_the_expected_time_counts_mirrored_images(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """4 training images twice at 10 s, and 3 of val at 20 s."""
     config = cache_fakes.make_config(tmp_path)
-    plan = count_export(config, train, val, detections_per_image=5, channels=3, image_seconds=ImageSeconds(10, 20))
+    plan = count_export(config, cache_fakes.FakeFrozen(), train, val, ImageSeconds(10, 20))
     assert plan.seconds == 140
     assert "about 2.3 min" in plan.to_text()
 

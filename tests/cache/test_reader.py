@@ -23,7 +23,7 @@ def test_the_header_is_read(cache_path: Path) -> None:
     """Categories, class weights and all sizes come from the file."""
     with RoICache(cache_path) as cache:
         assert cache.categories == CATEGORIES
-        assert (cache.channels, cache.roi_size, cache.mask_size, cache.embedding_dim) == (3, 4, 6, 5)
+        assert (cache.channels, cache.roi_size, cache.mask_size, cache.class_weights.w_cls.shape[1]) == (3, 4, 6, 5)
         for name in ("w_cls", "b_cls", "w_box", "b_box"):
             np.testing.assert_array_equal(getattr(cache.class_weights, name), getattr(make_weights(), name))
         assert cache.identity.export["iou"] == 0.5
@@ -260,12 +260,22 @@ def _replaced(name: str, function: Callable[[Any], Any]) -> Callable[[h5py.File]
     return change
 
 
+def test_a_cache_of_the_first_version_is_refused_with_the_command(cache_path: Path) -> None:
+    """It has neither the objects' boxes nor objects without masks; a file of any version is replaced."""
+    with h5py.File(cache_path, "r+") as file:
+        file.attrs["schema_version"] = 1
+        del file["train/object_boxes"], file["train/has_mask"]
+    with pytest.raises(CacheError, match="schema version 1; this maskx reads version 2") as caught:
+        RoICache(cache_path)
+    assert "`maskx export-embeddings --overwrite`" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (_attribute("format", "something"), "no RoI cache"),
         (_without("format"), "no RoI cache"),
-        (_attribute("schema_version", 2), "schema version 2"),
+        (_attribute("schema_version", 3), "schema version 3"),
         (_attribute("complete", False), "not finished"),
         (_without("complete"), "not finished"),
         (_without("detector_sha256"), "detector_sha256"),
@@ -282,6 +292,13 @@ def _replaced(name: str, function: Callable[[Any], Any]) -> Callable[[h5py.File]
         (_replaced("train/labels", lambda v: v + 3), "labels are 1 to 3"),
         (_replaced("val/ground_truth/boxes", lambda v: v * np.float32("nan")), r"boxes\[0\] is \[nan"),
         (_replaced("val/ground_truth/boxes", lambda v: v[:, ::-1]), "boxes are x1, y1, x2, y2"),
+        (_replaced("train/object_boxes", lambda v: v * np.float32("inf")), r"train/object_boxes\[0\] is \["),
+        (_replaced("train/object_boxes", lambda v: v[:, [0, 1, 0, 3]]), r"object_boxes\[0\] .* has an area"),
+        (_without("train/object_boxes"), "train/object_boxes is missing"),
+        (_replaced("train/has_mask", lambda v: v + 1), r"train/has_mask\[0\] is 2, not 0 or 1"),
+        (_replaced("val/ground_truth/has_mask", lambda v: v + 1), r"val/ground_truth/has_mask\[0\] is 2"),
+        (_without("train/has_mask"), "train/has_mask is missing"),
+        (lambda f: f.create_dataset("train/colours", data=np.zeros((len(f["train/ious"]), 6, 6, 4), "u1")), r"colours"),
         (_replaced("categories/w_cls", lambda v: v[:2]), "categories/w_cls has shape"),
         (_replaced("categories/w_box", lambda v: v.ravel()), "categories/w_box has shape"),
         (_replaced("categories/name", lambda v: np.arange(3)), "does not hold text"),

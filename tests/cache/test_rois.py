@@ -15,7 +15,8 @@ LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)
 
 
 def choose(annotations: list[Annotation], proposals: Any, **changes: Any) -> list[ObjectRoIs]:
-    settings = {"rois_per_object": 4, "proposal_iou": 0.5, "seed": 0, "flipped": False, **changes}
+    masked = [annotation.has_mask for annotation in annotations]
+    settings = {"chosen": masked, "rois_per_object": 4, "proposal_iou": 0.5, "seed": 0, "flipped": False, **changes}
     return choose_rois(annotations, np.array(proposals, dtype=np.float32).reshape(-1, 4), **settings)
 
 

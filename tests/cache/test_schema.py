@@ -30,7 +30,18 @@ def test_no_targets_pack_to_no_rows() -> None:
 def test_the_bytes_of_a_row_are_those_of_its_columns() -> None:
     """What the plan promises is what HDF5 stores: features 2 bytes a number, targets a bit a pixel."""
     dimensions = Dimensions(channels=256, roi_size=14, mask_size=28)
-    assert dimensions.row_bytes("train") == 256 * 14 * 14 * 2 + 98 + 4 * 4 + 8 + 8 + 8 + 4 + 1
+    assert dimensions.row_bytes("train") == 256 * 14 * 14 * 2 + 98 + 2 * 4 * 4 + 8 + 8 + 8 + 4 + 1 + 1
+
+
+def test_colours_are_a_large_column_of_train_and_no_features() -> None:
+    """Stage 2 keeps the features alone in memory."""
+    plain, coloured = (
+        Dimensions(channels=256, roi_size=14, mask_size=28, colours=colours) for colours in (False, True)
+    )
+    assert coloured.row_bytes("train") == plain.row_bytes("train") + 28 * 28 * 3
+    assert coloured.columns("detections") == plain.columns("detections")
+    assert coloured.feature_columns("train") == plain.feature_columns("train") == plain.large_columns("train")
+    assert list(coloured.large_columns("train")) == ["colours", "features"]
 
 
 def test_eight_bits_are_half_of_the_bytes_and_a_scale_for_each_channel() -> None:

@@ -11,23 +11,23 @@ import pytest
 from cache_fakes import CATEGORIES, make_identity, make_weights
 
 from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.errors import CacheError
 
 C, S, M = 3, 4, 6
 
 
-def create(path: Path, rows: int = 10, feature_dtype: str = "float16", **identity: Any) -> RoICacheWriter:
+def create(
+    path: Path, rows: int = 10, feature_dtype: str = "float16", colours: bool = False, **identity: Any
+) -> RoICacheWriter:
     return RoICacheWriter.create(
         path,
         identity=make_identity(**identity),
         categories=CATEGORIES,
         class_weights=make_weights(),
-        channels=C,
-        roi_size=S,
-        mask_size=M,
+        dimensions=Dimensions(C, S, M, feature_dtype, colours),
         train_rows=rows,
-        feature_dtype=feature_dtype,
     )
 
 
@@ -42,6 +42,8 @@ def train_rows(count: int, first: int = 0) -> dict[str, Any]:
         "ious": np.full(count, 0.75, dtype=np.float32),
         "flipped": np.zeros(count, dtype=np.uint8),
         "targets": generator.integers(0, 2, (count, M, M), dtype=np.uint8),
+        "object_boxes": np.tile(np.array([1, 1, 4, 5], dtype=np.float32), (count, 1)),
+        "has_mask": np.arange(count, dtype=np.uint8) % 2,
     }
 
 
@@ -56,12 +58,12 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     written = [train_rows(3), train_rows(0, 3), train_rows(4, 3)]
     with create(tmp_path / "cache.h5") as writer:
         for rows in written:
-            writer.append_train(**rows)
+            writer.append("train", **rows)
         writer.commit(1)
         cache = finish(writer)
     assert len(cache.train) == 7
     everything = {name: np.concatenate([rows[name] for rows in written]) for name in written[0]}
-    for name in ("boxes", "image_ids", "annotation_ids", "labels", "ious", "flipped"):
+    for name in ("boxes", "image_ids", "annotation_ids", "labels", "ious", "flipped", "object_boxes", "has_mask"):
         np.testing.assert_array_equal(getattr(cache.train, name), everything[name])
     np.testing.assert_array_equal(cache.read_features("train", range(7)), everything["features"])
     np.testing.assert_array_equal(cache.read_targets(range(7)), everything["targets"])
@@ -75,7 +77,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_every_roi_is_one_chunk(tmp_path: Path, feature_dtype: str, sizes: dict[str, int]) -> None:
     """So that a random read is one read of the disk, and of its scales one more."""
     with create(tmp_path / "cache.h5", feature_dtype=feature_dtype) as writer:
-        writer.append_train(**train_rows(6))
+        writer.append("train", **train_rows(6))
         writer.commit(1)
         finish(writer)
     with h5py.File(tmp_path / "cache.h5") as file:
@@ -95,16 +97,14 @@ def test_a_finished_file_has_no_room_left_over(tmp_path: Path, feature_dtype: st
         identity=make_identity(),
         categories=CATEGORIES,
         class_weights=make_weights(),
-        channels=256,
-        roi_size=14,
-        mask_size=28,
+        dimensions=Dimensions(256, 14, 28, feature_dtype),
         train_rows=50 * rows,
-        feature_dtype=feature_dtype,
     ) as writer:
         writer.begin_val(detection_rows=50 * rows, ground_truth_rows=0)
         size = partial_path(tmp_path / "cache.h5").stat().st_size
         assert size < 51 * rows * row_bytes  # the train rows that were not used are gone
-        writer.append_detections(
+        writer.append(
+            "detections",
             features=np.ones((rows, 256, 14, 14), dtype=np.float16),
             boxes=np.ones((rows, 4), dtype=np.float32),
             scores=np.ones(rows, dtype=np.float32),
@@ -120,12 +120,12 @@ def test_resuming_drops_what_was_not_committed(tmp_path: Path) -> None:
     """The counter decides, not what happens to lie in the file."""
     path = tmp_path / "cache.h5"
     with create(path) as writer:
-        writer.append_train(**train_rows(3))
+        writer.append("train", **train_rows(3))
         writer.commit(2)
-        writer.append_train(**train_rows(4, 50))
+        writer.append("train", **train_rows(4, 50))
     with RoICacheWriter.resume(path, identity=make_identity()) as writer:
         assert writer.images_done == 2
-        writer.append_train(**train_rows(1, 9))
+        writer.append("train", **train_rows(1, 9))
         writer.commit(3)
         cache = finish(writer)
     assert cache.train.image_ids.tolist() == [0, 1, 2, 9]
@@ -143,7 +143,7 @@ def test_rows_are_on_the_disk_before_the_counter_counts_them(tmp_path: Path, mon
 
     monkeypatch.setattr(RoICacheWriter, "_sync", sync)
     with create(path) as writer:
-        writer.append_train(**train_rows(3))
+        writer.append("train", **train_rows(3))
         writer.commit(2)
     assert counters == [[0, 0, 0, 0], [2, 3, 0, 0]]
 
@@ -151,22 +151,30 @@ def test_rows_are_on_the_disk_before_the_counter_counts_them(tmp_path: Path, mon
 def test_uncommitted_rows_cannot_be_finished(tmp_path: Path) -> None:
     """A mistake of the caller, named instead of losing rows."""
     with create(tmp_path / "cache.h5") as writer:
-        writer.append_train(**train_rows(3))
+        writer.append("train", **train_rows(3))
         with pytest.raises(ValueError, match="commit"):
             writer.begin_val(detection_rows=0, ground_truth_rows=0)
+
+
+def test_colours_must_be_given_where_the_cache_was_made_for_them(tmp_path: Path) -> None:
+    """And nowhere else: rows without them would show what lay on the disk."""
+    colours = np.zeros((3, M, M, 3), dtype=np.uint8)
+    for made_for, given in ((True, {}), (False, {"colours": colours})):
+        with create(tmp_path / "cache.h5", colours=made_for) as writer, pytest.raises(ValueError, match="colours"):
+            writer.append("train", **train_rows(3), **given)
 
 
 @pytest.mark.parametrize("rows", [{"labels": np.ones(2)}, {"features": np.ones((3, C, S, 5))}])
 def test_columns_of_wrong_shape_are_refused(tmp_path: Path, rows: dict[str, Any]) -> None:
     """Neither unequal lengths nor features of another size reach the file."""
     with create(tmp_path / "cache.h5") as writer, pytest.raises(ValueError, match=r"equal lengths|features are"):
-        writer.append_train(**{**train_rows(3), **rows})
+        writer.append("train", **{**train_rows(3), **rows})
 
 
 def test_more_rows_than_announced_are_refused(tmp_path: Path) -> None:
     """The room was allocated at the start."""
     with create(tmp_path / "cache.h5", rows=2) as writer, pytest.raises(ValueError, match="room for 2"):
-        writer.append_train(**train_rows(3))
+        writer.append("train", **train_rows(3))
 
 
 def test_an_unfinished_file_of_another_export_is_refused(tmp_path: Path) -> None:
@@ -196,7 +204,7 @@ def test_creating_again_starts_from_nothing(tmp_path: Path) -> None:
     """Rows and pending changes of an earlier attempt are gone."""
     path = tmp_path / "cache.h5"
     with create(path) as writer:
-        writer.append_train(**train_rows(3))
+        writer.append("train", **train_rows(3))
         writer.commit(2)
     with create(path) as writer:
         assert writer.images_done == 0

@@ -125,7 +125,7 @@ def test_that_nothing_was_filled_is_said_with_what_to_do(project: Path) -> None:
     for _ in range(2):
         done = annotate(project, "boxes.json", "--out", "empty.json")
         assert "0 of 1 annotations filled" in done.stdout
-        assert f"{nothing}: in none of 1 boxes" in done.stderr
+        assert f"{nothing}: the model finds no pixel of the object in any of 1 boxes" in done.stderr
         assert "--model" in done.stderr
     write_dataset(project, {"a.png": "RGB"}, [{"segmentation": SQUARE}])
     assert nothing not in annotate(project, "boxes.json", "--out", "full.json").stderr

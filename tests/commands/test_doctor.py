@@ -106,7 +106,7 @@ def test_a_schedule_that_is_long_for_the_data_is_noted(shapes, capsys, monkeypat
     for passes, noted in ((12, False), (100, True)):
         monkeypatch.setenv("MASKX_DETECT_ITERATIONS", str(passes * images))
         assert _doctor(shapes, "--estimate") == 0
-        note = f"note: By the schedule in [detect] each of {images} images is looked at 100 times"
+        note = f"note: The schedule in [detect] goes 100 times through {images} images"
         assert (note in capsys.readouterr().out) == noted
 
 

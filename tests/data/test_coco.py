@@ -200,7 +200,7 @@ def test_missing_files_and_folders_are_errors(make_data, tmp_path: Path):
     with pytest.raises(DataError, match="does not exist"):
         read_coco(data.path, tmp_path / "no")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no image can be used of 1"):
+    with pytest.raises(DataError, match="none of 1 images can be used"):
         read_coco(data.path, tmp_path / "empty")
 
 

@@ -24,7 +24,7 @@ from maskx_pipeline.config import ImportConfig
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection import torchvision_import
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.detection.identity import saw_masks
+from maskx_pipeline.detection.identity import trained_with_masks
 from maskx_pipeline.detection.load import empty_detector
 from maskx_pipeline.detection.torchvision_import import ImportedDetector, import_detector
 from maskx_pipeline.errors import ConfigError, DataError, MachineError, WeightsError
@@ -184,7 +184,7 @@ def test_the_file_that_torchvision_downloads_is_known_by_its_digest(
     assert import_detector(config, _categories(("cat",))).config.frozen_eps == 0.0
 
 
-def test_weights_that_saw_masks_are_refused_unless_allowed(tmp_path: Path) -> None:
+def test_weights_that_trained_with_masks_are_refused_unless_allowed(tmp_path: Path) -> None:
     """As for a backbone; what is allowed is remembered in the settings."""
     model = tiny_faster_rcnn(91)
     model.roi_heads.mask_predictor = MaskRCNNPredictor(8, 8, 91)
@@ -192,7 +192,7 @@ def test_weights_that_saw_masks_are_refused_unless_allowed(tmp_path: Path) -> No
     with pytest.raises(WeightsError, match="--allow-mask-weights"):
         import_detector(_config(tmp_path / "mask.pth"), _categories(SOME))
     allowed = import_detector(_config(tmp_path / "mask.pth", allow_mask_weights=True), _categories(SOME))
-    assert saw_masks(allowed.config)
+    assert trained_with_masks(allowed.config)
     assert not any("mask" in name for name in allowed.tensors)
 
 

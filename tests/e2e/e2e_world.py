@@ -134,4 +134,5 @@ def joint_model(data: CocoData, *, stop_gradient: bool = True, **changes: Any) -
         source=embedding_source(transfer, names),
         stop_gradient=stop_gradient,
         roi_size=ROI_SIZE,
+        box_loss=transfer.box_loss,
     ).train()

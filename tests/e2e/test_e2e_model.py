@@ -181,3 +181,38 @@ def test_without_a_mask_of_a_seen_category_nothing_can_be_trained(data: CocoData
     """The error comes before the first step."""
     with pytest.raises(DataError, match="no object of the seen categories has a mask"):
         _masks(data, seen={9})
+
+
+@pytest.mark.parametrize("box_loss", ["projection", "projection+pairwise"])
+def test_boxes_of_unseen_categories_supervise_their_rois(data: CocoData, box_loss: str) -> None:
+    """The mask loss is that of before; the box losses come beside it, and reach the mask head but no detector layer."""
+    plain = joint_model(data)
+    torch.manual_seed(1)
+    without = plain(*_batch(data), _masks(data))
+    model = joint_model(data, box_loss=box_loss)
+    model.load_state_dict(plain.state_dict())
+    names: list[int] = []
+    model.mask_model.register_forward_pre_hook(lambda _, inputs: names.extend(inputs[1].tolist()))
+    torch.manual_seed(1)
+    losses = model(*_batch(data), _masks(data), 0.5)
+    added = {f"loss_{name}" for name in box_loss.split("+")}
+    assert set(losses) - set(without) == added
+    torch.testing.assert_close(losses["loss_mask"], without["loss_mask"])
+    assert UNSEEN in names
+    assert all(losses[name] > 0 for name in added)
+    torch.manual_seed(1)
+    twice = model(*_batch(data), _masks(data), 1.0)
+    torch.testing.assert_close(twice["loss_projection"], 2 * losses["loss_projection"])
+    twice["loss_projection"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.mask_model.head.parameters())
+    assert not any(p.grad is not None and p.grad.any() for p in model.detector.roi_heads.box_predictor.parameters())
+
+
+def test_before_its_weight_grows_a_box_loss_costs_nothing(data: CocoData) -> None:
+    """RoIs without a mask are not even pooled; the loss is there, so that each step logs the same names."""
+    model = joint_model(data, box_loss="projection")
+    labels: list[int] = []
+    model.mask_model.register_forward_pre_hook(lambda _, inputs: labels.extend(inputs[1].tolist()))
+    losses = model(*_batch(data), _masks(data))
+    assert losses["loss_projection"] == 0
+    assert UNSEEN not in labels

@@ -13,6 +13,7 @@ from torchvision.models import resnet18
 
 from maskx_pipeline.config import DataConfig, E2EConfig, EvaluateConfig, ExportConfig, PredictConfig, TransferConfig
 from maskx_pipeline.detection import image_training as training
+from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.e2e.load import load_e2e_model
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError
@@ -22,6 +23,7 @@ from maskx_pipeline.stages.evaluate import evaluate
 from maskx_pipeline.stages.export_embeddings import export_embeddings
 from maskx_pipeline.stages.fit_transfer import fit_transfer
 from maskx_pipeline.stages.predict import predict
+from maskx_pipeline.transfer.embedding.class_weights import ClassWeightVectors
 from maskx_pipeline.transfer.mask_predictors import TransferPredictor
 
 
@@ -76,6 +78,21 @@ def test_unseen_masks_never_change_the_weights(folder: Path, trained: Path) -> N
     other = _train(joint_config(folder, init=Path("backbone"), name="spoiled"), spoiled)
     for name in ("last.safetensors", "best.safetensors"):
         assert (trained / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_unseen_masks_never_change_the_weights_where_their_boxes_do(folder: Path, data: DataConfig) -> None:
+    """With a box loss unseen objects supervise by their boxes, and still not by a pixel of their masks."""
+    spoiled = write_data(folder / "spoiled-boxes", spoil_unseen=True).replace(
+        val_images=folder / "data", val_annotations=folder / "data" / "val.json"
+    )
+    written = []
+    for name, of_run, loss in (("boxes", data, "projection"), ("boxes-spoiled", spoiled, "projection"),
+                               ("no-boxes", data, "none")):  # fmt: skip
+        config = joint_config(folder, init=Path("backbone"), name=name, warmup_iterations=0)
+        run = _train(config, of_run, transfer=transfer_config(box_loss=loss))
+        written.append((run / "last.safetensors").read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != written[2]
 
 
 def test_stopped_training_resumes_bit_identically(
@@ -142,12 +159,17 @@ def test_a_start_from_a_detector_goes_on_with_its_weights(folder: Path, data: Da
     config = joint_config(folder, init=detector, name="still", lr=0.0, iterations=1, eval_every=0)
     run = _train(config, data, transfer=transfer_config(form="conditioned"))
     loaded = load_e2e_model(run, checkpoint="last")
+    assert loaded.own_detector is not None
+    own, predictor = loaded.own_detector.model, loaded.mask_model.predictor
     weights = load_weights(detector / "best.safetensors")
-    joint = {n: v for n, v in loaded.model.detector.state_dict().items() if "running" not in n and "batches" not in n}
+    joint = {n: v for n, v in own.state_dict().items() if "running" not in n and "batches" not in n}
     assert all(torch.equal(value, weights[name]) for name, value in joint.items())
-    assert loaded.model.live is not None
-    assert loaded.model.mask_model.get_buffer("predictor.embedding.basis").shape[1] == 2
-    assert all(parameter.requires_grad is False for parameter in loaded.model.parameters())
+    assert isinstance(predictor, TransferPredictor)
+    raw = ClassWeightVectors(loaded.config.embedding).vectors(class_weights(own))
+    assert torch.equal(predictor.embedding.rows, predictor.embedding(raw))  # what was saved is T's view of these
+    assert loaded.mask_model.get_buffer("predictor.embedding.basis").shape[1] == 2
+    frozen = [*own.parameters(), *loaded.mask_model.parameters()]
+    assert all(parameter.requires_grad is False for parameter in frozen)
 
 
 def test_a_start_from_a_stage_wise_model_goes_on_with_its_mask_head(
@@ -244,15 +266,15 @@ def test_weights_that_saw_masks_are_refused_for_a_split_until_allowed_again(data
     )
     for init in (detector, Path("backbone")):
         joint = joint_config(tmp_path, init=init, iterations=1, eval_every=0)
-        with pytest.raises(WeightsError, match=r"saw masks.*\n?.*--allow-mask-weights"):
+        with pytest.raises(WeightsError, match=r"trained with masks.*\n?.*--allow-mask-weights"):
             train_e2e(joint, data, detect=detect, transfer=transfer_config())
-    with pytest.raises(WeightsError, match="saw masks"):
+    with pytest.raises(WeightsError, match="trained with masks"):
         fit_transfer(fit, data)
     assert not (tmp_path / "e2e").exists()
     assert not (tmp_path / "transfer").exists()
     fitted = fit_transfer(fit.replace(allow_mask_weights=True), data)
     joint = joint_config(tmp_path, init=fitted, iterations=1, eval_every=0)
-    with pytest.raises(WeightsError, match="saw masks"):
+    with pytest.raises(WeightsError, match="trained with masks"):
         train_e2e(joint, data, detect=detect, transfer=transfer_config())
     for changes in ({"allow_mask_weights": True}, {"split": "all", "init": detector}):
         joined = train_e2e(joint.replace(**changes), data, detect=detect, transfer=transfer_config())
@@ -277,7 +299,8 @@ def test_every_mask_branch_trains_and_loads(folder: Path, data: DataConfig, tmp_
     config = joint_config(folder, init=Path("backbone"), out=tmp_path, iterations=1, eval_every=0)
     run = _train(config, data, transfer=transfer_config(**changes))
     loaded = load_e2e_model(run)
-    assert (loaded.model.live is not None) == (changes["embedding"] == "cls")
+    with_t = isinstance(loaded.mask_model.predictor, TransferPredictor)
+    assert with_t == (changes["embedding"] != "none")
     assert loaded.seen == {1, 2}
     assert set(JOINT) <= set(json.loads((run / "run.json").read_text())["config"])
 
@@ -288,7 +311,7 @@ def test_similarities_to_seen_categories_are_trained_on_and_loaded(
     """Those of the start: what T compares with stays fixed, while the class weights move."""
     config = joint_config(folder, init=detector, out=tmp_path, iterations=2, eval_every=0)
     run = _train(config, data, transfer=transfer_config(form="conditioned", kernel="rbf"))
-    predictor = load_e2e_model(run, checkpoint="last").model.mask_model.predictor
+    predictor = load_e2e_model(run, checkpoint="last").mask_model.predictor
     assert isinstance(predictor, TransferPredictor)
     assert predictor.transfer.similarities is not None
     assert len(predictor.transfer.similarities.centres) == 2

@@ -7,12 +7,12 @@ import logging
 import pytest
 
 from maskx_pipeline.engine import progress as module
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 
 
 def test_without_a_terminal_lines_are_few_and_the_last_is_always_there(caplog: pytest.LogCaptureFixture) -> None:
     """Work shorter than the interval makes one line, with count, rate and values."""
-    with caplog.at_level(logging.INFO, "maskx"), progress(1000, "detect", "it") as bar:
+    with caplog.at_level(logging.INFO, "maskx"), Progress(1000, "detect", "it") as bar:
         for _ in range(1000):
             bar.update()
         bar.set(loss=0.123456)
@@ -25,7 +25,7 @@ def test_lines_come_at_the_interval(caplog: pytest.LogCaptureFixture, monkeypatc
     """The rate does not count what an earlier process did."""
     now = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    with caplog.at_level(logging.INFO, "maskx"), progress(200, "export", "images", initial=80) as bar:
+    with caplog.at_level(logging.INFO, "maskx"), Progress(200, "export", "images", initial=80) as bar:
         for _ in range(12):
             now += 10.0
             bar.update(10)
@@ -39,6 +39,6 @@ def test_lines_come_at_the_interval(caplog: pytest.LogCaptureFixture, monkeypatc
 
 def test_nothing_done_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """A stage that was already done makes no line."""
-    with caplog.at_level(logging.INFO, "maskx"), progress(10, "x", "it", initial=10):
+    with caplog.at_level(logging.INFO, "maskx"), Progress(10, "x", "it", initial=10):
         pass
     assert not caplog.messages

@@ -70,3 +70,21 @@ def test_the_learning_rate_warms_up_and_drops() -> None:
     assert [factor(500), factor(59_999), factor(60_000)] == pytest.approx([1, 1, 0.1])
     assert factor(80_000) == pytest.approx(0.01)
     assert dataclasses.replace(schedule, warmup_iterations=0).lr_at(0) == 0.02
+
+
+def test_what_begins_after_the_warm_up_grows_over_a_sixth_of_the_steps() -> None:
+    """From 0 to 1, and stays there; a training of one step has no time for it."""
+    schedule = Schedule(
+        iterations=600,
+        lr=0.02,
+        momentum=0.9,
+        weight_decay=0.0,
+        bias_lr_factor=1.0,
+        warmup_iterations=60,
+        warmup_factor=0.1,
+        drops=(),
+        gamma=0.1,
+        clip_grad_norm=0.0,
+    )
+    assert [schedule.ramp_at(step) for step in (0, 60, 110, 160, 599)] == [0, 0, 0.5, 1, 1]
+    assert dataclasses.replace(schedule, iterations=1, warmup_iterations=0).ramp_at(0) == 0

@@ -94,7 +94,7 @@ def _have_masks(path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     tensors = load_weights(path)
     for name, value in tensors.items():
-        if name.startswith("predictor.") and not name.startswith("predictor.embedding."):
+        if name.startswith("predictor.") and not name.startswith("predictor.embedding.") and value.is_floating_point():
             value.copy_(torch.randn(value.shape, generator=generator))
             if value.numel() > 3:
                 value -= value.mean()

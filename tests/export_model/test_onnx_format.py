@@ -29,7 +29,7 @@ def test_onnx_gives_the_masks_of_pytorch(imported_project: ImportedProject, run:
     assert sorted(p.name for p in (folder / "onnx").glob(f"{run}*")) == [f"{run}.onnx", f"{run}.onnx.json"]
     graph = pytest.importorskip("onnx").load(folder / f"onnx/{run}.onnx").graph
     assert [node.op_type for node in graph.node].count("ConvTranspose") == 1  # and not what training makes of it
-    model = load_mask_model(folder / "runs/transfer" / run).model
+    model = load_mask_model(folder / "runs/transfer" / run).mask_model
     generator = np.random.default_rng(0)
     for count in (5, 1, 0, 12):
         features = generator.standard_normal((count, 16, 14, 14), dtype=np.float32)
@@ -46,7 +46,7 @@ def test_onnx_gives_the_masks_of_pytorch(imported_project: ImportedProject, run:
 @pytest.mark.parametrize("run", [T, "rbf", "agnostic", "oracle", "mlp"])
 def test_baking_changes_nothing(imported_project: ImportedProject, run: str) -> None:
     """Every kind of mask model, before ONNX has any part in it."""
-    model = load_mask_model(imported_project.folder / "runs/transfer" / run).model
+    model = load_mask_model(imported_project.folder / "runs/transfer" / run).mask_model
     features, labels = torch.randn(6, 16, 14, 14), torch.tensor([1, 2, 3, 3, 2, 1])
     torch.testing.assert_close(BakedMaskHead(model, 3)(features, labels), model(features, labels).sigmoid())
 

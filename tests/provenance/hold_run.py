@@ -12,8 +12,7 @@ from maskx_pipeline.engine.runlog import open_run
 if __name__ == "__main__":
     run = open_run(Path(sys.argv[1]), stage="detect", identity={}, config={}, inputs={})
     run.log(1, loss=2.0)
-    child = os.fork()
-    if child:
-        sys.stdout.write(f"{child}\n")
+    if os.fork() == 0:  # it says so itself: by then it has let go of what it has from its parent
+        sys.stdout.write(f"{os.getpid()}\n")
         sys.stdout.flush()
     signal.pause()

@@ -108,7 +108,7 @@ def test_best_weights_beside_last_ones_are_said(study: list[Path], caplog: pytes
     folder = study[1] / "evaluation"
     (folder / "cache-best").rename(folder / "cache-last")
     comparison = compare_runs(study)
-    assert "the newest evaluation of t is of its last weights" in caplog.text
+    assert "same checkpoint: t with the last weights" in caplog.text
     assert [row["evaluated"] for row in comparison.to_json()["runs"]] == ["cache-best", "cache-last"]
 
 

@@ -12,7 +12,7 @@ from evaluation_world import World
 from PIL import Image
 
 from maskx_pipeline.data.coco import read_coco
-from maskx_pipeline.engine.progress import progress
+from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
 from maskx_pipeline.evaluation.predict_images import predict_folder
@@ -129,7 +129,7 @@ def test_a_row_shows_what_predict_shows(world: World, tmp_path: Path) -> None:
     """The overlays of `maskx predict`, at the size of the cells, and the same each time."""
     images = read_sheet_images([world.val.image_dir], limit=2)
     settings = {"categories": world.val.categories, "seen": [1], "score_threshold": 0.0}
-    with progress(4, "test", "images") as bar:
+    with Progress(4, "test", "images") as bar:
         rows = [predicted_row("m", world.model, images, bar=bar, **settings) for _ in range(2)]  # type: ignore[arg-type]
     assert rows[0] == rows[1]
     predict_folder(world.model, [image.path for image in images], out=tmp_path, **settings)  # type: ignore[arg-type]

@@ -200,7 +200,7 @@ def test_splits_that_are_not_drawn_are_named(
     assert run_maskx(["plot-splits", *map(str, empty), "--out", str(out), "--overwrite"]) == 0
     printed, said = capsys.readouterr()
     assert printed.splitlines()[1:] == ["random-3-1  cls@123     3              20          0.0          5.0         -"]
-    assert f"{out} is not written: on no split" in said
+    assert f"{out} is not written: the baseline has no AP above zero" in said
     assert not out.exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from maskx_pipeline.cache.schema import CacheIdentity
+from maskx_pipeline.cache.schema import CacheIdentity, Dimensions
 from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.records import Category
@@ -88,6 +88,9 @@ def write_cache(tmp_path: Path) -> WriteCache:
         mask_size: int = 2 * S,
         rows_per_label: int = 8,
         feature_dtype: str = "float16",
+        unmasked: Collection[int] = (),
+        proposals: Collection[int] = (),
+        colours: bool = False,
     ) -> Path:
         rows = np.repeat(np.array(sorted(labels), dtype=np.int64), rows_per_label)
         count = len(rows)
@@ -97,16 +100,22 @@ def write_cache(tmp_path: Path) -> WriteCache:
             identity=CacheIdentity(detector_sha256="d" * 64, export={"amp": "bf16"}, train_digest="t", val_digest="v"),
             categories=tuple(Category(id=10 * label, name=f"kind{label}", label=label) for label in range(1, K + 1)),
             class_weights=_class_weights(),
-            channels=C,
-            roi_size=S,
-            mask_size=mask_size,
+            dimensions=Dimensions(C, S, mask_size, feature_dtype, colours),
             train_rows=count,
-            feature_dtype=feature_dtype,
         )
-        writer.append_train(**train, ious=np.ones(count, np.float32), flipped=np.zeros(count, np.uint8))
+        has_mask = np.ones(count, np.uint8)
+        has_mask[list(unmasked)] = 0
+        train["targets"][has_mask == 0] = 0
+        object_boxes = train["boxes"].copy()
+        object_boxes[list(proposals)] = [1, 1, 7, 7]
+        patches = np.random.default_rng(2).integers(0, 256, (count, mask_size, mask_size, 3), dtype=np.uint8)
+        writer.append("train", 
+            **train, ious=np.ones(count, np.float32), flipped=np.zeros(count, np.uint8), object_boxes=object_boxes,
+            has_mask=has_mask, **({"colours": patches} if colours else {}),
+        )  # fmt: skip
         writer.commit(count)
         writer.begin_val(detection_rows=0, ground_truth_rows=count)
-        writer.append_ground_truth(**val, has_mask=np.ones(count, np.uint8))
+        writer.append("ground_truth", **val, has_mask=np.ones(count, np.uint8))
         writer.commit(2 * count)
         return writer.finish()
 

@@ -18,8 +18,8 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import Run
-from maskx_pipeline.errors import CacheError, ConfigError
-from maskx_pipeline.transfer.fit import fit_transfer
+from maskx_pipeline.errors import CacheError, ConfigError, MaskXError
+from maskx_pipeline.transfer.fit import check_fit, fit_transfer
 from maskx_pipeline.transfer.mask_iou import mask_iou
 from maskx_pipeline.transfer.mask_model import MaskModel
 
@@ -34,6 +34,9 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"embedding": "cls+box", "form": "published"},
     {"embedding": "cls+box", "form": "conditioned", "mask_branch": "fcn+mlp"},
     {"embedding": "randn", "form": "published", "condition": "centred"},
+    {"embedding": "none", "box_loss": "projection", "coordinates": True},
+    {"kernel": "rbf", "hide_own": 0.5, "box_loss": "projection+pairwise"},
+    {"mask_head": "hourglass10", "head_width": 16, "box_loss": "projection", "mask_branch": "fcn+mlp"},
 ]
 
 _KILLED = """
@@ -42,7 +45,7 @@ from pathlib import Path
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.transfer.fit import fit_transfer
+from maskx_pipeline.transfer.fit import check_fit, fit_transfer
 import json
 
 folder, config = Path(sys.argv[1]), TransferConfig.from_mapping(json.loads(sys.argv[2]), source="test")
@@ -99,7 +102,7 @@ def test_unseen_masks_never_change_the_fit(
     corrupted: dict[str, list[int]] = {"sound": [], "unseen": [2, 5, 6], "seen": [3]}
     sound, unseen, seen = (
         _fit(
-            write_cache(f"{name}.h5", corrupt=labels, feature_dtype=feature_dtype),
+            write_cache(f"{name}.h5", corrupt=labels, feature_dtype=feature_dtype, colours=True),
             tmp_path / name,
             config,
             open_fit_run,
@@ -111,7 +114,12 @@ def test_unseen_masks_never_change_the_fit(
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp", "mlp_layers": 2}]
+    "settings",
+    [
+        {},
+        {"embedding": "none", "class_specific": True, "mask_branch": "fcn+mlp", "mlp_layers": 2},
+        {"kernel": "rbf", "hide_own": 0.5, "box_loss": "projection", "box_rois_per_batch": 5},
+    ],
 )
 def test_a_killed_fit_resumes_as_if_never_stopped(
     settings: dict[str, Any],
@@ -229,3 +237,75 @@ def test_no_training_steps_are_an_error(
     """Zero epochs would save an untrained model as if it were a result."""
     with pytest.raises(ConfigError, match="--epochs"):
         _fit(write_cache(), tmp_path / "run", small_config.replace(epochs=0.0), open_fit_run)
+
+
+def test_boxes_of_unseen_categories_change_the_fit_and_are_logged_apart(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """The mask loss of the first steps, before the box loss has any weight, is that of a fit without it."""
+    path = write_cache()
+    config = small_config.replace(epochs=9.0, box_loss="projection")
+    with_boxes = _fit(path, tmp_path / "boxes", config, open_fit_run)
+    without = _fit(path, tmp_path / "none", config.replace(box_loss="none"), open_fit_run)
+    assert with_boxes[1] != without[1]
+    lines = {
+        name: [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("boxes", "none")
+    }
+    losses = {name: [line for line in found if "loss" in line] for name, found in lines.items()}
+    assert all(line["projection_loss"] >= 0 for line in losses["boxes"])
+    assert losses["boxes"][-1]["projection_loss"] > 0
+    assert "projection_loss" not in losses["none"][-1]
+
+
+def test_without_rois_for_it_a_box_loss_changes_nothing(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """A cache of seen categories alone, all with masks: the weights are those of a fit without a box loss."""
+    path = write_cache(labels=sorted(SEEN))
+    found = [
+        _fit(path, tmp_path / loss, small_config.replace(embedding="none", box_loss=loss), open_fit_run)
+        for loss in ("none", "projection")
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_box_loss_learns_the_extent_of_unseen_objects(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """Its own value falls on the RoIs of unseen categories."""
+    config = small_config.replace(epochs=30.0, box_loss="projection", lr=0.1, amp="off")
+    _fit(write_cache(), tmp_path / "run", config, open_fit_run)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    values = [line["projection_loss"] for line in lines if "projection_loss" in line]
+    assert values[-1] < 0.8 * max(values)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mask_head": "resnet4", "head_width": 24}, "--head-width"),
+        ({"mask_head": "hourglass52", "head_width": 16, "head_norm": "batch"}, "--head-norm group"),
+        ({"kernel": "linear", "hide_own": 0.5}, "--kernel rbf"),
+        ({"kernel": "rbf", "hide_own": 1.5}, "from 0 to 1"),
+        ({"cache_in": "gpu"}, "--cache-in auto"),
+    ],
+)
+def test_what_stops_a_fit_is_found_before_anything_is_written(
+    settings: dict[str, Any], message: str, small_config: TransferConfig, write_cache: WriteCache
+) -> None:
+    """So `--overwrite` does not remove an earlier run for nothing."""
+    with RoICache(write_cache()) as cache, pytest.raises(MaskXError) as caught:
+        check_fit(small_config.replace(**settings), cache, seen=SEEN)
+    assert message in str(caught.value)
+
+
+def test_colours_are_asked_for_before_anything_is_written(
+    small_config: TransferConfig, write_cache: WriteCache
+) -> None:
+    """The error names the command that makes such a cache, and the loss that needs none."""
+    with (
+        RoICache(write_cache()) as cache,
+        pytest.raises(CacheError, match=r"has no colours.*\n.*export-embeddings --colours --overwrite.*projection"),
+    ):
+        check_fit(small_config.replace(box_loss="projection+pairwise"), cache, seen=SEEN)

@@ -58,25 +58,25 @@ def test_a_fitted_model_stands_on_its_own(run_folder: Path, tmp_path: Path) -> N
     (tmp_path / "cache.h5").unlink()
     loaded = load_mask_model(run_folder, checkpoint="last")
     weights = load_weights(run_folder / "last.safetensors")
-    assert sha256_of_weights(loaded.model.state_dict()) == sha256_of_weights(weights) == loaded.sha256
-    assert not loaded.model.training
-    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert sha256_of_weights(loaded.mask_model.state_dict()) == sha256_of_weights(weights) == loaded.sha256
+    assert not loaded.mask_model.training
+    assert not any(parameter.requires_grad for parameter in loaded.mask_model.parameters())
     assert loaded.seen == {2, 3}
     assert [category.id for category in loaded.categories] == [10, 20, 30, 40, 50, 60]
-    assert (loaded.roi_size, loaded.detector_sha256, loaded.detector_amp) == (4, "d" * 64, "bf16")
-    assert loaded.model(torch.zeros(2, 6, 4, 4), torch.tensor([1, 6])).shape == (2, 8, 8)
+    assert (loaded.roi_size, loaded.detector_identity, loaded.detector_amp) == (4, "d" * 64, "bf16")
+    assert loaded.mask_model(torch.zeros(2, 6, 4, 4), torch.tensor([1, 6])).shape == (2, 8, 8)
 
 
 def test_cache_and_detector_are_found_after_the_whole_project_moved(run_folder: Path, tmp_path: Path) -> None:
     """They are recorded relative to the run, so that a project folder may be moved, renamed or reached by a link."""
     loaded = load_mask_model(run_folder)
-    assert loaded.cache_path == (tmp_path / "cache.h5").resolve()
+    assert loaded.cache == (tmp_path / "cache.h5").resolve()
     assert loaded.detector == (tmp_path / "runs" / "detector").resolve()
     (tmp_path / "link").symlink_to(run_folder)
-    assert load_mask_model(tmp_path / "link").cache_path == loaded.cache_path
+    assert load_mask_model(tmp_path / "link").cache == loaded.cache
     moved = tmp_path / "moved"
     shutil.copytree(tmp_path / "runs", moved / "runs")
-    assert load_mask_model(moved / "runs" / "a").cache_path == (moved / "cache.h5").resolve()
+    assert load_mask_model(moved / "runs" / "a").cache == (moved / "cache.h5").resolve()
     assert load_mask_model(moved / "runs" / "a").detector == (moved / "runs" / "detector").resolve()
 
 

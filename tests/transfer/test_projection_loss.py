@@ -21,6 +21,14 @@ def test_the_object_itself_covers_its_own_roi() -> None:
     assert all((profile == 1).all() for profile in box_profiles(box, box, 28))
 
 
+def test_a_side_counts_as_a_pixel_at_least() -> None:
+    """As for targets and colours: a box half a pixel wide covers half of its grid."""
+    box = torch.tensor([[3.0, 4.0, 3.5, 20.0]])
+    columns, rows = box_profiles(box, box, 28)
+    assert columns.sum() == 14
+    assert rows.sum() == 28
+
+
 def test_an_object_thinner_than_a_cell_covers_one() -> None:
     """Between two centres: the cell it lies in; and none where it does not meet the RoI."""
     roi = torch.tensor([[0.0, 0.0, 40.0, 40.0]])

@@ -135,3 +135,24 @@ def test_categories_that_do_not_differ_have_no_similarities(centres: Tensor) -> 
     """The error says what to take in their place."""
     with pytest.raises(ConfigError, match=r"do not differ(.|\n)*--kernel linear"):
         Similarities(centres, std=0.3)
+
+
+def test_a_category_s_similarity_to_itself_is_hidden_for_a_share_of_rois_in_training_alone() -> None:
+    """Only its own, only in training, only where labels say whose rows these are; which ones follows from the seed."""
+    centres = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([2, 3, 5, 7])
+    similarities = Similarities(centres, std=0.3, labels=labels, hide_own=0.5)
+    rows, of_rows = centres[[0, 1, 3] * 200], labels[[0, 1, 3] * 200]
+    torch.manual_seed(1)
+    hidden = similarities(rows, of_rows)
+    plain = similarities(rows)
+    changed = hidden != plain
+    assert torch.equal(changed.any(dim=0), torch.tensor([True, True, False, True]))
+    assert (hidden[changed] == 0).all()
+    assert 0.4 < changed.any(dim=1).float().mean() < 0.6
+    assert changed.sum(dim=1).max() == 1
+    torch.manual_seed(1)
+    assert torch.equal(similarities(rows, of_rows), hidden)
+    unseen = similarities(rows[:1], torch.tensor([6]))
+    assert torch.equal(unseen, plain[:1])
+    assert torch.equal(similarities.eval()(rows, of_rows), plain)

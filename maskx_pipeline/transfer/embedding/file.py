@@ -25,7 +25,6 @@ class FileVectors:
     """Vectors from GloVe's text format, or from a matrix.
 
     Attributes:
-        names: Names of the K categories.
         path: Text with lines ``word v1 ... vD`` (vectors are averaged over the words of a name), or, ending in .npy, a
             matrix [rows, D].
         names_file: The category name of each row of the matrix, a line each. Without it the matrix must have K rows,

@@ -27,10 +27,7 @@ class RandomVectors:
     do not matter.
 
     Attributes:
-        names: Names of the K categories.
-        dim: D.
         per: ``category`` or ``word``.
-        seed: Another seed, other vectors.
     """
 
     live: ClassVar[bool] = False

@@ -14,11 +14,11 @@ class FCNMaskHead(nn.Module):
 
     Args:
         in_channels: C of the RoI features.
-        width: Channels of every layer.
         depth: Convolutions before the deconvolution.
+        norm: Not read: there is none.
     """
 
-    def __init__(self, *, in_channels: int, width: int = 256, depth: int = 4) -> None:
+    def __init__(self, *, in_channels: int, width: int = 256, depth: int = 4, norm: str = "none") -> None:
         super().__init__()
         channels = [in_channels] + [width] * depth
         self.convs = nn.ModuleList(nn.Conv2d(channels[i], width, kernel_size=3, padding=1) for i in range(depth))
@@ -45,11 +45,11 @@ class FCNMaskHead(nn.Module):
         features = roi_features
         for conv in self.convs:
             features = F.relu(conv(features), inplace=True)
-        return _upsample(self.deconv, features)
+        return upsample(self.deconv, features)
 
 
-def _upsample(deconv: nn.ConvTranspose2d, features: Tensor) -> Tensor:
-    """The 2x2 deconvolution of stride 2 with ReLU; in training on a CPU as a matrix product.
+def upsample(deconv: nn.ConvTranspose2d, features: Tensor, *, relu: bool = True) -> Tensor:
+    """The 2x2 deconvolution of stride 2, with ReLU if asked for; in training on a CPU as a matrix product.
 
     No two of its kernel's cells meet in an output cell, so the product gives the same numbers, and its gradient takes a
     third of the time that PyTorch's for deconvolutions takes there.
@@ -57,16 +57,19 @@ def _upsample(deconv: nn.ConvTranspose2d, features: Tensor) -> Tensor:
     Args:
         deconv: Kernel and stride 2.
         features (FloatTensor[N, C, S, S]): In channels-last memory, as is the result.
+        relu: Whether ReLU follows.
 
     Returns:
         FloatTensor[N, C', 2S, 2S].
     """
     if features.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.relu(deconv(features), inplace=True)
+        larger: Tensor = deconv(features)
+        return F.relu(larger, inplace=True) if relu else larger
     count, channels, height, width = features.shape
     kernels = deconv.weight.permute(2, 3, 1, 0).reshape(-1, channels)  # of the four output cells, one below the other
     bias = None if deconv.bias is None else deconv.bias.repeat(4)
+    cells = F.linear(features.permute(0, 2, 3, 1), kernels, bias)
     # ReLU before the cells are moved to their places: after it, its gradient would go through a view of them.
-    cells = F.relu(F.linear(features.permute(0, 2, 3, 1), kernels, bias), inplace=True)
+    cells = F.relu(cells, inplace=True) if relu else cells
     cells = cells.view(count, height, width, 2, 2, deconv.out_channels).transpose(2, 3)
     return cells.reshape(count, 2 * height, 2 * width, deconv.out_channels).permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.export_model.torchvision_format import fcn_head
 from maskx_pipeline.transfer.fit import fit_transfer
-from maskx_pipeline.transfer.heads import mask_head_class
+from maskx_pipeline.transfer.heads import mask_head
 from maskx_pipeline.transfer.load import load_mask_model
 
 WriteCache = Callable[..., Path]
@@ -28,7 +28,7 @@ OpenRun = Callable[[Path, TransferConfig], Run]
 class _SameSizeHead(nn.Module):
     """A head whose masks have the side of the RoI features, and whose channels are twice the width."""
 
-    def __init__(self, *, in_channels: int, width: int, depth: int) -> None:
+    def __init__(self, *, in_channels: int, width: int, depth: int, norm: str = "none") -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, 2 * width
         self.conv = nn.Conv2d(in_channels, 2 * width, kernel_size=1)
@@ -47,14 +47,14 @@ def _same_size_head(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("same_size_head")
     module.SameSizeHead = _SameSizeHead  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "same_size_head", module)
-    monkeypatch.setitem(MASK_HEADS, "fcn", "same_size_head:SameSizeHead")
+    monkeypatch.setitem(MASK_HEADS, "fcn", ("same_size_head:SameSizeHead", {}))
 
 
 @pytest.mark.parametrize("name", MASK_HEADS)
 @pytest.mark.parametrize("depth", [1, 2])
 def test_every_head_makes_what_it_says(name: str, depth: int) -> None:
     """As many channels and cells as it states, for any side of the RoI features."""
-    head = mask_head_class(name)(in_channels=3, width=4, depth=depth)
+    head = mask_head(name, in_channels=3, width=4, depth=depth, norm="group")
     assert head.in_channels == 3
     for side in (4, 7):
         size = head.mask_size(side)
@@ -83,7 +83,7 @@ def test_a_head_of_another_mask_size_is_fitted_and_loaded(
 
     with pytest.raises(CacheError, match=r"mask targets of side 8.*\n.*--mask-size 4"):
         fit(8)
-    model = load_mask_model(fit(4)).model
+    model = load_mask_model(fit(4)).mask_model
     assert model(torch.zeros(2, 6, 4, 4), torch.tensor([1, 6])).shape == (2, 4, 4)
     assert model.mask_weights().shape == (6, 16)
     with pytest.raises(ConfigError, match=r"mask head fcn.*\n.*--format onnx"):

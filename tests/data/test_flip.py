@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from maskx_pipeline.data.transforms import flip_horizontally
+from maskx_pipeline.data.dataset import flip_horizontally
 
 
 def test_flipped_boxes_hold_the_same_pixels():

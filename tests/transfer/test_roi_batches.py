@@ -13,9 +13,9 @@ import torch
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.errors import CacheError
-from maskx_pipeline.transfer import seen_rois
+from maskx_pipeline.transfer import roi_batches
 from maskx_pipeline.transfer.feature_place import FeaturePlace
-from maskx_pipeline.transfer.seen_rois import SeenRoIs
+from maskx_pipeline.transfer.roi_batches import Drawing, RoIBatches, box_rois, box_rows, mask_rois, mask_rows
 
 WriteCache = Callable[..., Path]
 
@@ -35,9 +35,9 @@ def any_cache(write_cache: WriteCache, request: pytest.FixtureRequest) -> Iterat
         yield opened
 
 
-def _rois(cache: RoICache, *, seed: int = 0, rois_per_batch: int = 7, cache_in: str = "auto") -> SeenRoIs:
-    seen = {1, 3, 4}
-    return SeenRoIs(cache, seen=seen, rois_per_batch=rois_per_batch, seed=seed, device=CPU, cache_in=cache_in)
+def _rois(cache: RoICache, *, seed: int = 0, rois_per_batch: int = 7, cache_in: str = "auto") -> RoIBatches:
+    drawing = Drawing(seed=seed, device=CPU, cache_in=cache_in)
+    return mask_rois(cache, {1, 3, 4}, drawing, rois_per_batch=rois_per_batch)
 
 
 def test_only_rows_of_seen_categories_are_used(cache: RoICache) -> None:
@@ -100,8 +100,8 @@ def test_batches_are_the_same_wherever_features_are_kept(
     with _rois(cache, cache_in="disk") as streamed:
         expected = [tuple(column.clone() for column in streamed.batch(step)) for step in steps]
     if place == "gpu":  # the CPU stands for it
-        monkeypatch.setattr(seen_rois, "place_features", lambda *_, **__: FeaturePlace("gpu", ""))
-        monkeypatch.setattr(seen_rois, "_ROWS_PER_READ", 5)
+        monkeypatch.setattr(roi_batches, "place_features", lambda *_, **__: FeaturePlace("gpu", ""))
+        monkeypatch.setattr(roi_batches, "_ROWS_PER_READ", 5)
     with _rois(cache, cache_in=place) as kept:
         monkeypatch.setattr(RoICache, "read_stored", None)  # nothing is read any more
         for step, columns in zip(steps, expected, strict=True):
@@ -126,7 +126,7 @@ def test_features_are_kept_as_they_are_stored(
         asked.append(num_bytes)
         return FeaturePlace(place, "")
 
-    monkeypatch.setattr(seen_rois, "place_features", put)
+    monkeypatch.setattr(roi_batches, "place_features", put)
     with RoICache(write_cache(feature_dtype="int8")) as cache, _rois(cache) as rois:
         assert asked == [24 * (6 * 4 * 4 + 6 * 4 + 8 * 8)]
         kept = rois._in_ram if place == "ram" else rois._resident
@@ -146,11 +146,55 @@ def test_a_scale_that_is_not_finite_stops_the_step(write_cache: WriteCache) -> N
 def test_no_seen_category_is_an_error(cache: RoICache) -> None:
     """An empty seen set leaves nothing to learn from, and the error names the option."""
     with pytest.raises(CacheError, match=r"No category is seen.*\n.*--split"):
-        SeenRoIs(cache, seen=set(), rois_per_batch=7, seed=0, device=CPU, cache_in="auto")
+        mask_rows(cache, set())
 
 
 def test_a_seen_category_without_rois_is_an_error_that_names_it(write_cache: WriteCache) -> None:
     """A category that is said to be seen but has no masks in the cache would be measured as seen, so it is refused."""
     path: Path = write_cache(labels=[1, 2])
     with RoICache(path) as cache, pytest.raises(CacheError, match=r"kind5.*\n.*--split masked"):
-        SeenRoIs(cache, seen={1, 5}, rois_per_batch=7, seed=0, device=CPU, cache_in="auto")
+        mask_rows(cache, {1, 5})
+
+
+def test_boxes_supervise_every_other_row(write_cache: WriteCache) -> None:
+    """Rows of unseen categories, and those of seen ones whose object has no mask; no row is in both."""
+    with RoICache(write_cache(unmasked=[0, 1, 9])) as cache:
+        masks = mask_rows(cache, {1, 3, 4})
+        boxes = box_rows(cache, {1, 3, 4})
+        assert sorted([*masks.tolist(), *boxes.tolist()]) == list(range(len(cache.train)))
+        assert {0, 1, 9} <= set(boxes.tolist())
+        assert set(cache.train.labels[masks].tolist()) == {1, 3, 4}
+        assert (cache.train.has_mask[masks] == 1).all()
+
+
+def test_a_batch_of_boxes_has_the_boxes_of_object_and_roi_and_the_colours(write_cache: WriteCache) -> None:
+    """In the order of its rows, which another stream of batches draws otherwise."""
+    with RoICache(write_cache(colours=True)) as cache:
+        drawing = Drawing(seed=0, device=CPU, cache_in="disk", streams=2)
+        boxes = box_rois(cache, {1, 3, 4}, drawing, rois_per_batch=7, colours=True)
+        assert boxes is not None
+        with boxes:
+            rows = boxes.rows[boxes.positions(2)]
+            features, labels, object_boxes, roi_boxes, colours = boxes.batch(2)
+        np.testing.assert_array_equal(features.numpy(), cache.read_features("train", rows))
+        np.testing.assert_array_equal(labels.numpy(), cache.train.labels[rows])
+        np.testing.assert_array_equal(object_boxes.numpy(), cache.train.object_boxes[rows])
+        np.testing.assert_array_equal(roi_boxes.numpy(), cache.train.boxes[rows])
+        np.testing.assert_array_equal(colours.numpy(), cache.read_colours(rows))
+        masks = mask_rois(cache, {2, 5, 6}, drawing, rois_per_batch=7)
+        with masks:
+            assert masks.rows.tolist() == boxes.rows.tolist()
+            assert masks.positions(0).tolist() != boxes.positions(0).tolist()
+        assert box_rois(cache, set(range(1, 7)), drawing, rois_per_batch=7, colours=False) is None
+
+
+def test_rois_of_one_kind_alone(write_cache: WriteCache) -> None:
+    """The objects' own boxes are those that are equal to them, and all others are proposals."""
+    with RoICache(write_cache(proposals=[2, 3, 17, 30])) as cache:
+        assert set(mask_rows(cache, {1, 3, 4}, "proposals").tolist()) == {2, 3, 17, 30}
+
+
+def test_a_kind_of_rois_that_a_category_lacks_is_named(cache: RoICache) -> None:
+    """Its masks are there, so the hint is another one."""
+    with pytest.raises(CacheError, match=r"no proposals RoIs of seen categories: kind1, .*\n.*--rois both"):
+        mask_rows(cache, {1, 3}, "proposals")

@@ -1,0 +1,117 @@
+"""What a command imports, where there is nothing for torch to do: a person waits for it at every start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from own_detector import SMALL, export, make_project
+from report_world import make_study
+
+from maskx_pipeline.commands import run
+
+ROOT = Path(__file__).parents[2]
+TORCH = ("torch",)
+PARTS = ("torchvision", "torch._dynamo")
+"""What takes longest after torch itself."""
+
+RUN = """
+import json, sys
+from maskx_pipeline.commands import run
+code = run(sys.argv[2:])
+found = [name for name in json.loads(sys.argv[1]) if name in sys.modules]
+print(json.dumps([code, found]))
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with evaluated runs."""
+    return make_study(tmp_path_factory.mktemp("study")).project
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with a RoI cache, and a model of it that is fitted and evaluated."""
+    folder = tmp_path_factory.mktemp("fitted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_project(folder)
+        assert export() == 0
+        assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL]) == 0
+        assert run(["evaluate", "--from", "cache"]) == 0
+    return folder
+
+
+def imported(folder: Path, modules: tuple[str, ...], *words: str) -> tuple[int, list[str]]:
+    """Run a command in a process of its own: its exit code, and which of these modules it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(modules), *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, found = json.loads(done.stdout.splitlines()[-1])
+    return code, found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "runs/transfer/agnostic"],
+        ["report", "runs/transfer/agnostic", "--overwrite"],
+        ["report", "runs/transfer/agnostic", "--images", "0", "--overwrite"],
+    ],
+)
+def test_runs_are_shown_without_torch(study: Path, words: list[str]) -> None:
+    """They are numbers in files."""
+    assert imported(study, TORCH, *words) == (0, [])
+
+
+def test_the_data_are_checked_without_torch(fitted: Path) -> None:
+    """doctor measures nothing but with --estimate."""
+    assert imported(fitted, TORCH, "doctor") == (0, [])
+
+
+def test_a_project_is_made_without_torch(fitted: Path, tmp_path: Path) -> None:
+    """init writes maskx.toml from paths."""
+    data = [str(fitted / "data"), str(fitted / "data" / "all.json")]
+    words = ["init", "--train-images", data[0], "--train-annotations", data[1]]
+    words += ["--val-images", data[0], "--val-annotations", data[1]]
+    assert imported(tmp_path, TORCH, *words) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL],
+        ["evaluate", "--from", "cache"],
+        ["evaluate", "--from", "cache", "--overwrite"],
+    ],
+)
+def test_the_cache_is_read_without_torchvision(fitted: Path, words: list[str]) -> None:
+    """A fit that is finished and unchanged, and an evaluation, also one that computes the masks anew.
+
+    A fit that really trains imports torch._dynamo: PyTorch's SGD does so where it is made.
+    """
+    assert imported(fitted, PARTS, *words) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["fit-transfer", "--help"], 0),
+        (["compare", "runs/transfer/nothing"], 2),
+        (["report", "runs/transfer/nothing"], 2),
+    ],
+)
+def test_help_and_a_missing_run_need_no_torch(study: Path, words: list[str], code: int) -> None:
+    """The answer is there at once."""
+    assert imported(study, TORCH, *words) == (code, [])
