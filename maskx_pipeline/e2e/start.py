@@ -21,7 +21,7 @@ from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import option_name
-from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
+from maskx_pipeline.transfer.construction import check_mask_model, new_mask_model
 from maskx_pipeline.transfer.embedding import embedding_source
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 
@@ -77,16 +77,31 @@ def read_start(
     """
     init = config.init
     transfer = transfer.replace(seed=config.seed)  # which the vectors of randn come from
+    names = [category.name for category in categories]
     stage = BACKBONE if init.name == BACKBONE and not init.exists() else _stage_of(init)
     if stage == BACKBONE:
         _check_random_start(transfer, categories)
         check_detector(detect)
-        _check_new_mask_model(transfer, _zero_weights(detect, len(categories)), categories)
+        check_mask_model(
+            transfer,
+            class_weights=_zero_weights(detect, len(categories)),
+            category_names=names,
+            in_channels=detect.fpn_channels,
+            roi_size=config.roi_size,
+            seen=seen,
+        )
         start = Start(detect, transfer, None, None, f"{BACKBONE} {content_of(detect.backbone_weights)}")
     elif stage == "detect":
         detector = load_detector(init, checkpoint=config.checkpoint)
         _check_categories(init, detector.categories, categories)
-        _check_new_mask_model(transfer, class_weights(detector.model), categories)
+        check_mask_model(
+            transfer,
+            class_weights=class_weights(detector.model),
+            category_names=names,
+            in_channels=int(detector.model.backbone.out_channels),
+            roi_size=config.roi_size,
+            seen=seen,
+        )
         start = Start(detector.config, transfer, detector, None, f"detector {detector.identity}")
     else:
         fitted = load_mask_model(init, checkpoint=config.checkpoint)
@@ -95,7 +110,8 @@ def read_start(
         _check_seen(init, fitted, seen)
         detector = find_detector(fitted.detector, fitted.detector_identity)
         from_what = f"transfer model {fitted.sha256} on detector {detector.identity}"
-        start = Start(detector.config, fitted.config, detector, fitted, from_what)
+        supervision = {name: getattr(transfer, name) for name in _OF_TRAINING}
+        start = Start(detector.config, fitted.config.replace(**supervision), detector, fitted, from_what)
     if trained_with_masks(start.detect) and len(seen) < len(categories) and not config.allow_mask_weights:
         refuse_mask_weights(f"The detector of {init}" if start.detector else start.detect.backbone_weights)
     return start
@@ -159,10 +175,6 @@ def _check_random_start(transfer: TransferConfig, categories: Sequence[Category]
             "detector are still random.",
             "give --condition raw --kernel linear or --form published, or start from a detector: --init runs/detector",
         )
-
-
-def _check_new_mask_model(transfer: TransferConfig, weights: ClassWeights, categories: Sequence[Category]) -> None:
-    class_embedding(transfer, class_weights=weights, category_names=[category.name for category in categories])
 
 
 def _zero_weights(detect: DetectConfig, count: int) -> ClassWeights:

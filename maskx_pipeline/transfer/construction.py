@@ -51,6 +51,31 @@ def new_mask_model(
     )
 
 
+def check_mask_model(
+    config: TransferConfig,
+    *,
+    class_weights: ClassWeights,
+    category_names: Sequence[str],
+    in_channels: int,
+    roi_size: int,
+    seen: Collection[int] | None = None,
+) -> None:
+    """Find what would stop :func:`new_mask_model`, whose arguments these are, before anything is written.
+
+    Raises:
+        ConfigError: As there.
+    """
+    _check(config)
+    new_mask_model(  # without the MLP branch, which is large and cannot fail
+        config.replace(mask_branch="fcn"),
+        class_weights=class_weights,
+        category_names=category_names,
+        in_channels=in_channels,
+        roi_size=roi_size,
+        seen=seen,
+    )
+
+
 def empty_mask_model(
     config: TransferConfig, tensors: Mapping[str, Tensor], *, num_classes: int, in_channels: int, roi_size: int
 ) -> MaskModel:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 
-from maskx_pipeline.engine.device import resolve_device
 from maskx_pipeline.engine.environment import available_memory
 from maskx_pipeline.errors import MachineError
 
@@ -24,13 +23,13 @@ class FeaturePlace(NamedTuple):
     reason: str
 
 
-def check_place(cache_in: str, device: str) -> None:
-    """Check that there is a GPU, where features are to be kept on one.
+def check_gpu(device: torch.device) -> None:
+    """Check that features can be kept on the device's memory.
 
     Raises:
-        MachineError: There is none.
+        MachineError: It is no GPU.
     """
-    if cache_in == "gpu" and resolve_device(device).type != "cuda":
+    if device.type != "cuda":
         raise MachineError(f"--cache-in gpu needs a GPU, and the device is `{device}`.", _NO_GPU)
 
 
@@ -63,7 +62,7 @@ def place_features(
         return FeaturePlace("ram", f"{size}, as asked")
     if device.type != "cuda":
         if cache_in == "gpu":
-            raise MachineError(f"--cache-in gpu needs a GPU, and the device is `{device}`.", _NO_GPU)
+            check_gpu(device)
         return FeaturePlace("disk", f"{size}; the device is no GPU")
     free, _ = torch.cuda.mem_get_info(device)
     share = {1: "half", 2: "a quarter"}[streams]

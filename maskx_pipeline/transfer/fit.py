@@ -22,8 +22,8 @@ from maskx_pipeline.engine.schedule import schedule_of
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.settings import in_module
 from maskx_pipeline.transfer.box_losses import BoxLosses
-from maskx_pipeline.transfer.construction import class_embedding, new_mask_model
-from maskx_pipeline.transfer.feature_place import check_place
+from maskx_pipeline.transfer.construction import check_mask_model, new_mask_model
+from maskx_pipeline.transfer.feature_place import check_gpu
 from maskx_pipeline.transfer.heads import mask_head_class
 from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel
@@ -155,16 +155,15 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
     _check_sizes(config, cache)
     if cache.identity.export.get(SAW_MASKS) and len(seen) < cache.num_classes and not config.allow_mask_weights:
         refuse_mask_weights(f"The detector of {cache.path}")
-    check_place(config.cache_in, config.device)
-    names = [category.name for category in cache.categories]
-    class_embedding(config, class_weights=cache.class_weights, category_names=names)
+    if config.cache_in == "gpu":
+        check_gpu(resolve_device(config.device))
     _iterations(config, len(mask_rows(cache, seen, config.rois)))
     if BoxLosses.named(config.box_loss).need_colours:
         check_colours(cache)
-    new_mask_model(  # without the MLP branch, which is large and cannot fail
-        config.replace(mask_branch="fcn"),
+    check_mask_model(
+        config,
         class_weights=cache.class_weights,
-        category_names=names,
+        category_names=[category.name for category in cache.categories],
         in_channels=cache.channels,
         roi_size=cache.roi_size,
         seen=seen,

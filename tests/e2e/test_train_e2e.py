@@ -17,6 +17,7 @@ from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.e2e.load import load_e2e_model
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError, WeightsError
+from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.stages.detect_train import train_detector
 from maskx_pipeline.stages.e2e import train_e2e
 from maskx_pipeline.stages.evaluate import evaluate
@@ -93,6 +94,31 @@ def test_unseen_masks_never_change_the_weights_where_their_boxes_do(folder: Path
         written.append((run / "last.safetensors").read_bytes())
     assert written[0] == written[1]
     assert written[0] != written[2]
+
+
+def test_a_fitted_model_goes_on_with_the_box_loss_that_is_asked_for(
+    folder: Path, data: DataConfig, fitted: Path
+) -> None:
+    """It says how to train and not what the model is, so a model fitted without one may take it up."""
+    losses = []
+    for loss in ("projection", "none"):
+        config = joint_config(folder, init=fitted, name=f"goes-on-{loss}", warmup_iterations=0)
+        run = _train(config, data, transfer=transfer_config(box_loss=loss), asked=("box_loss",))
+        assert read_run(run)["transfer"]["box_loss"] == loss
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        losses.append([line["loss_projection"] for line in lines if "loss_projection" in line])
+    assert losses[0][-1] > 0
+    assert losses[1] == []
+
+
+def test_what_stops_a_new_mask_model_is_found_before_anything_is_written(
+    folder: Path, data: DataConfig, detector: Path
+) -> None:
+    """So `--overwrite` does not remove an earlier run for nothing."""
+    config = joint_config(folder, init=detector, name="never")
+    with pytest.raises(ConfigError, match="--head-width"):
+        _train(config, data, transfer=transfer_config(mask_head="resnet4", head_width=24))
+    assert not (folder / "e2e" / "never").exists()
 
 
 def test_stopped_training_resumes_bit_identically(
