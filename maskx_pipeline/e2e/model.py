@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import roi_align
 
+from maskx_pipeline.cache.colours import colour_patches
 from maskx_pipeline.detection.class_weights import live_class_weights
 from maskx_pipeline.detection.features import FrozenDetector, scale_boxes
 from maskx_pipeline.detection.pooling import PyramidPool
@@ -150,7 +150,9 @@ class E2EModel(nn.Module):
             if boxes_too:
                 object_boxes.append(target["boxes"][of_object[~usable]])
                 if self.box_losses.need_colours:
-                    colours.append(self._colours(images[number], in_original[count:], masks.size))
+                    pixels = (images[number] * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+                    patches = colour_patches(pixels, in_original[count:].cpu().numpy(), masks.size)
+                    colours.append(torch.from_numpy(patches).to(boxes.device))
         pooled = self._pool({k: features[k] for k in self._pool.featmap_names}, kept, resized_sizes)
         embeddings = self.live_embeddings()
         if embeddings is not None and self.stop_gradient:
@@ -171,13 +173,3 @@ class E2EModel(nn.Module):
                 weight=box_weight,
             )
         return {**losses, **{f"loss_{name}": loss for name, loss in found.items()}}
-
-    @staticmethod
-    @torch.no_grad()
-    def _colours(image: Tensor, boxes_xyxy: Tensor, size: int) -> Tensor:
-        """RGB at the cells of RoIs, uint8 [N, M, M, 3], of an image FloatTensor[3, H, W] in 0..1."""
-        corner = boxes_xyxy[:, :2].float()  # a side counts as a pixel at least, as for targets
-        boxes = torch.cat([corner, torch.maximum(boxes_xyxy[:, 2:].float(), corner + 1)], dim=1)
-        cells: Tensor = roi_align(image.float()[None], [boxes], size, aligned=True)
-        colours: Tensor = (cells.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        return colours
