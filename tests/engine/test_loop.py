@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import tiny_module, train, weights_metadata
+from tiny_training import CONSTANT, tiny_module, train, weights_metadata
 from torch import nn
 
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.engine.schedule import Schedule
 from maskx_pipeline.errors import RunError
 
 _PROGRAM = Path(__file__).with_name("tiny_training.py")
@@ -112,20 +111,6 @@ def test_metrics_hold_the_mean_losses_and_each_evaluation(uninterrupted: Path) -
     assert [line["step"] for line in lines if "loss" in line] == [20, 40, 57]
     assert [line["step"] for line in lines if "ap" in line] == [10, 20, 30, 40, 50, 57]
     assert lines[1]["loss"] == pytest.approx(lines[1]["fit"] + lines[1]["small"])
-
-
-CONSTANT = Schedule(
-    iterations=50,
-    lr=0.1,
-    momentum=0.9,
-    weight_decay=0.0,
-    bias_lr_factor=1.0,
-    warmup_iterations=0,
-    warmup_factor=1.0,
-    drops=(),
-    gamma=0.1,
-    clip_grad_norm=0.0,
-)
 
 
 def _loop(folder: Path, module: nn.Module, **changes: object) -> dict[str, float]:

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_training import tiny_module
+from tiny_training import CONSTANT, tiny_module
 from torch import nn
 
 from maskx_pipeline.engine.loop import seed_step
-from maskx_pipeline.engine.schedule import Schedule, build_optimizer
+from maskx_pipeline.engine.schedule import build_optimizer
 
 
 def test_optimizer_groups_follow_detectron() -> None:
@@ -49,17 +49,8 @@ def test_the_fused_step_is_that_of_plain_sgd_whatever_the_memory_layout() -> Non
 def test_the_learning_rate_warms_up_and_drops() -> None:
     """Linear from the warm-up factor to 1, then a factor at each drop."""
 
-    schedule = Schedule(
-        iterations=90_000,
-        lr=0.02,
-        momentum=0.9,
-        weight_decay=1e-4,
-        bias_lr_factor=2.0,
-        warmup_iterations=500,
-        warmup_factor=1 / 3,
-        drops=(60_000, 80_000),
-        gamma=0.1,
-        clip_grad_norm=0.0,
+    schedule = dataclasses.replace(
+        CONSTANT, iterations=90_000, lr=0.02, warmup_iterations=500, warmup_factor=1 / 3, drops=(60_000, 80_000)
     )
 
     def factor(step: int) -> float:
@@ -74,17 +65,6 @@ def test_the_learning_rate_warms_up_and_drops() -> None:
 
 def test_what_begins_after_the_warm_up_grows_over_a_sixth_of_the_steps() -> None:
     """From 0 to 1, and stays there; a training of one step has no time for it."""
-    schedule = Schedule(
-        iterations=600,
-        lr=0.02,
-        momentum=0.9,
-        weight_decay=0.0,
-        bias_lr_factor=1.0,
-        warmup_iterations=60,
-        warmup_factor=0.1,
-        drops=(),
-        gamma=0.1,
-        clip_grad_norm=0.0,
-    )
+    schedule = dataclasses.replace(CONSTANT, iterations=600, warmup_iterations=60)
     assert [schedule.ramp_at(step) for step in (0, 60, 110, 160, 599)] == [0, 0, 0.5, 1, 1]
     assert dataclasses.replace(schedule, iterations=1, warmup_iterations=0).ramp_at(0) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,21 @@ from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.engine.schedule import Schedule
 
 ITERATIONS = 57
+
+
+CONSTANT = Schedule(
+    iterations=50,
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=0.0,
+    bias_lr_factor=1.0,
+    warmup_iterations=0,
+    warmup_factor=1.0,
+    drops=(),
+    gamma=0.1,
+    clip_grad_norm=0.0,
+)
+"""A schedule in which nothing happens; a test changes what it is about."""
 
 
 def weights_metadata(path: Path) -> dict[str, str]:
@@ -58,16 +74,15 @@ def train(
 
     metrics = run_loop(
         module=module,
-        schedule=Schedule(
+        schedule=dataclasses.replace(
+            CONSTANT,
             iterations=ITERATIONS,
             lr=lr,
-            momentum=0.9,
             weight_decay=1e-4,
             bias_lr_factor=2.0,
             warmup_iterations=5,
             warmup_factor=0.1,
             drops=(40,),
-            gamma=0.1,
             clip_grad_norm=10.0,
         ),
         loss_at=loss_at,
