@@ -17,10 +17,11 @@ class Design(NamedTuple):
     rival: str = ""
 
 
-_NONE: Options = {"embedding": "none"}
-_PUBLISHED: Options = {"embedding": "cls", "form": "published"}
-_LINEAR: Options = {"embedding": "cls"}
-_RBF: Options = {**_LINEAR, "kernel": "rbf"}
+_PLAIN: Options = {"box-loss": "none", "coordinates": False}
+_NONE: Options = {**_PLAIN, "embedding": "none"}
+_PUBLISHED: Options = {**_PLAIN, "embedding": "cls", "form": "published"}
+_LINEAR: Options = {**_PLAIN, "embedding": "cls", "form": "linear"}
+_RBF: Options = {**_PLAIN, "embedding": "cls", "form": "rbf", "hide-own": 0.0}
 _HIDDEN: Options = {**_RBF, "hide-own": 0.25}
 _BOXES: Options = {"box-loss": "projection"}
 _COORDINATES: Options = {"coordinates": True}

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mean_of_tables import mean_and_spread
-from shapes_study import Command, run_all
+from shapes_study import MASKS_ALONE, Command, run_all
 from side_by_side import print_machine, print_table
 
 METHODS = {
     "class-agnostic (baseline)": ("agnostic", ("--embedding", "none")),
     "cls+box, published": ("published", ("--embedding", "cls+box", "--form", "published")),
-    "cls+box, conditioned": ("conditioned", ("--embedding", "cls+box", "--form", "conditioned")),
+    "cls+box, linear": ("linear", ("--embedding", "cls+box", "--form", "linear")),
 }
 CACHES = {"float16": "runs/cache.h5", "int8": "runs/cache-int8.h5"}
 AGAIN = "float16, another seed of the fit"
@@ -41,7 +41,7 @@ def stage2(seed: int) -> Iterator[tuple[str, list[Command]]]:
             run = run_name(name, features)
             cache = CACHES["int8" if features == "int8" else "float16"]
             number = str(seed + OTHER_SEED if features == AGAIN else seed)
-            fit = ("fit-transfer", *options, "--cache", cache, "--name", run, "--seed", number)
+            fit = ("fit-transfer", *options, *MASKS_ALONE, "--cache", cache, "--name", run, "--seed", number)
             yield run, [({}, fit), ({}, ("evaluate", "--model", f"runs/transfer/{run}", "--split", "all"))]
 
 

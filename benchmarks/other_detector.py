@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, str | float | bool]
 HALVES = ("voc", "nonvoc")
-SIZES: Options = {"head-width": 64, "head-depth": 4, "rois-per-batch": 32, "lr": 0.1, "epochs": 6.0, "eval-every": 0.0}
+SIZES: Options = {
+    "head-width": 64, "head-depth": 4, "rois-per-batch": 32, "lr": 0.1, "epochs": 6.0, "eval-every": 0.0,
+    "box-loss": "none", "coordinates": False,
+}  # fmt: skip
 RESULT = "at-ground-truth.json"
-BY_CATEGORY = {"class-agnostic": "agnostic", "cls, conditioned": "cls-conditioned", "cls, conditioned, rbf": "cls-rbf"}
+BY_CATEGORY = {"class-agnostic": "agnostic", "cls, linear": "cls-linear", "cls, linear, rbf": "cls-rbf"}
 OBJECTS = 20  # of a category in val, at least, for a line of its own
 SCRIPT = Path(__file__).parents[1] / "docs" / "how-to" / "other_detector.py"
 Figures = Mapping[str, Mapping[str, float]]  # mask_iou or ap -> half -> percent
@@ -33,12 +36,16 @@ Figures = Mapping[str, Mapping[str, float]]  # mask_iou or ap -> half -> percent
 def rows(glove: Path) -> Iterator[tuple[str, str, Options]]:
     """What each method is called, the folder of its runs, and its settings."""
     yield "class-agnostic (baseline)", "agnostic", {"embedding": "none"}
-    for form in ("published", "conditioned"):
+    for form in ("published", "linear"):
         for embedding in ("randn", "glove", "cls"):
             files = {"embedding-file": str(glove)} if embedding == "glove" else {}
             yield f"{embedding}, {form}", f"{embedding}-{form}", {"embedding": embedding, "form": form, **files}
     for embedding in ("randn", "cls"):
-        yield f"{embedding}, conditioned, rbf", f"{embedding}-rbf", {"embedding": embedding, "kernel": "rbf"}
+        yield (
+            f"{embedding}, linear, rbf",
+            f"{embedding}-rbf",
+            {"embedding": embedding, "form": "linear", "kernel": "rbf"},
+        )
     yield "fully supervised (oracle)", "oracle", {"embedding": "none", "class-specific": True}
 
 

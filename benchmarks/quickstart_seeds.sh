@@ -12,7 +12,7 @@ for seed in "${seeds[@]}"; do
     "$checkout/pipelines/quickstart.sh" "$folder/seed-$seed" >&2
   (
     cd "$folder/seed-$seed"
-    "$checkout/.venv/bin/maskx" compare runs/transfer/{agnostic,published,conditioned} --format csv >comparison.csv
+    "$checkout/.venv/bin/maskx" compare runs/transfer/{agnostic,published,ours} --format csv >comparison.csv
   )
 done
 "$checkout/.venv/bin/python" "$checkout/benchmarks/mean_of_tables.py" "$folder"/seed-*/comparison.csv

@@ -96,7 +96,8 @@ RECIPES = (
     ),
     Recipe(
         "`table1b.sh`",
-        (_TRANSFER, *(Models(f"T: {form}") for form in ("1, none", "2, relu", "3, relu", "3, leaky", "conditioned"))),
+        (_TRANSFER, *(Models(f"T: {form}") for form in ("1, none", "2, relu", "3, relu", "3, leaky")),
+         Models("the default", objects=2)),  # as many RoIs without masks again
     ),
     Recipe(
         "`table1c.sh`",

@@ -19,6 +19,7 @@ from shapes_study_table import print_study
 
 # Beside those of `maskx init --shapes`: sizes with which the whole study takes two hours on two cores.
 EPOCHS = ("--epochs", "3")
+MASKS_ALONE = ("--box-loss", "none", "--no-coordinates")  # as the paper
 JOINT = ("--iterations", "80", "--steps", "55,72")
 # The std of torchvision's box predictor, uniform within 1 / sqrt(inputs), for the 256 inputs of the shapes project.
 TORCHVISION_STD = str(round((1 / 3 / 256) ** 0.5, 4))
@@ -65,7 +66,7 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
                 yield name, [({}, (row.command, *seen, "--out", f"runs/transfer/{name}"))]
                 continue
             options = (*row.options.split(), *split, "--name", name, "--out", "runs/transfer", "--seed", str(seed))
-            of_command = (
+            of_command = MASKS_ALONE + (
                 EPOCHS if row.command == "fit-transfer" else (*JOINT, "--init", f"runs/transfer/{row.init}@{half}")
             )
             if row.stage1:

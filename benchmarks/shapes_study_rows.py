@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 A, B = "seen", "unseen"  # the halves of the categories, as the files that the generator wrote call them
-AGNOSTIC, PUBLISHED, CONDITIONED = "class-agnostic (baseline)", "cls+box, published", "cls+box, conditioned"
+AGNOSTIC, PUBLISHED, LINEAR = "class-agnostic (baseline)", "cls+box, published", "cls+box, linear"
 ORACLE = "fully supervised (oracle)"
 LONG_ORACLE = "fully supervised (oracle), 9 epochs"
 
@@ -40,8 +40,8 @@ def _published(embedding: str, more: str = "") -> str:
     return f"--embedding {embedding} --form published {more}".strip()
 
 
-def _conditioned(embedding: str, more: str = "") -> str:
-    return f"--embedding {embedding} --form conditioned {more}".strip()
+def _linear(embedding: str, more: str = "") -> str:
+    return f"--embedding {embedding} --form linear {more}".strip()
 
 
 _1A, _1B = "Table 1a: the input to T", "Table 1b: the structure of T"
@@ -57,15 +57,15 @@ ROWS = (
     Row(_1A, "cls, published", "cls-published", _published("cls")),
     Row(_1A, "box, published", "box-published", _published("box")),
     Row(_1A, PUBLISHED, "clsbox-published", _published("cls+box")),
-    Row(_1A, "randn, conditioned", "randn-conditioned", _conditioned("randn")),
-    Row(_1A, "randn per word, conditioned", "words-conditioned", _conditioned("randn", "--randn-per word")),
-    Row(_1A, "cls, conditioned", "cls-conditioned", _conditioned("cls")),
-    Row(_1A, "box, conditioned", "box-conditioned", _conditioned("box")),
-    Row(_1A, CONDITIONED, "clsbox-conditioned", _conditioned("cls+box")),
+    Row(_1A, "randn, linear", "randn-linear", _linear("randn")),
+    Row(_1A, "randn per word, linear", "words-linear", _linear("randn", "--randn-per word")),
+    Row(_1A, "cls, linear", "cls-linear", _linear("cls")),
+    Row(_1A, "box, linear", "box-linear", _linear("box")),
+    Row(_1A, LINEAR, "clsbox-linear", _linear("cls+box")),
     Row(_BASE, ORACLE, "oracle", "--embedding none --class-specific", halves=_ALL),
     Row(_BASE, LONG_ORACLE, "oracle-long", "--embedding none --class-specific --epochs 9", halves=_ALL),
     Row(_BASE, "T trained on all, cls+box, published", "all-published", _published("cls+box"), halves=_ALL),
-    Row(_BASE, "T trained on all, cls+box, conditioned", "all-conditioned", _conditioned("cls+box"), halves=_ALL),
+    Row(_BASE, "T trained on all, cls+box, linear", "all-linear", _linear("cls+box"), halves=_ALL),
     Row(_BASE, "Faster R-CNN tested with GrabCut", "grabcut", "", command="evaluate-grabcut", halves=_ALL),
     Row(
         _BASE,
@@ -105,7 +105,7 @@ ROWS = (
         "--embedding none --mask-branch fcn+mlp --mlp-layers 3",
     ),
     Row(_1C, f"{PUBLISHED}, FCN + MLP", "published-mlp", _published("cls+box", "--mask-branch fcn+mlp")),
-    Row(_1C, f"{CONDITIONED}, FCN + MLP", "conditioned-mlp", _conditioned("cls+box", "--mask-branch fcn+mlp")),
+    Row(_1C, f"{LINEAR}, FCN + MLP", "linear-mlp", _linear("cls+box", "--mask-branch fcn+mlp")),
     Row(_MORE, "published, but centred", "centred", _published("cls+box", "--condition centred")),
     Row(_MORE, "published, but principal components", "pca", _published("cls+box", "--condition pca")),
     Row(
@@ -114,7 +114,7 @@ ROWS = (
         "shared-zero",
         _published("cls+box", "--shared --zero-start"),
     ),
-    Row(_MORE, "conditioned, but raw embedding", "raw", _conditioned("cls+box", "--condition raw")),
+    Row(_MORE, "linear, but raw embedding", "raw", _linear("cls+box", "--condition raw")),
     Row(
         _MORE,
         "published, class layers from torchvision's scale",
@@ -124,33 +124,33 @@ ROWS = (
     ),
     Row(
         _MORE,
-        "conditioned, class layers from torchvision's scale",
-        "scale-conditioned",
-        _conditioned("cls+box"),
+        "linear, class layers from torchvision's scale",
+        "scale-linear",
+        _linear("cls+box"),
         stage1="torchvision-scale",
     ),
     Row(
         _1D,
-        "cls+box, conditioned, e2e, stop-gradient",
-        "e2e-conditioned",
+        "cls+box, linear, e2e, stop-gradient",
+        "e2e-linear",
         "--stop-gradient",
         command="e2e",
-        init="clsbox-conditioned",
+        init="clsbox-linear",
     ),
-    Row(_LIKE, "randn, conditioned, rbf", "randn-rbf", _conditioned("randn", "--kernel rbf")),
-    Row(_LIKE, "cls, conditioned, rbf", "cls-rbf", _conditioned("cls", "--kernel rbf")),
-    Row(_LIKE, "cls+box, conditioned, rbf", "clsbox-rbf", _conditioned("cls+box", "--kernel rbf")),
+    Row(_LIKE, "randn, linear, rbf", "randn-rbf", _linear("randn", "--kernel rbf")),
+    Row(_LIKE, "cls, linear, rbf", "cls-rbf", _linear("cls", "--kernel rbf")),
+    Row(_LIKE, "cls+box, linear, rbf", "clsbox-rbf", _linear("cls+box", "--kernel rbf")),
 )
 TABLES = (_1A, _1B, _1C, _1D, _BASE, _MORE, _LIKE)
 
 # Rows of other tables that stand in these too, in the paper's order.
 ALSO = {
-    _1B: (AGNOSTIC, PUBLISHED, CONDITIONED),
-    _1C: (AGNOSTIC, PUBLISHED, CONDITIONED),
-    _1D: (AGNOSTIC, PUBLISHED, CONDITIONED),
-    _BASE: (AGNOSTIC, PUBLISHED, CONDITIONED),
-    _MORE: (PUBLISHED, CONDITIONED),
-    _LIKE: (AGNOSTIC, "randn, conditioned", "cls, conditioned", CONDITIONED),
+    _1B: (AGNOSTIC, PUBLISHED, LINEAR),
+    _1C: (AGNOSTIC, PUBLISHED, LINEAR),
+    _1D: (AGNOSTIC, PUBLISHED, LINEAR),
+    _BASE: (AGNOSTIC, PUBLISHED, LINEAR),
+    _MORE: (PUBLISHED, LINEAR),
+    _LIKE: (AGNOSTIC, "randn, linear", "cls, linear", LINEAR),
 }
 
 
@@ -171,16 +171,12 @@ class Claim:
 
 
 CLAIMS = (
-    *(Claim(f"{kind}, {form}", AGNOSTIC) for kind in ("cls", "cls+box") for form in ("published", "conditioned")),
-    *(
-        Claim(f"{kind}, {form}", f"randn, {form}")
-        for kind in ("cls", "cls+box")
-        for form in ("published", "conditioned")
-    ),
+    *(Claim(f"{kind}, {form}", AGNOSTIC) for kind in ("cls", "cls+box") for form in ("published", "linear")),
+    *(Claim(f"{kind}, {form}", f"randn, {form}") for kind in ("cls", "cls+box") for form in ("published", "linear")),
     *(
         Claim(oracle, row)
-        for row in (PUBLISHED, CONDITIONED)
+        for row in (PUBLISHED, LINEAR)
         for oracle in (ORACLE, LONG_ORACLE, f"T trained on all, {row}")
     ),
-    *(Claim(row, AGNOSTIC, on="seen") for row in (PUBLISHED, CONDITIONED)),
+    *(Claim(row, AGNOSTIC, on="seen") for row in (PUBLISHED, LINEAR)),
 )

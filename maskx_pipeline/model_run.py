@@ -72,7 +72,9 @@ class ModelRun(LoadedMaskModel):
 
     def _find_detector(self, device: str) -> Detector:
         if not class_of(self.detector):
-            return self.faster_rcnn().frozen(device=resolve_device(device), amp=self.detector_amp)
+            return self.faster_rcnn().frozen(
+                device=resolve_device(device), amp=self.detector_amp, pooling=self.detector_pool
+            )
         if _absolute(self.detector) not in map(_absolute, self.classes.named):
             raise RunError(
                 f"{self.folder} was fitted on the detector {self.detector}. That is code, which is imported only if "

@@ -27,6 +27,7 @@ def option(
     choices: tuple[str, ...] | None = None,
     identity: bool = True,
     minimum: float | None = None,
+    maximum: float | None = None,
     may_name_file: bool = False,
     forward: bool = False,
     may_name_class: bool = False,
@@ -49,6 +50,7 @@ def option(
         "choices": choices,
         "identity": identity,
         "minimum": minimum,
+        "maximum": maximum,
         "may_name_file": may_name_file,
         "forward": forward,
         "may_name_class": may_name_class,
@@ -181,11 +183,13 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     if metadata.get("count_or") is not None:
         return _count_or(value, metadata["count_or"], where)
     converted = _convert_plain(value, kind, where)
-    choices, minimum = metadata.get("choices"), metadata.get("minimum")
+    choices, minimum, maximum = (metadata.get(name) for name in ("choices", "minimum", "maximum"))
     if choices is not None and converted not in choices:
         raise ConfigError(f"{where}: `{converted}` is not allowed.", f"one of: {', '.join(choices)}")
     if minimum is not None and isinstance(converted, int | float) and not converted >= minimum:
         raise ConfigError(f"{where}: {converted} is too small.", f"give at least {minimum:g}")
+    if maximum is not None and not converted <= maximum:
+        raise ConfigError(f"{where}: {converted} is too large.", f"give at most {maximum:g}")
     return converted
 
 

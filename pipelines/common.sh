@@ -36,6 +36,7 @@ fi
 splits=("$SPLIT_A")
 if [ -n "$SPLIT_B" ]; then splits+=("$SPLIT_B"); else say "SPLIT_B is empty: only the direction from $SPLIT_A"; fi
 FORM=${FORM:-published}
+PAPER=(--box-loss none --no-coordinates) # the paper learns from masks alone, and its mask head has no coordinates
 runs=() # the models of the table, in its order
 
 detector_and_cache() { # one of each for all models: the boxes of all categories are used, and masks where they are
@@ -48,7 +49,7 @@ detector_and_cache() { # one of each for all models: the boxes of all categories
 stage_wise() { # stage_wise SPLIT OPTION...: fit a mask model on the masks of SPLIT, evaluate it, note it for the table
   say "Stage-wise: $*"
   local folder
-  folder=$(maskx fit-transfer --split "$1" "${@:2}")
+  folder=$(maskx fit-transfer --split "$1" "${PAPER[@]}" "${@:2}")
   maskx evaluate --model "$folder" --split all >&2
   runs+=("$folder")
 }
@@ -56,7 +57,7 @@ stage_wise() { # stage_wise SPLIT OPTION...: fit a mask model on the masks of SP
 joint() { # joint SPLIT OPTION...: the same by joint training
   say "Joint: $*"
   local folder
-  folder=$(maskx e2e --split "$1" "${@:2}")
+  folder=$(maskx e2e --split "$1" "${PAPER[@]}" "${@:2}")
   maskx evaluate --model "$folder" --split all >&2
   runs+=("$folder")
 }

@@ -30,11 +30,11 @@ maskx detect train
 say "RoI cache"
 maskx export-embeddings
 
-say "Stage 2, three models side by side: class-agnostic baseline, T as published, T conditioned"
+say "Stage 2, three models side by side: ours, T as published, class-agnostic baseline"
 mkdir -p logs
 each() { # each COMMAND: run it for the three models at once, a log for each
   local jobs=() name failed=0
-  for name in agnostic published conditioned; do
+  for name in ours published agnostic; do
     "$1" "$name" >"logs/$1-$name.txt" 2>&1 &
     jobs+=("$!")
   done
@@ -43,8 +43,9 @@ each() { # each COMMAND: run it for the three models at once, a log for each
 }
 fit() {
   case $1 in
-    agnostic) maskx fit-transfer --embedding none --name agnostic ;;
-    *) maskx fit-transfer --embedding cls --form "$1" --name "$1" ;;
+    ours) maskx fit-transfer --embedding cls --name ours ;; # the defaults
+    published) maskx fit-transfer --embedding cls --form published --box-loss none --no-coordinates --name published ;;
+    agnostic) maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
   esac
 }
 each fit
@@ -53,15 +54,15 @@ tail -qn 2 logs/fit-*.txt >&2
 say "Evaluation, from the cached detections"
 evaluate() { maskx evaluate --model "runs/transfer/$1" --split all --per-category; }
 each evaluate
-maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/conditioned --format markdown >comparison.md
+maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/ours --format markdown >comparison.md
 
-say "Overlays of the conditioned model: green has masks in training, red has none"
-maskx predict data/shapes/val --model runs/transfer/conditioned --overwrite --limit 16
+say "Overlays of our model: green has masks in training, red has none"
+maskx predict data/shapes/val --model runs/transfer/ours --overwrite --limit 16
 
 say "Report: tables, plots, masks beside the ground truth, commands and settings, in one page"
-maskx report runs/transfer/agnostic runs/transfer/published runs/transfer/conditioned --overwrite
+maskx report runs/transfer/agnostic runs/transfer/published runs/transfer/ours --overwrite
 
 say "Mask AP on categories with masks (seen) and without (unseen), after $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
-maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/conditioned
+maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/ours
 echo
 echo "Report: $project/report.html    Table: $project/comparison.md    Overlays: $project/predictions"

@@ -128,10 +128,10 @@ def train(folder: Path) -> None:
         _maskx("detect", "train")
         _maskx("export-embeddings")
         for name, *options in (
-            ("agnostic", "--embedding", "none"),
-            ("published", "--embedding", "cls", "--form", "published"),
-            ("conditioned", "--embedding", "cls"),
-            ("cls+box-conditioned",),
+            ("agnostic", "--embedding", "none", "--box-loss", "none", "--no-coordinates"),
+            ("published", "--embedding", "cls", "--form", "published", "--box-loss", "none", "--no-coordinates"),
+            ("ours", "--embedding", "cls"),
+            ("cls+box-rbf+xy+boxes",),
         ):
             _maskx("fit-transfer", "--name", name, *options)
             _maskx("evaluate", "--model", f"runs/transfer/{name}")

@@ -104,7 +104,7 @@ def test_what_trains_writes_for_tensorboard_where_it_is_asked_to(project, tmp_pa
 def test_finished_stages_return_at_once_and_change_nothing(project):
     """Every stage is idempotent: finished and unchanged, it says so."""
     files = [project / "runs/detector/last.safetensors", project / "runs/cache.h5"]
-    files.append(project / "runs/transfer/cls+box-conditioned/last.safetensors")
+    files.append(project / "runs/transfer/cls+box-rbf+xy+boxes/last.safetensors")
     before = [path.stat().st_mtime_ns for path in files]
     for stage in (("detect", "train"), ("export-embeddings",), ("fit-transfer", "--embedding", "cls+box")):
         assert "unchanged" in maskx(project, *stage).stderr
@@ -131,7 +131,7 @@ def test_a_run_records_how_many_masks_it_was_trained_on(project):
         if entry.get("segmentation") and not entry["iscrowd"]:
             key = str(entry["category_id"])
             counts[key] = counts.get(key, 0) + 1
-    path = project / "runs/transfer/cls+box-conditioned/run.json"
+    path = project / "runs/transfer/cls+box-rbf+xy+boxes/run.json"
     record = json.loads(path.read_text())
     assert record.pop("masks") == counts
     path.write_text(json.dumps(record))
@@ -147,7 +147,7 @@ def test_word_vectors_are_an_input_of_the_run(project, tmp_path):
     fit = ("fit-transfer", "--embedding", "glove", "--embedding-file", str(glove), "--epochs", "1")
     glove.write_text("".join(f"{word} {n} {n % 3}\n" for n, word in enumerate(words[1:])))
     assert words[0] in maskx(project, *fit, code=1).stderr
-    assert not (project / "runs/transfer/glove-conditioned").exists()
+    assert not (project / "runs/transfer/glove-rbf+xy+boxes").exists()
     glove.write_text("".join(f"{word} {n} {n % 3}\n" for n, word in enumerate(words)))
     maskx(project, *fit)
     assert "unchanged" in maskx(project, *fit).stderr
@@ -158,8 +158,8 @@ def test_word_vectors_are_an_input_of_the_run(project, tmp_path):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("oracle+mlp", ("--embedding", "none", "--class-specific", "--mask-branch", "fcn+mlp")),
-        ("randn-published-3layer",
+        ("oracle+mlp+xy+boxes", ("--embedding", "none", "--class-specific", "--mask-branch", "fcn+mlp")),
+        ("randn-published-3layer+xy+boxes",
          ("--embedding", "randn", "--form", "published", "--layers", "3")),
     ],
 )  # fmt: skip
@@ -177,7 +177,7 @@ def test_other_models_are_evaluated_alike_from_cache_and_images(project, name, o
 
 def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
     """`maskx evaluate` reports what anyone gets from its results file with pycocotools alone."""
-    model = "runs/transfer/cls+box-conditioned"
+    model = "runs/transfer/cls+box-rbf+xy+boxes"
     maskx(project, "evaluate", "--model", model)
     folder = project / model / "evaluation" / "cache-best"
     kept = {path: path.read_text() for path in folder.glob("results*.json")}
@@ -210,7 +210,7 @@ def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
 
 def test_ap_from_cached_detections_equals_ap_from_images(project):
     """Rule 3, through the command line, to the last digit."""
-    model = "runs/transfer/cls+box-conditioned"
+    model = "runs/transfer/cls+box-rbf+xy+boxes"
     cached = json.loads(maskx(project, "evaluate", "--model", model, "--from", "cache", "--json").stdout)
     live = json.loads(maskx(project, "evaluate", "--model", model, "--from", "images", "--json").stdout)
     assert cached["sets"] == live["sets"]
@@ -232,7 +232,7 @@ def test_a_model_fitted_to_eight_bits_is_evaluated_alike_from_cache_and_images(p
     assert len(results[0]) > 0
     assert results[0] == results[1]
     eight, half = (
-        load_file(project / "runs/transfer" / n / "last.safetensors") for n in ("eight", "cls+box-conditioned")
+        load_file(project / "runs/transfer" / n / "last.safetensors") for n in ("eight", "cls+box-rbf+xy+boxes")
     )
     assert any((eight[name] != half[name]).any() for name in half)
 
@@ -284,7 +284,7 @@ def test_predict_leaves_overlays_and_a_results_file(project):
 
 def test_compare_prints_what_the_runs_recorded(project):
     """The table's numbers are those of the evaluations, in every format."""
-    runs = ["runs/transfer/cls+box-conditioned", "runs/transfer/agnostic"]
+    runs = ["runs/transfer/cls+box-rbf+xy+boxes", "runs/transfer/agnostic+xy+boxes"]
     for folder in runs:
         maskx(project, "evaluate", "--model", folder)
     report = json.loads(maskx(project, "evaluate", "--model", runs[0], "--json").stdout)
@@ -292,8 +292,8 @@ def test_compare_prints_what_the_runs_recorded(project):
     assert json.dumps(report["sets"]["unseen"]["mask"]["AP"]) in printed
     for style in ("text", "markdown", "csv"):
         printed = maskx(project, "compare", *runs, "--format", style).stdout
-        assert "agnostic" in printed
-        assert "cls+box-conditioned" in printed
+        assert "agnostic+xy+boxes" in printed
+        assert "cls+box-rbf+xy+boxes" in printed
 
 
 def test_doctor_lists_categories_and_exits_with_3_where_training_would_go_wrong(project, tmp_path):

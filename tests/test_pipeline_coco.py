@@ -70,7 +70,7 @@ def test_the_commands_run_verbatim_on_coco_and_pycocotools_gives_the_same_ap(tmp
         capsys.readouterr()
         assert run(["evaluate", "--split", "nonvoc", "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
-        results = Path("runs/transfer/cls+box-conditioned@voc/evaluation/cache-best/results.json").resolve()
+        results = Path("runs/transfer/cls+box-rbf+xy+boxes@voc/evaluation/cache-best/results.json").resolve()
         assert json.loads(results.read_text())
         truth = COCO(str(annotations / "instances_val2017.json"))
         evaluation = COCOeval(truth, truth.loadRes(str(results)), "segm")

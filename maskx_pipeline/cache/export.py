@@ -44,12 +44,12 @@ def export_identity(
     """What a cache will be made from: a finished one of the same identity needs not be written again.
 
     Args:
-        config: ``amp`` says nothing of a detector that is a class.
+        config: ``amp`` and ``pool`` say nothing of a detector that is a class.
         saw_masks: The detector's first weights were trained with masks.
     """
     settings = config.identity()
     if class_of(config.detector):
-        del settings["amp"]
+        del settings["amp"], settings["pool"]
     if saw_masks:
         settings[SAW_MASKS] = True
     return CacheIdentity(detector.identity, settings, train.digest, val.digest)

@@ -102,8 +102,10 @@ class ExportJob:
             chosen=self._chosen[self.train.rows_of(record.id)],
             rois_per_object=self.config.rois_per_object,
             proposal_iou=self.config.proposal_iou,
+            box_jitter=self.config.box_jitter,
             seed=self.config.seed,
             flipped=flipped,
+            image_size=(record.height, record.width),
         )
         boxes = np.concatenate([rois.boxes_xyxy for rois in objects])
         counts = [len(rois.boxes_xyxy) for rois in objects]

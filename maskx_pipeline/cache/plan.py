@@ -155,7 +155,7 @@ def measure_export(config: ExportConfig, detector: Detector, train: CocoData, *,
     chosen = [images[int(i)] for i in np.linspace(0, len(images) - 1, min(sample + 1, len(images)))]
     seconds = np.zeros((len(chosen), 2))
     for number, record in enumerate(chosen):
-        rois = int(stored[train.rows_of(record.id)].sum()) * (1 + config.rois_per_object)
+        rois = int(stored[train.rows_of(record.id)].sum()) * config.most_rois_of_object
         for of_val in (False, True):
             began = time.perf_counter()
             pixels = read_image(train.image_path(record.id), width=record.width, height=record.height)
@@ -179,7 +179,7 @@ def train_rows(config: ExportConfig, train: CocoData, images: Sequence[ImageReco
 
 
 def _rows_of(config: ExportConfig, objects: int) -> int:
-    return objects * (1 + config.rois_per_object) * (2 if config.flip else 1)
+    return objects * config.most_rois_of_object * (2 if config.flip else 1)
 
 
 def ground_truth_rows(val: CocoData, images: Sequence[ImageRecord]) -> int:

@@ -16,10 +16,12 @@ from maskx_pipeline.data.records import Annotation, CocoData
 
 Boxes = NDArray[np.float32]
 
+_JITTER = 2  # another stream of random numbers than those that choose proposals, 0 and 1
+
 
 @dataclass(frozen=True)
 class ObjectRoIs:
-    """The RoIs of one object: its own box first, then proposals.
+    """The RoIs of one object: its own box first, then that box moved, if it is, then proposals.
 
     Attributes:
         boxes_xyxy: float32 [n, 4], in pixels.
@@ -61,8 +63,10 @@ def choose_rois(
     chosen: Sequence[bool] | NDArray[np.bool_],
     rois_per_object: int,
     proposal_iou: float,
+    box_jitter: float,
     seed: int,
     flipped: bool,
+    image_size: tuple[int, int],
 ) -> list[ObjectRoIs]:
     """Choose the RoIs of the chosen objects.
 
@@ -74,7 +78,9 @@ def choose_rois(
         proposals_xyxy: float32 [P, 4], in pixels.
         chosen: For each annotation, whether its RoIs are stored; see :func:`choose_objects`.
         proposal_iou: The smallest IoU of a proposal with its object.
+        box_jitter: See :func:`moved_box`; 0 adds no such RoI.
         flipped: Whether the image is mirrored; makes the choice another one.
+        image_size: (height, width) in pixels; a moved box is cut where it leaves the image.
 
     Returns:
         One entry per chosen object, in the order of the annotations.
@@ -99,14 +105,38 @@ def choose_rois(
         if len(mine) > rois_per_object:
             generator = np.random.default_rng([seed, annotation.id % 2**64, int(flipped)])
             mine = np.sort(generator.choice(mine, rois_per_object, replace=False))
+        own = boxes[number : number + 1]
+        moved = own[:0]
+        if box_jitter > 0:
+            moved = moved_box(annotation, share=box_jitter, seed=seed, image_size=image_size)[None]
         stored.append(
             ObjectRoIs(
                 annotation=annotation,
-                boxes_xyxy=np.concatenate([boxes[number : number + 1], proposals_xyxy[mine]]).astype(np.float32),
-                ious=np.concatenate([np.ones(1), best[mine]]).astype(np.float32),
+                boxes_xyxy=np.concatenate([own, moved, proposals_xyxy[mine]]).astype(np.float32),
+                ious=np.concatenate([np.ones(1), box_iou(moved, own)[:, 0], best[mine]]).astype(np.float32),
             )
         )
     return stored
+
+
+def moved_box(annotation: Annotation, *, share: float, seed: int, image_size: tuple[int, int]) -> Boxes:
+    """Move each side of an object's box by up to a share of the box's width or height.
+
+    By which part of that share each side is moved follows from the seed and the annotation's id alone.
+
+    Args:
+        share: 0..0.5, so that the box keeps its centre.
+        image_size: (height, width) in pixels; the box is cut where it leaves the image.
+
+    Returns:
+        float32 [4], x1, y1, x2, y2 in pixels.
+    """
+    x1, y1, x2, y2 = annotation.box_xyxy
+    parts = np.random.default_rng([seed, annotation.id % 2**64, _JITTER]).uniform(-1, 1, 4)
+    moved = np.array([x1, y1, x2, y2]) + share * parts * np.array([x2 - x1, y2 - y1] * 2)
+    height, width = image_size
+    inside: Boxes = moved.clip(0, [width, height] * 2).astype(np.float32)
+    return inside
 
 
 def box_iou(first_xyxy: NDArray[Any], second_xyxy: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,6 +12,10 @@ from maskx_pipeline.settings import StageConfig, option, settings
 IMAGENET, NONE = "imagenet", "none"
 """What the weights of a backbone may come from, beside a file."""
 
+ASSIGNED, FINEST_AND_ASSIGNED = "assigned", "finest+assigned"
+POOLS = {ASSIGNED: 1, FINEST_AND_ASSIGNED: 2}
+"""How RoI features are pooled from the FPN, and from how many of its maps at once."""
+
 
 @settings
 class DetectConfig(ImageTraining, StageConfig):
@@ -143,6 +147,13 @@ class ExportConfig(StageConfig):
     out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
     rois_per_object: int = option(4, "Proposals stored per object, beside its ground-truth box.", minimum=0)
     proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)
+    box_jitter: float = option(
+        0.0,
+        "Also store one more RoI for each object, its box with each side moved at random by up to this share of the "
+        "box's width or height; 0 stores none.",
+        minimum=0,
+        maximum=0.5,
+    )
     unmasked_objects: str = option(
         "1000",
         "Objects without a mask whose RoIs are stored for the box losses, at most so many of each category: all, none, "
@@ -155,6 +166,12 @@ class ExportConfig(StageConfig):
     )
     flip: bool = option(False, "Also store the RoIs of the mirrored training images.")
     roi_size: int = option(14, "Side of the pooled RoI features.", minimum=1)
+    pool: str = option(
+        ASSIGNED,
+        "Maps of the FPN that RoI features are pooled from: the one that suits the size of the box; or the finest one "
+        "beside it, for twice the channels and bytes.",
+        choices=tuple(POOLS),
+    )
     mask_size: int = option(28, "Side of the mask targets; twice roi-size for the FCN head.", minimum=1)
     feature_dtype: str = option(
         "float16",
@@ -169,3 +186,8 @@ class ExportConfig(StageConfig):
     workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
+
+    @property
+    def most_rois_of_object(self) -> int:
+        """The most RoIs of an object in an image of train: its own box, the moved one, and proposals."""
+        return 1 + (self.box_jitter > 0) + self.rois_per_object

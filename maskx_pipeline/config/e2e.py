@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskx_pipeline.config.detection import ASSIGNED, POOLS
 from maskx_pipeline.config.shared import ImageTraining, MaskTraining
 from maskx_pipeline.config.transfer import TransferConfig
 from maskx_pipeline.settings import StageConfig, option, settings
@@ -26,6 +27,12 @@ class E2EConfig(ImageTraining, MaskTraining, StageConfig):
     out: Path = option(Path("runs/e2e"), "Folder that holds the runs of this stage.")
     stop_gradient: bool = option(True, "Keep the gradient of the mask loss from the class weights that T reads.")
     roi_size: int = option(14, "Side of the RoI features that the mask head reads.", minimum=1)
+    pool: str = option(
+        ASSIGNED,
+        "Maps of the FPN that these are pooled from: the one that suits the size of the box; or the finest one beside "
+        "it.",
+        choices=tuple(POOLS),
+    )
 
 
 def mask_options() -> tuple[str, ...]:

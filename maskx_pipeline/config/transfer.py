@@ -28,8 +28,9 @@ FORMS = {
     "published": TransferForm(
         layers=2, activation="leaky_relu", condition="raw", kernel="linear", shared=False, zero_start=False
     ),
-    "conditioned": TransferForm(
-        layers=1, activation="none", condition="pca", kernel="linear", shared=True, zero_start=True
+    "linear": TransferForm(layers=1, activation="none", condition="pca", kernel="linear", shared=True, zero_start=True),
+    "rbf": TransferForm(
+        layers=1, activation="none", condition="pca", kernel="rbf", shared=True, zero_start=True, hide_own=0.25
     ),
 }
 
@@ -58,7 +59,8 @@ MASK_HEADS: dict[str, tuple[str, dict[str, Any]]] = {
         for size, (blocks, widths) in _HOURGLASSES.items()
     },
 }
-BOX_LOSSES = ("none", "projection", "projection+pairwise")
+_SUPERVISION = {"none": "", "projection": "+boxes", "projection+pairwise": "+boxes+pairwise"}
+BOX_LOSSES = (*_SUPERVISION,)
 
 
 @settings
@@ -96,11 +98,11 @@ class TransferConfig(MaskTraining, StageConfig):
         False, "With --embedding none: learn mask weights per category, the fully supervised oracle; use --split all."
     )
     form: str = option(
-        "conditioned",
-        "Preset of the six options after it. published: layers 2, activation leaky_relu, condition raw, kernel linear, "
-        "no-shared, no-zero-start. conditioned: layers 1, activation none, condition pca, kernel linear, shared, "
-        "zero-start.",
-        choices=("published", "conditioned"),
+        "rbf",
+        "Preset of the seven options after it. published, the paper's: layers 2, activation leaky_relu, condition raw, "
+        "kernel linear, no-shared, no-zero-start. linear: layers 1, activation none, condition pca, kernel linear, "
+        "shared, zero-start. rbf: as linear, with kernel rbf and hide-own 0.25.",
+        choices=(*FORMS,),
     )
     layers: int | None = option(
         None, "Linear layers of T, in the paper 1, 2 or 3; by default as the form says.", minimum=1
@@ -154,10 +156,10 @@ class TransferConfig(MaskTraining, StageConfig):
         "group", "Normalisation in the mask heads resnet and hourglass; fcn has none.", choices=("group", "batch")
     )
     coordinates: bool = option(
-        False, "Give the mask head the place of each cell in the RoI, as four more channels of its input."
+        True, "Give the mask head the place of each cell in the RoI, as four more channels of its input."
     )
     box_loss: str = option(
-        "none",
+        "projection",
         "What supervises the RoIs without a usable mask: projection, that the mask touches all four sides of its box; "
         "pairwise, that neighbours of like colour have like labels, from a cache with colours; or none.",
         choices=BOX_LOSSES,
@@ -186,9 +188,16 @@ class TransferConfig(MaskTraining, StageConfig):
     )
 
     def structure(self) -> TransferForm:
-        """The structure of T: that of ``form``, but for the options that were given."""
+        """The structure of T: that of ``form``, but for the options that were given.
+
+        Without similarities to read there is none to hide, whatever the form says.
+        """
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(TransferForm)}
-        return dataclasses.replace(FORMS[self.form], **{name: v for name, v in given.items() if v is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        structure = dataclasses.replace(FORMS[self.form], **given)
+        if structure.kernel != "rbf" and "hide_own" not in given:
+            structure = dataclasses.replace(structure, hide_own=0.0)
+        return structure
 
     def form_name(self) -> str:
         """The form, and in a word each how the structure of T differs from it: ``published-3layer-relu``."""
@@ -202,8 +211,14 @@ class TransferConfig(MaskTraining, StageConfig):
             "zero_start": "zero-start" if structure.zero_start else "random-start",
             "hide_own": f"hidden{structure.hide_own:g}",
         }
+        if structure.kernel != "rbf":
+            del words["hide_own"]
         different = [word for name, word in words.items() if getattr(structure, name) != getattr(form, name)]
         return "-".join([self.form, *different])
+
+    def additions(self) -> str:
+        """What the mask head and its supervision have beside the paper's, for names: ``+xy+boxes+pairwise``."""
+        return ("+xy" if self.coordinates else "") + _SUPERVISION[self.box_loss]
 
     def identity(self) -> dict[str, Any]:
         """With the structure of T spelt out, so that giving what the form says anyway changes nothing."""

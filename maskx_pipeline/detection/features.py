@@ -11,11 +11,13 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import clip_boxes_to_image
 
+from maskx_pipeline.config.detection import ASSIGNED, POOLS
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.errors import ConfigError
 
 
 def freeze_detector(detector: FasterRCNN) -> FasterRCNN:
@@ -36,6 +38,7 @@ class FrozenImage:
         batch: The image as the detector resizes it.
         features: FPN level to FloatTensor[1, C, H, W].
         original_size: (height, width) of the original image, in pixels.
+        pooling: From which maps :meth:`pool` pools; see :class:`PyramidPool`.
     """
 
     detector: FasterRCNN
@@ -43,6 +46,7 @@ class FrozenImage:
     batch: ImageList
     features: dict[str, Tensor]
     original_size: tuple[int, int]
+    pooling: str
 
     @cached_property
     def proposals_xyxy(self) -> Tensor:
@@ -66,12 +70,12 @@ class FrozenImage:
             roi_size: Side S of the features.
 
         Returns:
-            FloatTensor[N, C, S, S], float32, on the detector's device.
+            FloatTensor[N, C, S, S], float32, on the detector's device; C is :attr:`FrozenDetector.channels`.
         """
         boxes = boxes_xyxy.to(self.batch.tensors.device, torch.float32)
         resized = scale_boxes(boxes, self.original_size, self.batch.image_sizes[0])
         scale = int(self.detector.roi_heads.box_roi_pool.canonical_scale)
-        pool = PyramidPool(roi_size=roi_size, canonical_box_size=scale)
+        pool = PyramidPool(roi_size=roi_size, canonical_box_size=scale, pooling=self.pooling)
         pooled: Tensor = pool(self._pooled_from, [resized], [self.batch.image_sizes[0]])
         return pooled
 
@@ -104,6 +108,11 @@ class FrozenDetector:
         detector: The detector; it is frozen and moved.
         categories: By ascending label; none where nobody asks for them, as in its own training.
         identity: Of weights and settings; empty while it is still in training.
+        pooling: From which maps RoI features are pooled; see :class:`PyramidPool`. No part of the identity, since one
+            detector can be looked through in both ways.
+
+    Raises:
+        ConfigError: Two maps are asked for, and the detector has one.
     """
 
     def __init__(
@@ -114,12 +123,18 @@ class FrozenDetector:
         amp_dtype: torch.dtype | None,
         categories: tuple[Category, ...] = (),
         identity: str = "",
+        pooling: str = ASSIGNED,
     ) -> None:
+        if len(detector.roi_heads.box_roi_pool.featmap_names) < POOLS[pooling]:
+            raise ConfigError(
+                f"The detector has one feature map, and --pool {pooling} pools from two.", f"give --pool {ASSIGNED}"
+            )
         self.detector = freeze_detector(detector).to(device)
         self.device = device
         self.amp_dtype = amp_dtype
         self.categories = categories
         self.identity = identity
+        self.pooling = pooling
 
     @property
     def class_weights(self) -> ClassWeights:
@@ -129,7 +144,7 @@ class FrozenDetector:
     @property
     def channels(self) -> int:
         """C, the channels of the RoI features."""
-        return int(self.detector.backbone.out_channels)
+        return int(self.detector.backbone.out_channels) * POOLS[self.pooling]
 
     @property
     def detections_per_image(self) -> int:
@@ -150,7 +165,7 @@ class FrozenDetector:
             batch, _ = self.detector.transform([image.to(self.device)])
             features = self.detector.backbone(batch.tensors)
         original = (int(image.shape[-2]), int(image.shape[-1]))
-        return FrozenImage(self.detector, self.amp_dtype, batch, features, original)
+        return FrozenImage(self.detector, self.amp_dtype, batch, features, original, self.pooling)
 
 
 def scale_boxes(boxes_xyxy: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:

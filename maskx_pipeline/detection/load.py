@@ -9,7 +9,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.config.detection import NONE
+from maskx_pipeline.config.detection import ASSIGNED, NONE
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import resolve_norm
 from maskx_pipeline.detection.features import FrozenDetector, freeze_detector
@@ -37,14 +37,19 @@ class LoadedDetector:
     categories: tuple[Category, ...]
     identity: str
 
-    def frozen(self, *, device: torch.device, amp: str) -> FrozenDetector:
-        """The detector to look through, in the mixed precision that the setting ``amp`` means on this device."""
+    def frozen(self, *, device: torch.device, amp: str, pooling: str = ASSIGNED) -> FrozenDetector:
+        """The detector to look through, in the mixed precision that the setting ``amp`` means on this device.
+
+        Raises:
+            ConfigError: It has fewer maps than ``pooling`` needs.
+        """
         return FrozenDetector(
             self.model,
             device=device,
             amp_dtype=amp_dtype(amp, device),
             categories=self.categories,
             identity=self.identity,
+            pooling=pooling,
         )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
+
+from maskx_pipeline.config.detection import ASSIGNED, POOLS
 
 POOLED_LEVELS = {"0": 2, "1": 3, "2": 4, "3": 5}
 """The FPN's feature maps that are pooled from, and their levels: level l has stride 2^l."""
@@ -26,13 +28,16 @@ class PyramidPool(MultiScaleRoIAlign):  # type: ignore[misc]
     Args:
         roi_size: Side S of the output.
         canonical_box_size: Side of the boxes, in pixels, from which level 4 (stride 16) on is used.
+        pooling: ``assigned`` is that level alone. ``finest+assigned`` pools each box from the finest level too; the
+            channels of that one come first.
     """
 
-    def __init__(self, *, roi_size: int, canonical_box_size: int) -> None:
+    def __init__(self, *, roi_size: int, canonical_box_size: int, pooling: str = ASSIGNED) -> None:
         super().__init__(list(POOLED_LEVELS), roi_size, _SAMPLES, canonical_scale=canonical_box_size)
         levels = list(POOLED_LEVELS.values())
         self.scales = [2.0**-level for level in levels]
         self.map_levels = LevelMapper(levels[0], levels[-1], canonical_box_size, _CANONICAL_LEVEL)
+        self.maps = POOLS[pooling]
 
     def forward(self, features: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Pool.
@@ -43,19 +48,27 @@ class PyramidPool(MultiScaleRoIAlign):  # type: ignore[misc]
             image_shapes: Not used; it is in torchvision's signature.
 
         Returns:
-            FloatTensor[sum of N, C, S, S], computed in float32 and returned in the dtype of the features.
+            FloatTensor[sum of N, C or 2 C, S, S], computed in float32 and returned in the dtype of the features.
         """
         maps = [features[name] for name in self.featmap_names]
         if maps[0].device.type != "cpu":
-            pooled: Tensor = super().forward(features, boxes, image_shapes)
-            return pooled
+            assigned: Tensor = super().forward(features, boxes, image_shapes)
+            if self.maps == 1:
+                return assigned
+            finest = roi_align(maps[0], boxes, self.output_size, self.scales[0], _SAMPLES)
+            return torch.cat([finest, assigned], dim=1)
         levels = self.map_levels(boxes)
         image_numbers = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
-        rows, weights = _weighted_rows(maps, self.scales, levels, image_numbers, torch.cat(boxes), self.output_size[0])
         channels = maps[0].shape[1]
         vectors = torch.cat([level.float().permute(0, 2, 3, 1).reshape(-1, channels) for level in maps])
-        bins = F.embedding_bag(rows, vectors, mode="sum", per_sample_weights=weights)
-        return bins.to(maps[0].dtype).view(-1, *self.output_size, channels).permute(0, 3, 1, 2)
+        pooled = []
+        for from_levels in (levels,) if self.maps == 1 else (torch.zeros_like(levels), levels):
+            rows, weights = _weighted_rows(
+                maps, self.scales, from_levels, image_numbers, torch.cat(boxes), self.output_size[0]
+            )
+            bins = F.embedding_bag(rows, vectors, mode="sum", per_sample_weights=weights)
+            pooled.append(bins.to(maps[0].dtype).view(-1, *self.output_size, channels).permute(0, 3, 1, 2))
+        return pooled[0] if self.maps == 1 else torch.cat(pooled, dim=1)
 
 
 def _weighted_rows(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
+from maskx_pipeline.config.detection import POOLS
 from maskx_pipeline.data.records import categories_from_json
 from maskx_pipeline.detection.features import freeze_detector
 from maskx_pipeline.detection.load import LoadedDetector, empty_detector
@@ -50,7 +51,7 @@ def load_e2e_model(
         {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)}
         for part in ("detector.", "mask_model.")
     )
-    channels = int(detector.backbone.out_channels)
+    channels = int(detector.backbone.out_channels) * POOLS[config.pool]
     try:
         mask_model = empty_mask_model(
             transfer, of_mask_model, num_classes=len(categories), in_channels=channels, roi_size=config.roi_size
@@ -72,5 +73,6 @@ def load_e2e_model(
         detector=run_folder,
         detector_identity=sha256,
         detector_amp=config.amp,
+        detector_pool=config.pool,
         own_detector=LoadedDetector(freeze_detector(detector), detect, categories, sha256),
     )

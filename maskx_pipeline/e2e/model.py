@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.cache.colours import colour_patches
+from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.detection.class_weights import live_class_weights
 from maskx_pipeline.detection.features import FrozenDetector, scale_boxes
 from maskx_pipeline.detection.pooling import PyramidPool
@@ -29,6 +30,7 @@ class E2EModel(nn.Module):
         source: Of the raw class embeddings; if it is live, T reads the box head as it is in each step. None without T.
         stop_gradient: Compute the mask loss's gradient with respect to T's parameters but not to the class weights.
         roi_size: Side S of the RoI features of the mask head.
+        pooling: From which maps they are pooled; see :class:`PyramidPool`.
         box_loss: What supervises RoIs without a mask that may be used, see :class:`TransferConfig`.
     """
 
@@ -40,6 +42,7 @@ class E2EModel(nn.Module):
         source: EmbeddingSource | None,
         stop_gradient: bool,
         roi_size: int,
+        pooling: str = ASSIGNED,
         box_loss: str = "none",
     ) -> None:
         super().__init__()
@@ -48,8 +51,9 @@ class E2EModel(nn.Module):
         self.mask_model = mask_model
         self.live = source if source is not None and source.live else None
         self.stop_gradient = stop_gradient
-        self.roi_size = roi_size
-        self._pool = PyramidPool(roi_size=roi_size, canonical_box_size=detector.roi_heads.box_roi_pool.canonical_scale)
+        self.roi_size, self.pooling = roi_size, pooling
+        scale = detector.roi_heads.box_roi_pool.canonical_scale
+        self._pool = PyramidPool(roi_size=roi_size, canonical_box_size=scale, pooling=pooling)
         # What is saved or measured is T's view of the class weights as they are, not as they were a step before.
         self.register_state_dict_pre_hook(lambda *_: self.refresh())  # type: ignore[no-untyped-call]
 
@@ -101,7 +105,7 @@ class E2EModel(nn.Module):
     def whole_model(self, *, device: torch.device, amp_dtype: torch.dtype | None) -> WholeModel:
         """The same model for prediction; it freezes this one."""
         self.refresh()
-        frozen = FrozenDetector(self.detector, device=device, amp_dtype=amp_dtype)
+        frozen = FrozenDetector(self.detector, device=device, amp_dtype=amp_dtype, pooling=self.pooling)
         return WholeModel(
             frozen, self.mask_model, roi_size=self.roi_size, device=device, amp_dtype=amp_dtype, half_features=False
         )

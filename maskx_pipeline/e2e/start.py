@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_options
-from maskx_pipeline.config.detection import NONE
+from maskx_pipeline.config.detection import NONE, POOLS
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.backbone import content_of, train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
@@ -86,7 +86,7 @@ def read_start(
             transfer,
             class_weights=_zero_weights(detect, len(categories)),
             category_names=names,
-            in_channels=detect.fpn_channels,
+            in_channels=detect.fpn_channels * POOLS[config.pool],
             roi_size=config.roi_size,
             seen=seen,
         )
@@ -98,7 +98,7 @@ def read_start(
             transfer,
             class_weights=class_weights(detector.model),
             category_names=names,
-            in_channels=int(detector.model.backbone.out_channels),
+            in_channels=int(detector.model.backbone.out_channels) * POOLS[config.pool],
             roi_size=config.roi_size,
             seen=seen,
         )
@@ -149,7 +149,7 @@ def build_e2e_model(
             start.transfer,
             class_weights=class_weights(detector),
             category_names=names,
-            in_channels=int(detector.backbone.out_channels),
+            in_channels=int(detector.backbone.out_channels) * POOLS[config.pool],
             roi_size=config.roi_size,
             seen=seen,
         )
@@ -161,6 +161,7 @@ def build_e2e_model(
         source=embedding_source(start.transfer, names),
         stop_gradient=config.stop_gradient,
         roi_size=config.roi_size,
+        pooling=config.pool,
         box_loss=start.transfer.box_loss,
     )
 
@@ -206,6 +207,12 @@ def _check_fitted(
             f"{init} is of another architecture: it reads RoI features of side {fitted.roi_size}, and "
             f"{config.roi_size} was asked for.",
             f"give --roi-size {fitted.roi_size}",
+        )
+    if fitted.detector_pool != config.pool:
+        raise ConfigError(
+            f"{init} is of another architecture: it reads RoI features pooled as {fitted.detector_pool}, and "
+            f"{config.pool} was asked for.",
+            f"give --pool {fitted.detector_pool}",
         )
 
 

@@ -161,7 +161,7 @@ def _detector(export: ExportConfig, untrained: FasterRCNN, classes: DetectorClas
         return open_detector(export, classes), f"the detector of {export.detector}"
     except RunError:
         device = resolve_device(export.device)
-        frozen = FrozenDetector(untrained, device=device, amp_dtype=amp_dtype(export.amp, device))
+        frozen = FrozenDetector(untrained, device=device, amp_dtype=amp_dtype(export.amp, device), pooling=export.pool)
         return frozen, "an untrained detector"
 
 
@@ -176,7 +176,7 @@ def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) 
 def _rois(export: ExportConfig, train: CocoData, seen: frozenset[int]) -> int:
     """The most RoIs of the seen categories in the cache."""
     objects = sum(count for label, count in count_masks(train).items() if label in seen)
-    return objects * (1 + export.rois_per_object) * (2 if export.flip else 1)
+    return objects * export.most_rois_of_object * (2 if export.flip else 1)
 
 
 def _times(length: float, every: float) -> float:

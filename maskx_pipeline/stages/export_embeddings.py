@@ -8,12 +8,14 @@ from maskx_pipeline.cache import export
 from maskx_pipeline.cache.export import ExportPlan
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
+from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import read_detector_run, trained_with_masks
 from maskx_pipeline.detection.load import load_detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import resolve_device
+from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_data
@@ -56,8 +58,18 @@ def export_embeddings(
 
 
 def open_detector(config: ExportConfig, classes: DetectorClasses) -> Detector:
-    """The detector that the settings name, a run or a class."""
+    """The detector that the settings name, a run or a class.
+
+    Raises:
+        ConfigError: It has no two maps to pool from as asked, or it is a class, which decides that itself.
+    """
     if class_of(config.detector):
+        if config.pool != ASSIGNED:
+            raise ConfigError(
+                f"--pool {config.pool} is for the detectors of `maskx detect`; {config.detector} pools as it was "
+                "written to.",
+                "leave out --pool, and concatenate the maps in its method pool",
+            )
         return make_detector(config.detector, classes.settings)
     loaded = load_detector(config.detector, checkpoint=config.checkpoint)
-    return loaded.frozen(device=resolve_device(config.device), amp=config.amp)
+    return loaded.frozen(device=resolve_device(config.device), amp=config.amp, pooling=config.pool)

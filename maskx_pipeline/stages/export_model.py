@@ -9,6 +9,7 @@ from typing import Any
 
 from maskx_pipeline import __version__
 from maskx_pipeline.config import ExportModelConfig
+from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.detection.load import LoadedDetector
 from maskx_pipeline.engine.checkpoint import save_state, save_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError
@@ -78,19 +79,26 @@ def _write_onnx(out: Path, model: ModelRun) -> dict[str, Any]:
     channels, roi_size = model.mask_model.head.in_channels, model.roi_size
     head = BakedMaskHead(model.mask_model, len(model.categories))
     side = model.mask_model.head.mask_size(roi_size)
+    maps = "" if model.detector_pool == ASSIGNED else "; of the finest level, then of the one that suits the box's size"
     onnx_format.write_onnx(out, head, channels=channels, roi_size=roi_size)
     return {
         "code": onnx_format.loading_code(out),
         "roi_features": f"float32 [N, {channels}, {roi_size}, {roi_size}], from the FPN by RoIAlign with 2 samples per "
-        "bin and axis, aligned=False",
+        f"bin and axis, aligned=False{maps}",
         "labels": f"int64 [N], 1..{len(model.categories)}",
         "mask_probs": f"float32 [N, {side}, {side}], probabilities in the box; above 0.5 is the object",
     }
 
 
 def _write_torchvision(out: Path, model: ModelRun) -> dict[str, Any]:
-    head = fcn_head(model.mask_model)
+    if model.detector_pool != ASSIGNED:
+        raise ConfigError(
+            f"This model reads RoI features of two maps (--pool {model.detector_pool}), and torchvision's Mask R-CNN "
+            "pools from one.",
+            f"give --format onnx, which holds the whole mask head; or export and fit with --pool {ASSIGNED}",
+        )
     detector = _faster_rcnn(model)
+    head = fcn_head(model.mask_model)
     config = detector.config
     loading_code.check_buildable(config)
     state = mask_rcnn_state(detector.model, model.mask_model, v2=config.architecture == "v2")

@@ -11,7 +11,8 @@ from maskx_pipeline.errors import ConfigError
 def run_name(config: TransferConfig) -> str:
     """The name of a stage-2 run: the given one, or one made from the settings that make the model what it is.
 
-    For example cls+box-conditioned, glove-published-3layer-relu, agnostic+mlp, oracle, randn-published@voc.
+    For example cls+box-rbf+xy+boxes, glove-published-3layer-relu, agnostic+mlp, oracle, randn-published@voc: +xy is for
+    coordinates, +boxes for a box loss.
     """
     if config.name:
         return checked_name(config.name)
@@ -28,10 +29,7 @@ def run_name(config: TransferConfig) -> str:
         name += str(config.mlp_layers)
     if config.mask_head != "fcn":
         name += f"-{config.mask_head}" + ("" if config.head_norm == "group" else f"-{config.head_norm}")
-    if config.coordinates:
-        name += "+coordinates"
-    if config.box_loss != "none":
-        name += "+boxes" if config.box_loss == "projection" else "+boxes+pairwise"
+    name += config.additions()
     if config.rois != "both":
         name += f"-{config.rois}"
     usual = ("masked", "all") if name.startswith("oracle") else ("masked",)

@@ -119,9 +119,12 @@ def _read_mask_run(folder: Path) -> dict[str, Any]:
 
 
 def _form(config: Mapping[str, Any], folder: Path) -> str:
-    if config["embedding"] in ("-", "none"):
+    if config["embedding"] == "-":
         return "-"
-    return TransferConfig.from_mapping(config, source=str(folder / "run.json")).form_name()
+    model = TransferConfig.from_mapping(config, source=str(folder / "run.json"))
+    if model.embedding == "none":
+        return model.additions().removeprefix("+") or "-"
+    return model.form_name() + model.additions()
 
 
 def newest_evaluation(folder: Path) -> Path:

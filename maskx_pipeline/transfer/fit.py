@@ -13,6 +13,7 @@ from torch import Tensor
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import SAW_MASKS
 from maskx_pipeline.config import TransferConfig
+from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.identity import refuse_mask_weights
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
@@ -188,6 +189,7 @@ def _content(
         "cache": _relative(cache.path, run.folder),
         "detector": _place(config.detector, run.folder),
         "detector_amp": str(cache.identity.export.get("amp", "off")),
+        "detector_pool": str(cache.identity.export.get("pool", ASSIGNED)),
         "detector_sha256": cache.identity.detector_sha256,
         "categories": categories_to_json(cache.categories),
         "seen": [category.id for category in cache.categories if category.label in seen],

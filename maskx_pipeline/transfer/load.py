@@ -38,6 +38,7 @@ class LoadedMaskModel:
         detector: The detector's run folder, or the class that it is; may be gone or no longer the same. After joint
             training, the run folder of the model.
         detector_amp: The setting of mixed precision that this detector was run with.
+        detector_pool: The setting ``pool`` that it was run with.
         own_detector: The detector that is part of the model, after joint training.
         cache: The RoI cache that it was fitted from; None after joint training.
         cache_digest: Of what that cache held.
@@ -54,6 +55,7 @@ class LoadedMaskModel:
     detector: Path
     detector_identity: str
     detector_amp: str
+    detector_pool: str
     own_detector: LoadedDetector | None = None
     cache: Path | None = None
     cache_digest: str = ""
@@ -84,6 +86,7 @@ def load_mask_model(
         detector = Path(content["detector"])
         detector = detector if in_module(detector) else (run_folder / detector).resolve()
         detector_identity, detector_amp = str(content["detector_sha256"]), str(content["detector_amp"])
+        detector_pool = str(content["detector_pool"])
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
     try:
@@ -103,6 +106,7 @@ def load_mask_model(
         detector=detector,
         detector_identity=detector_identity,
         detector_amp=detector_amp,
+        detector_pool=detector_pool,
         cache=cache,
         cache_digest=cache_digest,
     )

@@ -26,6 +26,7 @@ from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.errors import CacheError, DataError, MachineError, WeightsError
+from maskx_pipeline.transfer.roi_batches import mask_rows
 
 
 def replace_data(data: CocoData, **changes: Any) -> CocoData:
@@ -91,6 +92,45 @@ def test_targets_are_the_masks_in_the_frames_of_the_boxes(cache_path: Path, trai
         np.testing.assert_array_equal(targets[row], expected)
     own = rows.ious == 1  # a mirrored object has a mirrored target
     np.testing.assert_array_equal(targets[own & (rows.flipped == 1)][:, :, ::-1], targets[own & (rows.flipped == 0)])
+
+
+def test_moved_boxes_are_stored_as_proposals_are_and_val_has_none(
+    tmp_path: Path, cache_path: Path, train: CocoData, val: CocoData
+) -> None:
+    """Features, target and the object's own box belong to the moved box; all other rows are what they were."""
+    path = cache_fakes.export(tmp_path / "moved.h5", train, val, box_jitter=0.2)
+    by_id = {annotation.id: annotation for annotation in train.annotations()}
+    with RoICache(path) as cache, RoICache(cache_path) as without:
+        rows, before = cache.train, without.train
+        objects, first, counts = np.unique(
+            np.stack([rows.annotation_ids, rows.flipped]), axis=1, return_index=True, return_counts=True
+        )
+        assert objects.shape[1] == 16
+        added = first + 1
+        others = np.setdiff1d(np.arange(len(rows)), added)
+        assert counts.max() <= 5
+        np.testing.assert_array_equal(rows.boxes[others], before.boxes)
+        np.testing.assert_array_equal(rows.object_boxes[added], rows.boxes[first])
+        assert (rows.boxes[added] != rows.object_boxes[added]).any(axis=1).all()  # so they are no ground-truth RoIs
+        assert ((rows.ious[added] < 1) & (rows.ious[added] > 0.3)).all()
+        np.testing.assert_array_equal(mask_rows(cache, {1, 2}, "ground-truth"), np.sort(first))
+        assert set(added) <= set(mask_rows(cache, {1, 2}, "proposals").tolist())
+        for row in added[rows.flipped[added] == 0]:
+            mask = by_id[int(rows.annotation_ids[row])].segmentation
+            expected = rasterize_roi_target(
+                mask, rows.boxes[row], size=cache_fakes.MASK_SIZE, height=cache_fakes.HEIGHT, width=cache_fakes.WIDTH
+            )
+            np.testing.assert_array_equal(cache.read_targets([row])[0], expected)
+        row = added[0]
+        (record,) = (record for record in train.images if record.id == rows.image_ids[row])
+        image = read(train, record)
+        pooled = cache_fakes.FakeFrozen().extract(image.flip(-1) if rows.flipped[row] else image)
+        features = pooled.pool(torch.from_numpy(rows.boxes[row : row + 1]), cache_fakes.ROI_SIZE).half().numpy()
+        np.testing.assert_array_equal(cache.read_features("train", [row]), features)
+        for group in ("detections", "ground_truth"):
+            assert vars(getattr(cache, group)).keys() == vars(getattr(without, group)).keys()
+            for name, column in vars(getattr(without, group)).items():
+                np.testing.assert_array_equal(getattr(getattr(cache, group), name), column)
 
 
 def test_val_holds_detections_and_all_objects_but_crowds(cache_path: Path, val: CocoData) -> None:

@@ -42,6 +42,12 @@ def test_the_plan_of_eight_bits_counts_their_scales(tmp_path: Path, train: CocoD
     assert plans[0].bytes - plans[1].bytes == 64 * (3 * 4 * 4 - 3 * 4 - 128)
 
 
+def test_the_plan_counts_a_moved_box_for_each_object(tmp_path: Path, train: CocoData, val: CocoData) -> None:
+    """4 images x 2 masked objects x (1 + 1 moved + 3 proposals) x 2 for the mirrored image."""
+    config = cache_fakes.make_config(tmp_path, box_jitter=0.1)
+    assert count_export(config, cache_fakes.FakeFrozen(), train, val).train_rois == 80
+
+
 def test_the_expected_time_counts_mirrored_images(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """4 training images twice at 10 s, and 3 of val at 20 s."""
     config = cache_fakes.make_config(tmp_path)

@@ -6,17 +6,23 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 from cache_fakes import annotation
 
 from maskx_pipeline.cache.rois import ObjectRoIs, box_iou, choose_rois, flip_annotation
+from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import Annotation
+from maskx_pipeline.errors import ConfigError
 
 LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)
 
 
 def choose(annotations: list[Annotation], proposals: Any, **changes: Any) -> list[ObjectRoIs]:
     masked = [annotation.has_mask for annotation in annotations]
-    settings = {"chosen": masked, "rois_per_object": 4, "proposal_iou": 0.5, "seed": 0, "flipped": False, **changes}
+    settings = {
+        "chosen": masked, "rois_per_object": 4, "proposal_iou": 0.5, "box_jitter": 0.0, "seed": 0, "flipped": False,
+        "image_size": (100, 200), **changes,
+    }  # fmt: skip
     return choose_rois(annotations, np.array(proposals, dtype=np.float32).reshape(-1, 4), **settings)
 
 
@@ -112,3 +118,65 @@ def test_mirroring_twice_changes_nothing() -> None:
     assert mirrored.box_xyxy == (28.0, 3.0, 38.0, 9.0)
     assert mirrored.segmentation == [[38.0, 3.0, 28.0, 3.0, 38.0, 9.0]]
     assert flip_annotation(mirrored, 40) == original
+
+
+WIDE = (40.0, 30.0, 120.0, 50.0)  # 80 x 20 pixels, far from the edges of the image
+
+
+def moved(box: tuple[float, float, float, float] = WIDE, *, number: int = 1, **changes: Any) -> Any:
+    """The second RoI of an object, in float64."""
+    (stored,) = choose([annotation(number, 1, box)], [], **{"box_jitter": 0.1, **changes})
+    assert len(stored.boxes_xyxy) == 2
+    np.testing.assert_array_equal(stored.boxes_xyxy[0], np.float32(box))
+    return stored.boxes_xyxy[1].astype(np.float64)
+
+
+def test_a_moved_box_has_each_side_moved_by_up_to_the_share_of_its_axis() -> None:
+    """Over many objects the sides move by their own, in both directions, up to the share and no further."""
+    shifts = np.array([moved(number=number) for number in range(400)]) - WIDE
+    parts = shifts / (0.1 * np.array([80, 20, 80, 20]))
+    assert (np.abs(parts) <= 1 + 1e-5).all()
+    assert (parts.min(axis=0) < -0.97).all()
+    assert (parts.max(axis=0) > 0.97).all()
+    assert (np.abs(parts.mean(axis=0)) < 0.1).all()
+    assert np.abs(np.corrcoef(parts.T) - np.eye(4)).max() < 0.15
+
+
+def test_a_moved_box_follows_from_seed_and_id_alone() -> None:
+    """Not from where the object is, what else is there, how many proposals it has, or the side it is seen from."""
+    expected = moved() - WIDE
+    np.testing.assert_allclose(
+        moved((0.0, 0.0, 80.0, 20.0), image_size=(900, 900))[2:] - [80, 20], expected[2:], atol=1e-5
+    )
+    np.testing.assert_allclose(moved(flipped=True) - WIDE, expected, atol=1e-5)
+    np.testing.assert_allclose(moved(box_jitter=0.2) - WIDE, 2 * expected, atol=1e-4)
+    others = [annotation(7, 1, (60.0, 30.0, 90.0, 60.0)), annotation(1, 1, WIDE)]
+    among = choose(others, jitter(WIDE, 20), box_jitter=0.1)[1]
+    np.testing.assert_array_equal(among.boxes_xyxy[1], np.float32(moved()))
+    assert np.abs(moved(number=2) - moved()).min() > 1e-3
+    assert np.abs(moved(seed=1) - moved()).min() > 1e-3
+
+
+def test_moving_a_box_takes_no_proposal_away_and_its_iou_is_its_own() -> None:
+    """It stands between the object's box and the proposals, which are those of an export without it."""
+    proposals = jitter(LEFT, 50)
+    (without,), (stored,) = (choose([annotation(1, 1, LEFT)], proposals, box_jitter=share) for share in (0.0, 0.3))
+    np.testing.assert_array_equal(np.delete(stored.boxes_xyxy, 1, axis=0), without.boxes_xyxy)
+    np.testing.assert_array_equal(np.delete(stored.ious, 1), without.ious)
+    x1, y1, x2, y2 = stored.boxes_xyxy[1].tolist()
+    both = (min(x2, 10) - x1) * (min(y2, 10) - y1)  # x1 and y1 are cut at 0, where the object's box begins
+    assert stored.ious[1] == pytest.approx(both / ((x2 - x1) * (y2 - y1) + 100 - both), abs=1e-6)
+
+
+def test_a_moved_box_is_cut_at_the_edge_of_the_image() -> None:
+    """As proposals are; an object that fills the image gets a part of it at most."""
+    boxes = np.array([moved((0.0, 0.0, 200.0, 100.0), number=number) for number in range(50)])
+    assert boxes.min() == 0
+    np.testing.assert_array_equal(boxes.max(axis=0)[2:], [200, 100])
+
+
+def test_a_share_that_could_turn_a_box_round_is_refused() -> None:
+    """Two sides that move by half of the box meet; by more they would change places."""
+    assert ExportConfig.from_mapping({"box-jitter": 0.5}, source="here").box_jitter == 0.5
+    with pytest.raises(ConfigError, match=r"box-jitter: 0\.6 is too large\.\n.*at most 0\.5"):
+        ExportConfig.from_mapping({"box-jitter": 0.6}, source="here")

@@ -91,7 +91,9 @@ def test_times_grow_with_what_is_asked_for(shapes, capsys, monkeypatch):
     seconds = {stage["stage"]: stage["seconds"] for stage in report["estimate"]["stages"]}
     assert seconds["detect train"] == 7 * 12 * 2.0
     masks = sum(row["train_masks"] for row in report["categories"])
-    assert seconds["fit-transfer"] == 3 * masks * 2 * 0.5  # the object's box and one proposal
+    assert (
+        seconds["fit-transfer"] == 3 * masks * 2 * 2 * 0.5
+    )  # the object's box and one proposal, and as many without masks
     assert report["estimate"]["stages"][2]["bytes"] == 160
 
 

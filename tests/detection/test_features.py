@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from tiny_detector import tiny_config
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from maskx_pipeline.detection.features import FrozenDetector, scale_boxes
 from maskx_pipeline.detection.model import build_detector, detector_arguments
+from maskx_pipeline.errors import ConfigError
 
 _CPU = torch.device("cpu")
 
@@ -128,3 +131,31 @@ def test_scale_boxes_there_and_back_is_nothing() -> None:
     scaled = scale_boxes(boxes, (100, 50), (200, 150))
     assert torch.equal(scaled, torch.tensor([[3.0, 4.0, 90.0, 80.0]]))
     torch.testing.assert_close(scale_boxes(scaled, (200, 150), (100, 50)), boxes)
+
+
+def test_two_maps_double_the_channels_and_end_with_the_usual_features(detector: FasterRCNN, image: Tensor) -> None:
+    """The first half is torchvision's pooling from the finest map alone, of boxes in the resized image."""
+    frozen = FrozenDetector(detector, device=_CPU, amp_dtype=None, pooling="finest+assigned")
+    usual = _frozen(detector)
+    assert frozen.channels == 2 * usual.channels == 2 * detector.backbone.out_channels
+    detected = frozen.extract(image)
+    boxes = torch.cat([detected.proposals_xyxy[:10], torch.tensor([[0.0, 0.0, 131.0, 95.0]])])
+    pooled = detected.pool(boxes, 7)
+    finest, assigned = pooled.chunk(2, dim=1)
+    torch.testing.assert_close(assigned, usual.extract(image).pool(boxes, 7), rtol=0, atol=0)
+    with torch.no_grad():
+        features = detector.backbone(detector.transform([image])[0].tensors)
+    resized = boxes * torch.tensor([264 / 131, 192 / 95] * 2)
+    expected = roi_align(features["0"], [resized], 7, spatial_scale=0.25, sampling_ratio=2)
+    torch.testing.assert_close(finest, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(finest[-1], assigned[-1], atol=1e-2)
+
+
+def test_a_detector_of_one_map_cannot_pool_from_two(detector: FasterRCNN) -> None:
+    """The error names the option; the usual pooling is left to it."""
+    alone = copy.deepcopy(detector)
+    alone.roi_heads.box_roi_pool = MultiScaleRoIAlign(["0"], 7, 2)
+    with pytest.raises(ConfigError, match=r"one feature map, and --pool finest\+assigned") as caught:
+        FrozenDetector(alone, device=_CPU, amp_dtype=None, pooling="finest+assigned")
+    assert "--pool assigned" in str(caught.value)
+    FrozenDetector(alone, device=_CPU, amp_dtype=None)

@@ -58,7 +58,14 @@ JOINT: dict[str, Any] = {
     "workers": 0,
     "device": "cpu",
 }
-TRANSFER: dict[str, Any] = {"form": "published", "head_width": 8, "head_depth": 1, "components": 2}
+TRANSFER: dict[str, Any] = {
+    "form": "published",
+    "box_loss": "none",
+    "coordinates": False,
+    "head_width": 8,
+    "head_depth": 1,
+    "components": 2,
+}
 
 
 def detect_config(**changes: Any) -> DetectConfig:

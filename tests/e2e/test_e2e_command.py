@@ -31,7 +31,7 @@ def maskx(*arguments: str, code: int = 0) -> tuple[str, str]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = write_data(tmp_path / "data")
     joint = {**JOINT, "iterations": 1, "eval_every": 0, "split": f"@{seen_file(tmp_path)}"}
-    mask_model = {"head_width": 8, "head_depth": 1, "form": "published"}
+    mask_model = {"head_width": 8, "head_depth": 1, "form": "published", "box_loss": "none", "coordinates": False}
     write_project(tmp_path, {"data": data.to_mapping(), "detect": DETECT, "fit-transfer": mask_model, "e2e": joint})
     monkeypatch.chdir(tmp_path)
     return tmp_path

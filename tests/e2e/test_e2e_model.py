@@ -46,9 +46,7 @@ def _mask_gradient(model: E2EModel, data: CocoData) -> dict[str, Tensor | None]:
 
 
 @pytest.mark.parametrize("layer", ["cls_score", "bbox_pred"])
-@pytest.mark.parametrize(
-    "structure", [{"form": "published"}, {"form": "conditioned"}, {"form": "conditioned", "kernel": "rbf"}]
-)
+@pytest.mark.parametrize("structure", [{"form": "published"}, {"form": "linear"}, {"form": "linear", "kernel": "rbf"}])
 def test_the_mask_loss_reaches_the_class_weights_only_without_stop_gradient(
     data: CocoData, layer: str, structure: dict[str, Any]
 ) -> None:

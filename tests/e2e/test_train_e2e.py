@@ -53,7 +53,7 @@ def fitted(folder: Path, data: DataConfig, detector: Path) -> Path:
         data,
     )
     config = transfer_config(
-        form="conditioned", cache=cache, detector=detector, out=folder / "transfer", epochs=2.0, rois_per_batch=8,
+        form="linear", cache=cache, detector=detector, out=folder / "transfer", epochs=2.0, rois_per_batch=8,
         amp="off", eval_every=0.0, device="cpu", split=joint_config(folder).split,
     )  # fmt: skip
     return fit_transfer(config, data)
@@ -181,9 +181,9 @@ def test_a_trained_model_is_evaluated_and_predicts_from_images_alone(
 
 
 def test_a_start_from_a_detector_goes_on_with_its_weights(folder: Path, data: DataConfig, detector: Path) -> None:
-    """With learning rate 0 nothing moves: the detector is that of the run, conditioned T reads its components."""
+    """With learning rate 0 nothing moves: the detector is that of the run, the linear T reads its components."""
     config = joint_config(folder, init=detector, name="still", lr=0.0, iterations=1, eval_every=0)
-    run = _train(config, data, transfer=transfer_config(form="conditioned"))
+    run = _train(config, data, transfer=transfer_config(form="linear"))
     loaded = load_e2e_model(run, checkpoint="last")
     assert loaded.own_detector is not None
     own, predictor = loaded.own_detector.model, loaded.mask_model.predictor
@@ -214,7 +214,7 @@ def test_what_cannot_be_a_start_is_refused_with_nothing_written(
 ) -> None:
     """Each is an error that says what to do, before there is a run folder."""
     wrong: list[tuple[str, dict[str, Any], TransferConfig, tuple[str, ...]]] = [
-        ("under the condition pca", {"init": Path("backbone")}, transfer_config(form="conditioned"), ()),
+        ("under the condition pca", {"init": Path("backbone")}, transfer_config(form="linear"), ()),
         ("under the kernel rbf", {"init": Path("backbone")}, transfer_config(kernel="rbf"), ()),
         ("holds no run", {"init": tmp_path / "nothing"}, transfer_config(), ()),
         ("is a file", {"init": detector / "best.safetensors"}, transfer_config(), ()),
@@ -336,7 +336,7 @@ def test_similarities_to_seen_categories_are_trained_on_and_loaded(
 ) -> None:
     """Those of the start: what T compares with stays fixed, while the class weights move."""
     config = joint_config(folder, init=detector, out=tmp_path, iterations=2, eval_every=0)
-    run = _train(config, data, transfer=transfer_config(form="conditioned", kernel="rbf"))
+    run = _train(config, data, transfer=transfer_config(form="linear", kernel="rbf"))
     predictor = load_e2e_model(run, checkpoint="last").mask_model.predictor
     assert isinstance(predictor, TransferPredictor)
     assert predictor.transfer.similarities is not None

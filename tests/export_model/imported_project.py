@@ -18,7 +18,7 @@ from maskx_pipeline.data.images import read_image
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights
 from maskx_pipeline.project import write_project
 
-T = "cls+box-conditioned"
+T = "cls+box-rbf+boxes"
 """The run with T."""
 
 NAMES = ("cow", "zebra", "cat", "dog")
@@ -53,7 +53,7 @@ def maskx(project: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
 
 
 def make_project(folder: Path) -> ImportedProject:
-    """Import, export embeddings, and fit: T of both kernels, class-agnostic, class-specific, and the MLP branch."""
+    """Import, export, and fit: T of both kernels, class-agnostic, class-specific, with the MLP or coordinates."""
     data = write_data(folder / "data")
     seen_file(folder)
     tables = {
@@ -67,7 +67,7 @@ def make_project(folder: Path) -> ImportedProject:
         },
         "fit-transfer": {
             "head-width": 8, "head-depth": 2, "components": 2, "epochs": 1.0, "rois-per-batch": 4,
-            "amp": "off", "device": "cpu", "split": "@seen.txt",
+            "amp": "off", "device": "cpu", "split": "@seen.txt", "coordinates": False,
         },
     }  # fmt: skip
     write_project(folder, tables)
@@ -79,17 +79,18 @@ def make_project(folder: Path) -> ImportedProject:
     maskx(folder, "export-embeddings")
     for name, *options in (
         (T, "--embedding", "cls+box"),
-        ("rbf", "--embedding", "cls", "--kernel", "rbf"),
+        ("linear", "--embedding", "cls", "--form", "linear"),
         ("agnostic", "--embedding", "none"),
         ("oracle", "--embedding", "none", "--class-specific"),
         ("mlp", "--embedding", "cls", "--mask-branch", "fcn+mlp"),
+        ("coordinates", "--embedding", "cls", "--coordinates"),
     ):
         maskx(folder, "fit-transfer", "--name", name, *options)
-        _have_masks(folder / "runs/transfer" / name / "best.safetensors")
+        have_masks(folder / "runs/transfer" / name / "best.safetensors")
     return ImportedProject(folder, original)
 
 
-def _have_masks(path: Path) -> None:
+def have_masks(path: Path) -> None:
     """Give a mask model that was hardly trained kernels and biases with which masks are neither empty nor full."""
     generator = torch.Generator().manual_seed(0)
     tensors = load_weights(path)

@@ -118,6 +118,9 @@ def test_the_examples_of_the_page_run(imported_project: ImportedProject, tmp_pat
     """Every Python block of docs/how-to/python.md, one after the other, in a project folder."""
     folder = tmp_path / "project"
     shutil.copytree(imported_project.folder, folder)
+    (folder / "runs/transfer" / T).rename(
+        folder / "runs/transfer/cls+box-rbf+xy+boxes"
+    )  # the page has the default name
     shutil.copy(imported_project.photo, folder / "photo.jpg")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 2

@@ -57,7 +57,7 @@ def _assert_same(model: MaskRCNN, project: ImportedProject, run: str) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("run", "ending"), [(T, "safetensors"), ("rbf", "pth"), ("agnostic", "pth"), ("oracle", "pth")]
+    ("run", "ending"), [(T, "safetensors"), ("linear", "pth"), ("agnostic", "pth"), ("oracle", "pth")]
 )
 def test_the_printed_code_loads_a_torchvision_model_with_the_same_masks(
     imported_project: ImportedProject, run: str, ending: str, monkeypatch: pytest.MonkeyPatch
@@ -141,11 +141,13 @@ def test_an_export_is_idempotent_and_replaces_nothing(imported_project: Imported
 def test_what_torchvision_cannot_hold_is_an_error_that_says_what_can_be_done(
     imported_project: ImportedProject, tmp_path: Path
 ) -> None:
-    """The MLP branch, a detector that is gone, and an ending of another format."""
+    """The MLP branch, coordinates, a detector that is gone, and an ending of another format."""
     folder = imported_project.folder
     said = maskx(folder, "export-model", "--model", "runs/transfer/mlp", code=1)[1]
     assert "MLP" in said
     assert "--format onnx" in said
+    said = maskx(folder, "export-model", "--model", "runs/transfer/coordinates", code=1)[1]
+    assert "--no-coordinates" in said
     assert not (folder / "runs/exported").exists()
     (folder / "runs/detector").rename(tmp_path / "gone")
     try:

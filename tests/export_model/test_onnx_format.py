@@ -16,7 +16,7 @@ from maskx_pipeline.export_model.baked import BakedMaskHead
 from maskx_pipeline.transfer.load import load_mask_model
 
 
-@pytest.mark.parametrize("run", [T, "mlp"])
+@pytest.mark.parametrize("run", [T, "mlp", "coordinates"])
 def test_onnx_gives_the_masks_of_pytorch(imported_project: ImportedProject, run: str) -> None:
     """For any number of RoIs, with every kind of mask model, by the printed code."""
     pytest.importorskip("onnxruntime")
@@ -43,7 +43,7 @@ def test_onnx_gives_the_masks_of_pytorch(imported_project: ImportedProject, run:
     assert "[N, 16, 14, 14]" in json.loads((folder / f"onnx/{run}.onnx.json").read_text())["roi_features"]
 
 
-@pytest.mark.parametrize("run", [T, "rbf", "agnostic", "oracle", "mlp"])
+@pytest.mark.parametrize("run", [T, "linear", "agnostic", "oracle", "mlp", "coordinates"])
 def test_baking_changes_nothing(imported_project: ImportedProject, run: str) -> None:
     """Every kind of mask model, before ONNX has any part in it."""
     model = load_mask_model(imported_project.folder / "runs/transfer" / run).mask_model

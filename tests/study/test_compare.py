@@ -61,25 +61,30 @@ def six_figures(ap: float | None) -> dict[str, float | None]:
 @pytest.fixture
 def study(tmp_path: Path) -> list[Path]:
     return [
-        a_run(tmp_path / "agnostic", unseen=9.06, embedding="none"),
-        a_run(tmp_path / "t", unseen=20.1, embedding="cls", form="conditioned"),
+        a_run(tmp_path / "agnostic", unseen=9.06, embedding="none", box_loss="none", coordinates=False),
+        a_run(tmp_path / "t", unseen=20.1, embedding="cls"),
     ]
 
 
 def test_runs_are_listed_in_the_order_asked_for(study: list[Path]) -> None:
     """With their settings; a dash where nothing was measured or a setting has no meaning."""
     assert compare_runs(study).to_text() == (
-        "run       embedding  form         trained on  unseen AP  unseen AP50  seen AP  seen AP50\n"
-        "agnostic  none       -            masked            9.1         18.1     30.0          -\n"
-        "t         cls        conditioned  masked           20.1         40.2     30.0          -"
+        "run       embedding  form          trained on  unseen AP  unseen AP50  seen AP  seen AP50\n"
+        "agnostic  none       -             masked            9.1         18.1     30.0          -\n"
+        "t         cls        rbf+xy+boxes  masked           20.1         40.2     30.0          -"
     )
     assert [row.run for row in compare_runs(study[::-1]).runs] == ["t", "agnostic"]
 
 
 def test_a_form_that_was_changed_is_shown_as_it_is(tmp_path: Path) -> None:
-    """What differs from the form decides the result as much as its name."""
-    runs = [a_run(tmp_path / "t", unseen=1.0, embedding="cls", form="published", condition="pca", kernel="rbf")]
-    assert compare_runs(runs).runs[0].form == "published-pca-rbf"
+    """What differs from the form decides the result as much as its name, and so do coordinates and boxes."""
+    changed = a_run(
+        tmp_path / "t", unseen=1.0, embedding="cls", form="published", condition="pca", kernel="rbf", box_loss="none",
+        coordinates=False,
+    )  # fmt: skip
+    baseline = a_run(tmp_path / "b", unseen=1.0, embedding="none", box_loss="projection+pairwise", coordinates=False)
+    forms = [row.form for row in compare_runs([changed, baseline]).runs]
+    assert forms == ["published-pca-rbf", "boxes+pairwise"]
 
 
 def test_every_format_holds_the_same_cells(study: list[Path]) -> None:

@@ -157,7 +157,7 @@ def test_the_comparison_is_that_of_maskx_compare(study: Study, page: Page) -> No
     row = compare([study.transfer]).to_json()["runs"][0]
     figures = [f"{row[kind][name]:.1f}" for kind in ("unseen mask", "seen mask") for name in ("AP", "AP50")]
     cells = page.texts["td"]
-    start = cells.index("conditioned")
+    start = cells.index("rbf+xy+boxes")
     assert cells[start + 2 : start + 6] == figures
 
 

@@ -32,7 +32,7 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"embedding": "none", "mask_branch": "mlp"},
     {"embedding": "none", "class_specific": True},
     {"embedding": "cls+box", "form": "published"},
-    {"embedding": "cls+box", "form": "conditioned", "mask_branch": "fcn+mlp"},
+    {"embedding": "cls+box", "form": "linear", "mask_branch": "fcn+mlp"},
     {"embedding": "randn", "form": "published", "condition": "centred"},
     {"embedding": "none", "box_loss": "projection", "coordinates": True},
     {"kernel": "rbf", "hide_own": 0.5, "box_loss": "projection+pairwise"},

@@ -22,21 +22,21 @@ from maskx_pipeline.transfer.loss import mask_loss
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.transfer.mask_predictors import ClassSpecificPredictor, TransferPredictor
 
-EMBEDDINGS = [("none", "conditioned"), ("cls+box", "published"), ("cls", "conditioned")]
+EMBEDDINGS = [("none", "linear"), ("cls+box", "published"), ("cls", "linear")]
 EVERY_KIND: list[dict[str, Any]] = [
     {"embedding": "none"},
     {"embedding": "none", "mask_branch": "mlp", "mlp_layers": 2},
     {"embedding": "none", "mask_branch": "fcn+mlp"},
     {"embedding": "none", "class_specific": True},
     {"embedding": "cls+box", "form": "published"},
-    {"embedding": "cls", "form": "conditioned"},
-    {"embedding": "cls", "form": "conditioned", "mask_branch": "fcn+mlp", "mlp_layers": 3},
+    {"embedding": "cls", "form": "linear"},
+    {"embedding": "cls", "form": "linear", "mask_branch": "fcn+mlp", "mlp_layers": 3},
     {"embedding": "randn", "form": "published", "embedding_dim": 7, "condition": "centred"},
 ]
 
 
 def _model(
-    embedding: str, form: str = "conditioned", *, num_classes: int = 6, trained: bool = True, **settings: Any
+    embedding: str, form: str = "linear", *, num_classes: int = 6, trained: bool = True, **settings: Any
 ) -> MaskModel:
     torch.manual_seed(0)
     config = TransferConfig(embedding=embedding, form=form, head_width=8, head_depth=2, **settings)
@@ -137,7 +137,7 @@ def test_no_roi_gives_no_mask(settings: dict[str, Any]) -> None:
 
 def test_the_class_agnostic_model_does_not_depend_on_the_label() -> None:
     """Other labels leave its logits bit-identical, and nothing of it has a size K."""
-    model = _model("none", "conditioned")
+    model = _model("none", "linear")
     roi_features = torch.randn(3, 5, 4, 4)
     first = model(roi_features, torch.tensor([1, 2, 3]))
     assert torch.equal(first, model(roi_features, torch.tensor([6, 6, 1])))
@@ -153,9 +153,9 @@ def test_the_class_agnostic_predictor_starts_as_the_authors() -> None:
     assert model.state_dict()["predictor.conv.bias"].tolist() == [0.0]
 
 
-def test_the_conditioned_form_starts_without_class_dependence() -> None:
+def test_the_linear_form_starts_without_class_dependence() -> None:
     """Its masks of any two labels start exactly equal: T starts at zero, added to shared weights."""
-    model = _model("cls", "conditioned", trained=False)
+    model = _model("cls", "linear", trained=False)
     roi_features = torch.randn(2, 5, 4, 4)
     assert torch.equal(model(roi_features, torch.tensor([1, 2])), model(roi_features, torch.tensor([6, 3])))
     assert model.mask_weights().any()
@@ -179,7 +179,7 @@ def test_one_seed_starts_the_head_alike_for_every_predictor() -> None:
 
 def test_float16_features_are_taken_as_they_lie_in_the_cache() -> None:
     """Features of the cache give the same logits as the same numbers in float32."""
-    model = _model("cls", "conditioned")
+    model = _model("cls", "linear")
     roi_features, labels = torch.randn(2, 5, 4, 4).half(), torch.tensor([1, 2])
     assert torch.equal(model(roi_features, labels), model(roi_features.float(), labels))
 
@@ -254,9 +254,9 @@ def test_the_oracle_starts_as_the_authors() -> None:
     [
         ("published", {"layers": 3, "activation": "relu", "shared": True}),
         ("published", {"layers": 1, "zero_start": True, "condition": "centred"}),
-        ("conditioned", {"layers": 2, "activation": "leaky_relu", "shared": False, "zero_start": False}),
-        ("conditioned", {"condition": "raw"}),
-        ("conditioned", {"kernel": "rbf"}),
+        ("linear", {"layers": 2, "activation": "leaky_relu", "shared": False, "zero_start": False}),
+        ("linear", {"condition": "raw"}),
+        ("linear", {"kernel": "rbf"}),
     ],
 )
 def test_a_given_option_overrides_the_form(form: str, changes: dict[str, Any]) -> None:
