@@ -23,6 +23,7 @@ MASKS_ALONE = ("--box-loss", "none", "--no-coordinates")  # as the paper
 JOINT = ("--iterations", "80", "--steps", "55,72")
 # The std of torchvision's box predictor, uniform within 1 / sqrt(inputs), for the 256 inputs of the shapes project.
 TORCHVISION_STD = str(round((1 / 3 / 256) ** 0.5, 4))
+GRABCUT = ("--keep", "none", "--out", "data/grabcut.json")
 GRABCUT_DATA = {"MASKX_DATA_TRAIN_ANNOTATIONS": "data/grabcut.json"}
 
 Command = tuple[dict[str, str], tuple[str, ...]]  # environment beside the usual one, arguments of maskx
@@ -39,7 +40,7 @@ def stage1(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
         yield (
             "stage1-grabcut",
             [
-                ({}, ("convert", "grabcut", "--out", "data/grabcut.json", "--workers", "1")),
+                ({"MASKX_GRABCUT_WORKERS": "1"}, ("convert", "teacher", "grabcut", *GRABCUT)),
                 (GRABCUT_DATA, (*export, "--out", "runs/cache-grabcut.h5")),
             ],
         )
@@ -61,9 +62,9 @@ def stage2(seed: int, rows: Sequence[Row]) -> Iterator[tuple[str, list[Command]]
         for half in row.halves:
             name = row.name if half == "all" else f"{row.name}@{half}"
             split = ("--split", half if half == "all" else f"@data/shapes/{half}.txt")
-            if row.command == "evaluate-grabcut":
+            if row.command == "evaluate":
                 seen = ("--seen", f"@data/shapes/{A}.txt")
-                yield name, [({}, (row.command, *seen, "--out", f"runs/transfer/{name}"))]
+                yield name, [({}, (row.command, *row.options.split(), *seen, "--out", f"runs/transfer/{name}"))]
                 continue
             options = (*row.options.split(), *split, "--name", name, "--out", "runs/transfer", "--seed", str(seed))
             of_command = MASKS_ALONE + (

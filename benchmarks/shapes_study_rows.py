@@ -20,7 +20,7 @@ class Row:
         method: What it is called there.
         name: Run folder, without the half.
         options: Of ``maskx fit-transfer`` or ``maskx e2e``.
-        command: ``fit-transfer``, ``e2e``, or ``evaluate-grabcut``, which fits nothing.
+        command: ``fit-transfer``, ``e2e``, or ``evaluate``, which fits nothing.
         halves: The sets of categories with masks that it is trained on; ``all`` is one run for both directions.
         stage1: The detector and RoI cache it is fitted to: ``""``, ``grabcut`` or ``torchvision-scale``.
         init: Of ``maskx e2e``: the name of the stage-wise row whose model it goes on from.
@@ -66,7 +66,7 @@ ROWS = (
     Row(_BASE, LONG_ORACLE, "oracle-long", "--embedding none --class-specific --epochs 9", halves=_ALL),
     Row(_BASE, "T trained on all, cls+box, published", "all-published", _published("cls+box"), halves=_ALL),
     Row(_BASE, "T trained on all, cls+box, linear", "all-linear", _linear("cls+box"), halves=_ALL),
-    Row(_BASE, "Faster R-CNN tested with GrabCut", "grabcut", "", command="evaluate-grabcut", halves=_ALL),
+    Row(_BASE, "Faster R-CNN tested with GrabCut", "grabcut", "--teacher grabcut", command="evaluate", halves=_ALL),
     Row(
         _BASE,
         "Mask R-CNN trained with GrabCut",

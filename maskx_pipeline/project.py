@@ -101,6 +101,12 @@ class Project:
         may_name_file = metadata["may_name_file"]
         if isinstance(value, Path):
             return value if metadata["may_name_class"] and in_module(value) else self.folder / value
+        if not isinstance(value, str):
+            return value
+        if metadata["may_name_class"] and (named := class_of(Path(value))) and named[0].endswith(".py"):
+            return str(self.folder / value)
+        if metadata["may_name_folder"] and value and (self.folder / value).is_dir():
+            return str(self.folder / value)
         if may_name_file and value.startswith("@"):
             return f"@{self.folder / value[1:]}"
         return str(self.folder / value) if may_name_file and (self.folder / value).is_file() else value

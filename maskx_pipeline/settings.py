@@ -30,6 +30,7 @@ def option(
     maximum: float | None = None,
     may_name_file: bool = False,
     forward: bool = False,
+    may_name_folder: bool = False,
     may_name_class: bool = False,
     count_or: tuple[str, ...] | None = None,
 ) -> Any:
@@ -41,8 +42,9 @@ def option(
         choices: The allowed values, if they can be listed.
         identity: False for what does not change a stage's result (workers, device, how often to log).
         may_name_file: The text may be a word, or name a file: a path, or a path behind ``@``.
+        may_name_folder: The text may be a name, or the path of a folder.
         forward: It decides what a trained model computes, beside its weights.
-        may_name_class: The path may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
+        may_name_class: The path or text may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
         count_or: The text is a whole number, 0 or more, or one of these words.
     """
     metadata = {
@@ -53,6 +55,7 @@ def option(
         "maximum": maximum,
         "may_name_file": may_name_file,
         "forward": forward,
+        "may_name_folder": may_name_folder,
         "may_name_class": may_name_class,
         "count_or": count_or,
     }

@@ -5,11 +5,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # The lower half of the table is this recipe in a project whose [detect] has backbone = "resnet101".
 joint_from
 say "GrabCut masks of the training boxes"
-grabcut=$(maskx convert grabcut)
+grabcut=$(maskx convert teacher grabcut --keep none --out data/grabcut.json)
 detector_and_cache
 joint "$SPLIT_A" --init "$INIT" --embedding none
 say "Faster R-CNN tested with GrabCut"
-maskx evaluate-grabcut --out runs/transfer/grabcut --split all --seen "$SPLIT_A" >&2
+maskx evaluate --teacher grabcut --out runs/transfer/grabcut --split all --seen "$SPLIT_A" >&2
 runs+=(runs/transfer/grabcut)
 MASKX_DATA_TRAIN_ANNOTATIONS=$grabcut joint all --init "$INIT" --embedding none --class-specific --name trained-on-grabcut
 joint "$SPLIT_A" --init "$INIT" --embedding cls+box --form "$FORM" --mask-branch fcn+mlp

@@ -109,6 +109,18 @@ def visual_genome(folder: Path, coco: Path, project: Path) -> None:
     _photos(folder, coco, "photo.jpg")
 
 
+def with_sam(folder: Path, coco: Path, project: Path) -> None:
+    """A project with models, weights of SAM in maskx.toml, and the class of the page."""
+    from tiny_sam import save_sam
+
+    trained(folder, coco, project)
+    weights = save_sam(folder / "weights" / "sam")
+    with (folder / "maskx.toml").open("a", encoding="utf-8") as file:
+        file.write(f'[sam]\nweights = "{weights.relative_to(folder)}"\n')
+    block = next(b for b in blocks_of("", read_page("docs/how-to/t-or-sam.md")) if b.language == "python")
+    (folder / "ellipse.py").write_text(block.text, encoding="utf-8")
+
+
 def nothing(folder: Path, coco: Path, project: Path) -> None:
     """The page makes what it needs."""
 
@@ -134,6 +146,7 @@ WORLDS: dict[str, Callable[[Path, Path, Path], None]] = {
     "docs/how-to/report.md": trained,
     "docs/how-to/resume-and-many-gpus.md": untrained,
     "docs/how-to/shell-completion.md": nothing,
+    "docs/how-to/t-or-sam.md": with_sam,
     "docs/how-to/visual-genome.md": visual_genome,
     "docs/how-to/your-dataset.md": data_beside,
     "docs/reference/cache-format.md": nothing,

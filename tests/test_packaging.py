@@ -74,6 +74,6 @@ def test_the_wheel_says_what_it_is(built: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Summary"]
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
-    assert {"grabcut", "onnx", "docs", "dev"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"grabcut", "sam", "onnx", "docs", "dev"} <= set(metadata.get_all("Provides-Extra", []))
     assert any(need.startswith("torch>=") for need in metadata.get_all("Requires-Dist", []))
     assert commands["console_scripts"]["maskx"] == "maskx_pipeline.commands:main"

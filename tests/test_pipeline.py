@@ -214,10 +214,33 @@ def test_ap_from_cached_detections_equals_ap_from_images(project):
     cached = json.loads(maskx(project, "evaluate", "--model", model, "--from", "cache", "--json").stdout)
     live = json.loads(maskx(project, "evaluate", "--model", model, "--from", "images", "--json").stdout)
     assert cached["sets"] == live["sets"]
+    assert cached["at_boxes"] == live["at_boxes"]
+    assert cached["at_boxes"]["sets"]["seen"]["objects"] > 0
     folder = project / model / "evaluation"
     same = [json.loads((folder / f"{kind}-best" / "results.json").read_text()) for kind in ("cache", "images")]
     assert len(same[0]) > 0
     assert same[0] == same[1]
+
+
+def test_masks_at_the_true_boxes_stand_beside_their_rivals(project, tmp_path):
+    """The class-agnostic run of the same masks, shapes, and the true masks as a file, which nothing can beat."""
+    shutil.copytree(project, tmp_path / "project")
+    folder = tmp_path / "project"
+    maskx(folder, "evaluate", "--model", "runs/transfer/agnostic+xy+boxes")
+    model, truth = "runs/transfer/cls+box-rbf+xy+boxes", "data/shapes/val.json"
+    done = maskx(folder, "evaluate", "--model", model, "--against", truth)
+    assert "the class-agnostic agnostic+xy+boxes" in done.stdout
+    first = done.stdout.splitlines()[2]
+    assert f"Seen categories: {truth} is AHEAD of this model by more than chance, 100.0 to" in first
+    report = json.loads(maskx(folder, "evaluate", "--model", model, "--against", truth, "--json").stdout)
+    seen = report["at_boxes"]["sets"]["seen"]
+    assert seen["iou"][truth] == {"mean": 100.0, "low": 100.0, "high": 100.0}
+    assert seen["best_rival"] == truth
+    assert maskx(folder, "evaluate", "--model", model, "--against", "maskx.toml", code=1).stderr.count("maskx.toml")
+    table = maskx(folder, "compare", model, "runs/transfer/agnostic+xy+boxes").stdout
+    assert "the ellipse in the box" in table
+    assert "Unseen categories: " in table
+    assert "seen IoU" in table
 
 
 def test_a_model_fitted_to_eight_bits_is_evaluated_alike_from_cache_and_images(project):

@@ -30,7 +30,7 @@ STAND_IN = """#!/usr/bin/env bash
 echo "$PWD" >>"$CALLS.folders"
 printf '%s\\n' "$(printf '%q ' "$@")" >>"$CALLS"
 case $1 in fit-transfer | e2e) folder=runs/$(wc -l <"$CALLS" | tr -d ' '); mkdir -p "$folder"; echo "$folder" ;; esac
-case $1 in convert) echo data/grabcut.json ;; evaluate-grabcut) mkdir -p "$3" ;; esac
+case "$1 $2" in convert*) echo data/grabcut.json ;; "evaluate --teacher") mkdir -p "$5" ;; esac
 [ -z "${MASKX_DATA_TRAIN_ANNOTATIONS:-}" ] || echo "$1 $MASKX_DATA_TRAIN_ANNOTATIONS" >>"$CALLS.annotations"
 """
 
@@ -165,8 +165,8 @@ def test_table_2_has_the_papers_rows_in_its_order(tmp_path: Path) -> None:
     assert {tuple(call[3:9]) for call in joint} == {(*PAPER, "--init", "backbone", "--embedding")}
     runs = [f"runs/{n}" for n, call in enumerate(calls, 1) if call[0] == "e2e"]
     assert calls[-1] == ["compare", runs[0], "runs/transfer/grabcut", *runs[1:], "--all-figures"]
-    grabcut = next(call for call in calls if call[0] == "evaluate-grabcut")
-    assert grabcut[1:] == ["--out", "runs/transfer/grabcut", "--split", "all", "--seen", "voc"]
+    grabcut = next(call for call in calls if call[:2] == ["evaluate", "--teacher"])
+    assert grabcut[2:] == ["grabcut", "--out", "runs/transfer/grabcut", "--split", "all", "--seen", "voc"]
     trained_on_it = (tmp_path / "calls.txt.annotations").read_text().splitlines()
     assert trained_on_it == ["e2e data/grabcut.json", "evaluate data/grabcut.json"]
 

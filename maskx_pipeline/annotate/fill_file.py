@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.annotate.fill_masks import fill_masks
-from maskx_pipeline.annotate.journal import Journal
+from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
+from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.journal import Journal
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
+
+DISAGREEMENT = 0.5
+"""Agreement: below it model and teacher mean different pixels."""
 
 _NAMED = 10  # unreadable images named one by one; the report has all of them
 
@@ -29,6 +33,21 @@ class UnreadableImage:
     file_name: str
     reason: str
     annotations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A teacher beside the model.
+
+    Attributes:
+        source: What stands in ``second_opinion``, and in ``mask_source`` of its own masks.
+        by_teacher: The model's labels whose masks are the teacher's, and the IoU to expect of these, 0..1.
+    """
+
+    name: str
+    source: str
+    opinion: Opinion
+    by_teacher: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,11 @@ class Annotated:
         unknown: Stay without a mask: by name of a category that the model does not know.
         problems: Stay without a mask: by what is wrong with the annotation.
         unreadable: Images whose annotations stay without masks.
+        teacher: Who was asked for a second opinion; empty if nobody was.
+        by_teacher: Of the filled, those that have the teacher's mask.
+        agreement: Mean IoU of the model's and the teacher's masks of those that were filled.
+        disagreements: Of the filled, those below `DISAGREEMENT`.
+        worklist: The table of the filled ones, where there is a second opinion.
     """
 
     out: str
@@ -60,6 +84,11 @@ class Annotated:
     unknown: dict[str, int]
     problems: dict[str, int]
     unreadable: tuple[UnreadableImage, ...]
+    teacher: str = ""
+    by_teacher: int = 0
+    agreement: float | None = None
+    disagreements: int = 0
+    worklist: str = ""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Annotated:
@@ -79,6 +108,8 @@ class Annotated:
             *_line(self.filled_seen, f"of seen categories, mean confidence {self.confidence_seen or 0:.2f}"),
             *_line(unseen, f"of unseen categories, mean confidence {self.confidence_unseen or 0:.2f}"),
             *_line(self.filled_holes, "had holes, which polygons cannot express: filled (rle keeps them)"),
+            *_line(self.by_teacher, f"have the mask of {self.teacher}"),
+            *self._second_opinion(),
             "left as they are:",
             *_line(self.masked, "have a mask"),
             *_line(self.crowd, "are crowd regions"),
@@ -94,6 +125,12 @@ class Annotated:
         )
         return "\n".join(lines if lines[-1] != "left as they are:" else lines[:-1])
 
+    def _second_opinion(self) -> list[str]:
+        if self.agreement is None:
+            return []
+        least = f"on which model and {self.teacher} disagree (IoU below {DISAGREEMENT:g}): first in {self.worklist}"
+        return [f"  mean agreement with {self.teacher}: {self.agreement:.2f}", *_line(self.disagreements, least)]
+
 
 def annotate(
     model: WholeModel,
@@ -107,6 +144,7 @@ def annotate(
     mask_format: str,
     min_confidence: float,
     source: str,
+    second: Second | None = None,
 ) -> Annotated:
     """Predict the masks that are not in the journal yet, and write the annotation file.
 
@@ -117,19 +155,21 @@ def annotate(
         seen: The model's labels whose masks it was trained on.
         mask_format: ``polygons`` or ``rle``.
         source: What stands in ``mask_source``.
+        second: A teacher whose masks are compared with the model's, or taken in their place.
 
     Raises:
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
-    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format)
-    found = {mask.annotation_id: mask for mask in journal.masks()}
+    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format, second=second)
+    found = {mask.annotation_id: mask for mask in (FilledMask(**entry) for entry in journal.masks())}
     kept = {number: m for number, m in found.items() if m.segmentation and m.confidence >= min_confidence}
-    changes = {
-        number: {"segmentation": m.segmentation, "area": m.area, "mask_confidence": m.confidence, "mask_source": source}
-        for number, m in kept.items()
-    }
+    changes = {number: _changes(mask, source, second) for number, mask in kept.items()}
     with atomic_path(out) as temporary:
         temporary.write_bytes(gaps.filled(changes))
+    if second is not None:
+        write_worklist(
+            worklist_path(out), data, (a for work in gaps.work.values() for a in work), kept, teacher=second.name
+        )
     label_of = {a.id: labels[a.label] for annotations in gaps.work.values() for a in annotations}
     seen_ids = {number for number in kept if label_of[number] in seen}
     empty = sum(not mask.segmentation for mask in found.values())
@@ -148,12 +188,47 @@ def annotate(
         unknown=dict(gaps.left_alone.unknown),
         problems=dict(gaps.left_alone.problems),
         unreadable=tuple(unreadable),
+        **_agreement_of(out, kept, second),
     )
 
 
+def _changes(mask: FilledMask, source: str, second: Second | None) -> dict[str, Any]:
+    """The keys of a filled annotation and their values."""
+    changes = {
+        "segmentation": mask.segmentation,
+        "area": mask.area,
+        "mask_confidence": mask.confidence,
+        "mask_source": second.source if second is not None and mask.by_teacher else source,
+    }
+    if second is not None:
+        changes |= {"mask_agreement": mask.agreement, "second_opinion": source if mask.by_teacher else second.source}
+    return changes
+
+
+def _agreement_of(out: Path, kept: Mapping[int, FilledMask], second: Second | None) -> dict[str, Any]:
+    if second is None:
+        return {}
+    agreements = [mask.agreement or 0.0 for mask in kept.values()]
+    return {
+        "teacher": second.name,
+        "by_teacher": sum(mask.by_teacher for mask in kept.values()),
+        "agreement": _mean(agreements),
+        "disagreements": sum(agreement < DISAGREEMENT for agreement in agreements),
+        "worklist": str(worklist_path(out)),
+    }
+
+
 def _fill(
-    model: WholeModel, data: CocoData, gaps: MaskGaps, *, journal: Journal, labels: Mapping[int, int], mask_format: str
+    model: WholeModel,
+    data: CocoData,
+    gaps: MaskGaps,
+    *,
+    journal: Journal,
+    labels: Mapping[int, int],
+    mask_format: str,
+    second: Second | None,
 ) -> list[UnreadableImage]:
+    teacher: dict[str, Any] = {} if second is None else {"opinion": second.opinion, "by_teacher": second.by_teacher}
     unreadable: list[UnreadableImage] = []
     first: DataError | None = None
     done = len(journal.done)
@@ -165,7 +240,8 @@ def _fill(
                 continue
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                journal.add(image_id, fill_masks(model, data, annotations, chosen, mask_format=mask_format))
+                masks = fill_masks(model, data, annotations, chosen, mask_format=mask_format, **teacher)
+                journal.add(image_id, [asdict(mask) for mask in masks])
             except DataError as error:
                 if len(unreadable) < _NAMED:
                     logger.warning("%s Its %d annotations are left as they are.", error.message, len(annotations))

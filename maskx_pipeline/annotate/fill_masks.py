@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.evaluation.paste import paste
 from maskx_pipeline.whole_model import WholeModel
 
+Opinion = Callable[[NDArray[np.uint8], Sequence[Sequence[float]]], Sequence[Mapping[str, Any] | None]]
+"""What a teacher says: from an image, uint8 [H, W, 3], and boxes in pixels an RLE for each; None: it finds nothing."""
+
 _THRESHOLD = 0.5
 
 
@@ -31,6 +35,8 @@ class FilledMask:
         segmentation: Polygons or RLE; None where no pixel is the object's.
         area: Of the segmentation, in pixels.
         filled_holes: Pixels of holes that polygons cannot express and that were filled.
+        agreement: IoU of the model's mask with a teacher's, 0..1; None where none was asked.
+        by_teacher: Whether this is the teacher's mask; then the confidence is the IoU that its category is known for.
     """
 
     annotation_id: int
@@ -38,10 +44,19 @@ class FilledMask:
     segmentation: list[list[float]] | dict[str, Any] | None
     area: float
     filled_holes: int
+    agreement: float | None = None
+    by_teacher: bool = False
 
 
 def fill_masks(
-    model: WholeModel, data: CocoData, annotations: Sequence[Annotation], labels: Sequence[int], *, mask_format: str
+    model: WholeModel,
+    data: CocoData,
+    annotations: Sequence[Annotation],
+    labels: Sequence[int],
+    *,
+    mask_format: str,
+    opinion: Opinion | None = None,
+    by_teacher: Mapping[int, float] = MappingProxyType({}),
 ) -> list[FilledMask]:
     """Predict the masks of some boxes of one image.
 
@@ -50,6 +65,8 @@ def fill_masks(
     Args:
         annotations: Boxes of one image, at least one.
         labels: The model's label of each, 1..K.
+        opinion: A teacher whose masks are compared with the model's.
+        by_teacher: The labels whose masks are the teacher's, where it finds any, and the IoU to expect of these, 0..1.
 
     Returns:
         One mask for each annotation, in their order.
@@ -58,15 +75,53 @@ def fill_masks(
         DataError: The image is missing or corrupt, or has another size than the annotation file says.
     """
     image = data.image(annotations[0].image_id)
-    pixels = read_image(data.image_path(image.id), width=image.width, height=image.height)
+    pixels = _pixels(data, annotations)
     boxes = torch.tensor([annotation.box_xyxy for annotation in annotations])
     mask_probs = model.segment(pixels.float().div_(255), boxes, torch.tensor(labels))
+    said = [None] * len(annotations) if opinion is None else _asked(opinion, pixels, annotations)
     filled = []
-    for annotation, box, probs in zip(annotations, boxes, mask_probs, strict=True):
+    for annotation, box, probs, label, other in zip(annotations, boxes, mask_probs, labels, said, strict=True):
         # One at a time, since a large photo with many boxes would fill the memory.
         mask = paste(probs[None], box[None], image.height, image.width, _THRESHOLD)[0]
-        filled.append(_filled(annotation, cut_to_box(mask, annotation.box_xyxy), expected_iou(probs), mask_format))
+        mask = cut_to_box(mask, annotation.box_xyxy)
+        agreement = None if opinion is None else round(_iou(mask, other), 4)
+        if other is not None and label in by_teacher:
+            taken = _filled(annotation, other, by_teacher[label], mask_format)
+            filled.append(replace(taken, agreement=agreement, by_teacher=True))
+        else:
+            filled.append(replace(_filled(annotation, mask, expected_iou(probs), mask_format), agreement=agreement))
     return filled
+
+
+def teacher_masks(
+    opinion: Opinion, data: CocoData, annotations: Sequence[Annotation], *, mask_format: str
+) -> list[FilledMask]:
+    """The masks that a teacher gives to boxes of one image, in the form in which they would be written."""
+    said = _asked(opinion, _pixels(data, annotations), annotations)
+    image = data.image(annotations[0].image_id)
+    nothing = np.zeros((image.height, image.width), dtype=np.uint8)
+    return [
+        _filled(annotation, nothing if mask is None else mask, 0.0, mask_format)
+        for annotation, mask in zip(annotations, said, strict=True)
+    ]
+
+
+def _pixels(data: CocoData, annotations: Sequence[Annotation]) -> Tensor:
+    image = data.image(annotations[0].image_id)
+    return read_image(data.image_path(image.id), width=image.width, height=image.height)
+
+
+def _asked(opinion: Opinion, pixels: Tensor, annotations: Sequence[Annotation]) -> list[NDArray[np.uint8] | None]:
+    image = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    said = opinion(image, [annotation.box_xyxy for annotation in annotations])
+    return [None if rle is None else coco_mask.decode(rle) for rle in said]
+
+
+def _iou(mask: NDArray[np.uint8], other: NDArray[np.uint8] | None) -> float:
+    """0 where either finds nothing."""
+    if other is None or not mask.any():
+        return 0.0
+    return float((mask & other).sum() / (mask | other).sum())
 
 
 def expected_iou(mask_probs: Tensor) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline import text
-from maskx_pipeline.annotate.fill_masks import FilledMask, fill_masks
+from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks, teacher_masks
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.engine.progress import Progress
@@ -26,12 +26,17 @@ _LEAST = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True, slots=True)
 class MaskScore:
-    """One hidden mask: the category, whether its masks were trained on, IoU with the true mask, and confidence."""
+    """One hidden mask: the category, whether its masks were trained on, IoU with the true mask, and confidence.
+
+    Attributes:
+        teacher_iou: IoU of a teacher's mask with the true one; None where none was asked.
+    """
 
     category: str
     seen: bool
     iou: float
     confidence: float
+    teacher_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class AnnotationQuality:
 
     Attributes:
         scores: One for each mask that was hidden.
+        teacher: Whose masks were measured beside the model's; empty if nobody's.
     """
 
     model: str
@@ -47,15 +53,18 @@ class AnnotationQuality:
     scores: tuple[MaskScore, ...]
     categories: tuple[str, ...]
     unreadable: tuple[str, ...]
+    teacher: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; IoU in percent, None where there is nothing to measure."""
         return {
             "model": self.model,
             "dataset": self.dataset,
+            **({"teacher": self.teacher} if self.teacher else {}),
             "sets": {name: _set_row(scores) for name, scores in self._sets().items()},
             "categories": [
-                {"name": name, "seen": scores[0].seen, "masks": len(scores), "mask_iou": _mean_iou(scores)}
+                {"name": name, "seen": scores[0].seen, "masks": len(scores), "mask_iou": _mean_iou(scores),
+                 **_teacher_row(scores)}
                 for name, scores in self._by_category(self.scores).items()
             ],
             "min_confidence": [
@@ -72,19 +81,25 @@ class AnnotationQuality:
     def to_text(self) -> str:
         """Tables for the terminal: category sets, what --min-confidence would keep, categories."""
         sets = self._sets()
+        others = [self.teacher] if self.teacher else []
         rows = [
             [
                 name,
                 str(r["categories"]),
                 str(r["masks"]),
                 *map(number_text, (r["mask_iou"], r["mask_iou_of_categories"])),
+                *([number_text(r["teacher_mask_iou"])] if self.teacher and scores else [""] if self.teacher else []),
             ]
-            for name, r in ((name, _set_row(scores)) for name, scores in sets.items())
+            for name, scores, r in ((name, scores, _set_row(scores)) for name, scores in sets.items())
         ]
         lines = [
             f"{self.model} on the {len(self.scores)} masks of {self.dataset}: mask IoU at the true boxes, percent",
             "",
-            text.table(["set", "categories", "masks", "mean", "mean of categories"], rows, words=[True, *[False] * 4]),
+            text.table(
+                ["set", "categories", "masks", "mean", "mean of categories", *others],
+                rows,
+                words=[True, *[False] * (4 + len(others))],
+            ),
             "",
             text.table(
                 ["min-confidence", *(f"{name} {what}" for name in sets for what in ("kept", "IoU"))],
@@ -97,12 +112,13 @@ class AnnotationQuality:
             ),
             "",
             text.table(
-                ["category", "", "masks", "IoU"],
+                ["category", "", "masks", "IoU", *others],
                 [
-                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), number_text(_mean_iou(scores))]
+                    [name, "seen" if scores[0].seen else "unseen", str(len(scores)), number_text(_mean_iou(scores)),
+                     *(number_text(iou) for iou in _teacher_row(scores).values())]
                     for name, scores in self._by_category(self.scores).items()
                 ],
-                words=[True, True, False, False],
+                words=[True, True, False, False, *[False] * len(others)],
             ),
         ]  # fmt: skip
         return "\n".join(lines)
@@ -129,6 +145,8 @@ def measure_annotation(
     seen: Collection[int],
     mask_format: str,
     folder: str,
+    opinion: Opinion | None = None,
+    teacher: str = "",
 ) -> AnnotationQuality:
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
@@ -137,6 +155,7 @@ def measure_annotation(
     Args:
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
+        opinion: A teacher that is measured beside the model, and ``teacher``, its name.
 
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
@@ -157,13 +176,16 @@ def measure_annotation(
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
                 filled = fill_masks(model, data, annotations, chosen, mask_format=mask_format)
+                others: Sequence[FilledMask | None] = [None] * len(filled)
+                if opinion is not None:
+                    others = teacher_masks(opinion, data, annotations, mask_format=mask_format)
             except DataError as error:
                 logger.warning("%s It is left out.", error.message)
                 unreadable.append(error)
             else:
                 scores += [
-                    _score(data, annotation, mask, seen=label in seen)
-                    for annotation, mask, label in zip(annotations, filled, chosen, strict=True)
+                    _score(data, annotation, mask, other, seen=label in seen)
+                    for annotation, mask, other, label in zip(annotations, filled, others, chosen, strict=True)
                 ]
             bar.update(1)
     if not scores:
@@ -174,16 +196,24 @@ def measure_annotation(
         scores=tuple(scores),
         categories=tuple(dict.fromkeys(category.name for category in data.categories)),
         unreadable=tuple(error.message for error in unreadable),
+        teacher=teacher,
     )
 
 
-def _score(data: CocoData, annotation: Annotation, mask: FilledMask, *, seen: bool) -> MaskScore:
+def _score(
+    data: CocoData, annotation: Annotation, mask: FilledMask, other: FilledMask | None, *, seen: bool
+) -> MaskScore:
+    iou = _iou_with_truth(data, annotation, mask)
+    teacher_iou = None if other is None else _iou_with_truth(data, annotation, other)
+    return MaskScore(data.category(annotation.label).name, seen, iou, mask.confidence, teacher_iou)
+
+
+def _iou_with_truth(data: CocoData, annotation: Annotation, mask: FilledMask) -> float:
+    if mask.segmentation is None:
+        return 0.0
     image = data.image(annotation.image_id)
-    iou = 0.0
-    if mask.segmentation is not None:
-        pair = (segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation))
-        iou = float(coco_mask.iou(*([rle] for rle in pair), [0])[0, 0])
-    return MaskScore(data.category(annotation.label).name, seen, iou, mask.confidence)
+    pair = (segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation))
+    return float(coco_mask.iou(*([rle] for rle in pair), [0])[0, 0])
 
 
 def _set_row(scores: Sequence[MaskScore]) -> dict[str, Any]:
@@ -196,7 +226,14 @@ def _set_row(scores: Sequence[MaskScore]) -> dict[str, Any]:
         "masks": len(scores),
         "mask_iou": _mean_iou(scores),
         "mask_iou_of_categories": _percent(means),
+        **_teacher_row(scores),
     }
+
+
+def _teacher_row(scores: Sequence[MaskScore]) -> dict[str, float | None]:
+    """Of masks that a teacher was asked for too."""
+    found = [score.teacher_iou for score in scores if score.teacher_iou is not None]
+    return {"teacher_mask_iou": _percent(found)} if found else {}
 
 
 def _sure(scores: Sequence[MaskScore], least: float) -> list[MaskScore]:

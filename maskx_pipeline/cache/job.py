@@ -15,6 +15,7 @@ from torch import Tensor
 from maskx_pipeline.cache.colours import colour_patches
 from maskx_pipeline.cache.plan import ground_truth_rows, train_images, train_rows
 from maskx_pipeline.cache.rois import choose_objects, choose_rois, flip_annotation
+from maskx_pipeline.cache.schema import OWN_MASK, TEACHER_MASK
 from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.images import read_image
@@ -122,7 +123,7 @@ class ExportJob:
                 [self._target(rois.annotation, box, record) for rois in objects for box in rois.boxes_xyxy]
             ),
             object_boxes=np.repeat([rois.boxes_xyxy[0] for rois in objects], counts, axis=0),
-            has_mask=np.repeat(np.array([rois.annotation.has_mask for rois in objects], dtype=np.uint8), counts),
+            has_mask=np.repeat([_kind_of_mask(rois.annotation) for rois in objects], counts).astype(np.uint8),
             **({"colours": self._colours(image, boxes)} if self.config.colours else {}),
         )
 
@@ -211,3 +212,9 @@ def _share(images: Sequence[ImageRecord], rank: int, world_size: int) -> Sequenc
     """A run of the images, so that the shards one after the other are the rows of a single file."""
     first, last = (len(images) * number // world_size for number in (rank, rank + 1))
     return images[first:last]
+
+
+def _kind_of_mask(annotation: Annotation) -> int:
+    if not annotation.has_mask:
+        return 0
+    return TEACHER_MASK if annotation.taught else OWN_MASK

@@ -30,6 +30,9 @@ PROGRESS = "progress"
 FEATURE_DTYPES: Mapping[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
 """What the features of train may be stored in; those of val are always float16."""
 
+OWN_MASK, TEACHER_MASK = 1, 2
+"""Values of ``has_mask``; 0 is none. Masks by a teacher are trained on, and are never truth: in val there are none."""
+
 SAW_MASKS = "detect.saw_masks"
 """In the export identity: true where the detector's first weights were trained with masks; else it is not there."""
 

@@ -15,7 +15,9 @@ from maskx_pipeline.cache.schema import (
     FEATURE_DTYPES,
     FORMAT,
     GROUP_PATHS,
+    OWN_MASK,
     SCHEMA_VERSION,
+    TEACHER_MASK,
     CacheIdentity,
     Dimensions,
 )
@@ -110,7 +112,7 @@ def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, n
 
     Raises:
         CacheError: A label outside 1..K, a box that is not finite or turned round, an object's box without area, or a
-            has_mask that is neither 0 nor 1.
+            has_mask that is neither 0, 1 nor, in train, 2 (a mask by a teacher).
     """
     boxes = columns["boxes"]
     objects = columns.get("object_boxes", np.zeros((0, 4), dtype=np.float32))
@@ -126,7 +128,11 @@ def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, n
             _are_finite(objects) & (objects[:, 2:] > objects[:, :2]).all(axis=1),
             "; an object's box is x1, y1, x2, y2 in pixels and has an area",
         ),
-        ("has_mask", columns.get("has_mask", np.zeros(0, dtype=np.uint8)) <= 1, ", not 0 or 1"),
+        (
+            "has_mask",
+            columns.get("has_mask", np.zeros(0, dtype=np.uint8)) <= (TEACHER_MASK if group == "train" else OWN_MASK),
+            ", not 0, 1 or 2" if group == "train" else ", not 0 or 1",
+        ),
     ):
         if len(wrong := np.flatnonzero(~sound)):
             value = columns[name][wrong[0]].tolist()

@@ -16,7 +16,7 @@ from maskx_pipeline.errors import MachineError, MaskXError
 
 _SECTIONS = {
     "The pipeline": ("init", "doctor", "detect", "export-embeddings", "fit-transfer", "e2e", "evaluate", "predict"),
-    "Compare and show": ("compare", "report", "plot-splits", "contact-sheet", "evaluate-grabcut"),
+    "Compare and show": ("compare", "report", "plot-splits", "contact-sheet"),
     "In and out": ("annotate", "convert", "export-model"),
 }
 

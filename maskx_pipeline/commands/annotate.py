@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import print_report, stage_options
+from maskx_pipeline.commands.options import print_report, sam_weights_option, stage_options, teacher_settings
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.project import Project
@@ -17,10 +17,17 @@ from maskx_pipeline.project import Project
 @stage_options(
     AnnotateConfig,
     click.option("--evaluate", is_flag=True, help="Only hide the masks that exist, predict them, and report mask IoU."),
+    sam_weights_option,
     as_json=True,
 )
 def command(
-    dataset: Path, project: Project, config: AnnotateConfig, evaluate: bool, as_json: bool, overwrite: bool
+    dataset: Path,
+    project: Project,
+    config: AnnotateConfig,
+    evaluate: bool,
+    weights: str | None,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """Fill the missing masks of DATASET, a COCO-format annotation file, from its boxes and their categories.
 
@@ -28,11 +35,11 @@ def command(
     """
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
-    data, classes = project.load(DataConfig), project.detector_classes()
+    data, classes, teachers = project.load(DataConfig), project.detector_classes(), teacher_settings(project, weights)
     if evaluate:
-        print_report(evaluate_annotation(config, data, dataset, classes=classes), as_json=as_json)
+        print_report(evaluate_annotation(config, data, dataset, classes=classes, teachers=teachers), as_json=as_json)
         return
-    annotated = annotate_boxes(config, data, dataset, classes=classes, overwrite=overwrite)
+    annotated = annotate_boxes(config, data, dataset, classes=classes, teachers=teachers, overwrite=overwrite)
     print_report(annotated, as_json=as_json)
     if annotated.unreadable:
         raise DataError(

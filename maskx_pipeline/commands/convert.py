@@ -14,31 +14,43 @@ from maskx_pipeline.commands.options import (
     overwrite_option,
     print_json,
     print_result,
+    sam_weights_option,
     stage_options,
+    teacher_settings,
 )
-from maskx_pipeline.config import FORMATS, DataConfig, GrabCutConfig
+from maskx_pipeline.config import FORMATS, ConvertTeacherConfig, DataConfig
 from maskx_pipeline.config.formats import Format
 from maskx_pipeline.project import PROJECT_FILE, Project, read_project
 
 
-@click.group(name="convert", short_help="Visual Genome, or masks by GrabCut, in COCO format.")
+@click.group(name="convert", short_help="Visual Genome, or masks by a teacher, in COCO format.")
 def command() -> None:
     """Write COCO-format annotations of another data set, or with other masks."""
 
 
-@command.command(name="grabcut", short_help="The training annotations with masks by GrabCut.")
-@stage_options(GrabCutConfig, as_json=True)
-def grabcut(project: Project, config: GrabCutConfig, as_json: bool, overwrite: bool) -> None:
-    """Write the training annotations with GrabCut's foreground of each ground-truth box as the object's mask.
+@command.command(name="teacher", short_help="Training masks by GrabCut, SAM or a class of your own.")
+@click.argument("teacher")
+@stage_options(ConvertTeacherConfig, sam_weights_option, as_json=True)
+def teacher(
+    teacher: str,
+    project: Project,
+    config: ConvertTeacherConfig,
+    as_json: bool,
+    overwrite: bool,
+    weights: str | None,
+) -> None:
+    """Write the training annotations with TEACHER's mask for each box that has none.
 
-    A model trained on them is Mask R-CNN trained on GrabCut masks. Needs OpenCV (the extra `grabcut`).
-    OUT.report.json counts the objects, and those where GrabCut found nothing and the mask is the whole box.
+    TEACHER is grabcut, sam, sam2, or a class of your own: package.module:Name or FILE.py:Name. Such masks are marked,
+    trained on beside real ones, and never taken for truth. OUT.report.json counts them, and those where the teacher
+    found nothing and the mask is the whole box.
     """
-    from maskx_pipeline.stages.convert import convert_grabcut
-    from maskx_pipeline.teachers.grabcut_annotations import read_grabcut_report
+    from maskx_pipeline.stages.convert import convert_teacher
+    from maskx_pipeline.teachers.annotations import read_teacher_report
 
-    out = convert_grabcut(config, project.load(DataConfig), overwrite=overwrite)
-    print_json(read_grabcut_report(out)) if as_json else print_result(out)
+    teachers = teacher_settings(project, weights)
+    out = convert_teacher(teacher, config, project.load(DataConfig), teachers=teachers, overwrite=overwrite)
+    print_json(read_teacher_report(out)) if as_json else print_result(out)
 
 
 def _format_command(form: Format) -> click.Command:

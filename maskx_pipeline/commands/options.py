@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from maskx_pipeline.config import GrabCutConfig, SamConfig, TeacherSettings
 from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
 
@@ -121,6 +122,18 @@ def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), p
         return function
 
     return decorate
+
+
+def sam_weights_option(function: _F) -> _F:
+    """Add ``--sam-weights``, handed on as ``weights``; all else of the teachers is in their tables of maskx.toml."""
+    others = tuple(item.name for item in SamConfig.fields() if item.name != "weights")
+    return config_options(SamConfig, leave_out=others, prefix="sam-")(function)
+
+
+def teacher_settings(project: Project, weights: str | None) -> TeacherSettings:
+    """The settings of the teachers; ``weights`` as `sam_weights_option` hands it on."""
+    given = {} if weights is None else {"weights": weights}
+    return TeacherSettings(project.load(GrabCutConfig), project.load(SamConfig, given))
 
 
 def command_line() -> str:

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskx_pipeline.config.data import DataConfig, GrabCutConfig, MasksConfig, ShapesConfig
+from maskx_pipeline.config.data import DataConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
 from maskx_pipeline.config.e2e import E2EConfig, mask_options
 from maskx_pipeline.config.evaluation import (
     AnnotateConfig,
     ContactSheetConfig,
     EvaluateConfig,
-    EvaluateGrabCutConfig,
     PredictConfig,
     ReportConfig,
 )
 from maskx_pipeline.config.export_model import ExportModelConfig
 from maskx_pipeline.config.formats import FORMATS
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
+from maskx_pipeline.config.teachers import (
+    DEFAULT_TEACHERS,
+    TEACHER_HELP,
+    TEACHERS,
+    ConvertTeacherConfig,
+    EvaluateTeacherConfig,
+    GrabCutConfig,
+    SamConfig,
+    TeacherSettings,
+)
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.settings import StageConfig
 
@@ -37,18 +46,22 @@ STAGE_CONFIGS: tuple[type[StageConfig], ...] = tuple(_tables(StageConfig))
 """Every table of maskx.toml; a class in one of the modules above needs no line here."""
 
 __all__ = [
+    "DEFAULT_TEACHERS",
     "FORMATS",
     "FORMS",
     "IMPORTED_ONLY",
     "SHAPES_PROJECT",
     "STAGE_CONFIGS",
+    "TEACHERS",
+    "TEACHER_HELP",
     "AnnotateConfig",
     "ContactSheetConfig",
+    "ConvertTeacherConfig",
     "DataConfig",
     "DetectConfig",
     "E2EConfig",
     "EvaluateConfig",
-    "EvaluateGrabCutConfig",
+    "EvaluateTeacherConfig",
     "ExportConfig",
     "ExportModelConfig",
     "GrabCutConfig",
@@ -56,7 +69,9 @@ __all__ = [
     "MasksConfig",
     "PredictConfig",
     "ReportConfig",
+    "SamConfig",
     "ShapesConfig",
+    "TeacherSettings",
     "TransferConfig",
     "TransferForm",
     "mask_options",

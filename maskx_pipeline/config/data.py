@@ -60,20 +60,3 @@ class ShapesConfig(StageConfig):
         choices=("half", "all"),
     )
     seed: int = option(0, SEED_HELP, minimum=0)
-
-
-@settings
-class GrabCutConfig(StageConfig):
-    """OpenCV's GrabCut on boxes, for the baselines of the paper's section 4.3, which gives no settings."""
-
-    table = "grabcut"
-    out: Path = option(Path("data/grabcut.json"), "Annotation file to write: the training set with GrabCut masks.")
-    iterations: int = option(5, "Rounds of fitting colours and cutting.", minimum=1)
-    context: float = option(
-        0.0,
-        "Margin around a box, relative to its longer side, that background colours are taken from; 0: the whole image, "
-        "which is slow for small boxes in large images.",
-        minimum=0,
-    )
-    workers: int = option(4, "Threads, an image each.", identity=False, minimum=0)
-    seed: int = option(0, SEED_HELP, minimum=0)

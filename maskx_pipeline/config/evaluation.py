@@ -5,23 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskx_pipeline.config.shared import DEVICE_HELP
+from maskx_pipeline.config.teachers import TEACHER_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
-
-
-@settings
-class EvaluateGrabCutConfig(StageConfig):
-    """Faster R-CNN tested with GrabCut: the cached detections, each with GrabCut's foreground of its box."""
-
-    table = "evaluate-grabcut"
-    cache: Path = option(Path("runs/cache.h5"), "RoI cache that holds the detections.")
-    out: Path = option(Path("runs/transfer/grabcut"), "Folder of the run.")
-    split: str = option("all", "Category set on which AP is reported.", identity=False, may_name_file=True)
-    seen: str = option(
-        "masked",
-        "Category set reported as seen, to stand beside models trained on its masks; GrabCut is trained on none.",
-        identity=False,
-        may_name_file=True,
-    )
 
 
 @settings
@@ -59,6 +44,11 @@ class EvaluateConfig(Use, ModelConfig):
         choices=("auto", "cache", "images"),
         identity=False,
     )
+    against: Path | None = option(
+        None,
+        "File with other masks of val's boxes, measured beside the model's: COCO results, or an annotation file.",
+        identity=False,
+    )
 
 
 @settings
@@ -89,6 +79,18 @@ class AnnotateConfig(Use, ModelConfig):
         0.0,
         "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",
         minimum=0,
+    )
+    second_opinion: str = option(  # known by the teacher's own identity
+        "",
+        f"Teacher whose masks are compared with the model's: {TEACHER_HELP}.",
+        identity=False,
+        may_name_class=True,
+    )
+    best_of: str = option(
+        "",
+        "The same, and the mask is the teacher's in each category in which it is the better one, measured on val.",
+        identity=False,
+        may_name_class=True,
     )
 
 

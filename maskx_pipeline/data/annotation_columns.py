@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault
+from maskx_pipeline.data.masks import is_from_teacher, mask_is_absent, segmentation_fault
 from maskx_pipeline.errors import DataError
 
-CROWD, MASKED, BROKEN = 1, 2, 4
-"""Flags of an annotation. MASKED: `mask_is_absent` says no; BROKEN: `segmentation_fault` names a fault."""
+CROWD, MASKED, BROKEN, TAUGHT = 1, 2, 4, 8
+"""Flags of an annotation. MASKED: `mask_is_absent` says no; BROKEN: `segmentation_fault` names a fault; TAUGHT:
+`is_from_teacher` says yes."""
 
 Entry = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ class AnnotationColumns:
         numbers: int64[3, M]: id, image id, category id of the annotations.
         boxes_xywh: float64[4, M] in pixels; NaN where the file has no four numbers.
         areas: float64[M] in square pixels; NaN where the file has no number.
-        flags: uint8[M], a sum of CROWD, MASKED and BROKEN; that of a mask is for the image with the annotation's id.
+        flags: uint8[M], a sum of CROWD, MASKED, BROKEN and TAUGHT; BROKEN is for the image with the annotation's id.
     """
 
     digest: str
@@ -141,7 +142,9 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
     images, annotations = lists["images"], lists["annotations"]
     sizes = {image["id"]: (image["height"], image["width"]) for image in reversed(images)}  # the first of two
     flags = [
-        (CROWD if entry.get("iscrowd") else 0) | mask_flags(entry.get("segmentation"), sizes.get(entry["image_id"]))
+        (CROWD if entry.get("iscrowd") else 0)
+        | (TAUGHT if is_from_teacher(entry.get("mask_source")) else 0)
+        | mask_flags(entry.get("segmentation"), sizes.get(entry["image_id"]))
         for entry in annotations
     ]
     try:

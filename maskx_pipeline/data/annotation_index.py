@@ -30,7 +30,7 @@ _LOG = logging.getLogger("maskx")
 SMALLEST_INDEXED = 1 << 24
 """Bytes. What is smaller is read in a moment."""
 
-_VERSION = "1"
+_VERSION = "2"
 _SETTLED_NS = 2_000_000_000
 _DTYPES = {"I64": np.int64, "I32": np.int32, "F64": np.float64, "U8": np.uint8}
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from maskx_pipeline.data.annotation_columns import (
     CROWD,
     MASKED,
+    TAUGHT,
     AnnotationColumns,
     EntriesInText,
     FileBytes,
     mask_flags,
 )
-from maskx_pipeline.data.masks import SHORTEST_POLYGON
+from maskx_pipeline.data.masks import SHORTEST_POLYGON, is_from_teacher
 
 _CHUNK = 4096
 _BOM = b"\xef\xbb\xbf"
@@ -51,6 +52,7 @@ class _Annotation(msgspec.Struct, gc=False):
     area: float | None = None
     iscrowd: bool | int | None = None
     segmentation: msgspec.Raw = msgspec.Raw(b"null")  # its bounds depend on the image
+    mask_source: Any = None
 
 
 class _File(msgspec.Struct, gc=False):
@@ -96,7 +98,8 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
             _mask_flags(a.segmentation, polygons[reach], sizes.by_row, row)
             for a, row, reach in zip(chunk, rows.tolist(), sizes.reaches[rows].tolist(), strict=True)
         ]
-        flags.append(np.array(masks, np.uint8) | np.array([CROWD if a.iscrowd else 0 for a in chunk], np.uint8))
+        others = [(CROWD if a.iscrowd else 0) | (TAUGHT if is_from_teacher(a.mask_source) else 0) for a in chunk]
+        flags.append(np.array(masks, np.uint8) | np.array(others, np.uint8))
     starts, lengths = _places(content.annotations, raw)
     return AnnotationColumns(
         digest=hashlib.sha256(raw).hexdigest(),

@@ -16,7 +16,11 @@ _DENSE = 64  # COCO's image ids go up to five times the number of images
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """An object; box in pixels, inside the image; ``segmentation`` is None where the mask is absent."""
+    """An object; box in pixels, inside the image; ``segmentation`` is None where the mask is absent.
+
+    Attributes:
+        taught: Its mask, if it was read at all, was made by a teacher.
+    """
 
     id: int
     image_id: int
@@ -25,6 +29,7 @@ class Annotation:
     area: float
     iscrowd: bool
     segmentation: object | None
+    taught: bool = False
 
     @property
     def has_mask(self) -> bool:
@@ -52,6 +57,7 @@ class AnnotationTable(Sequence[Annotation]):
         areas: float64[M], in square pixels.
         iscrowd: bool[M].
         has_mask: bool[M].
+        taught: bool[M], whether the file says that a teacher made the mask; it may be read (to train on) or not.
     """
 
     ids: NDArray[np.int64]
@@ -62,6 +68,7 @@ class AnnotationTable(Sequence[Annotation]):
     areas: NDArray[np.float64]
     iscrowd: NDArray[np.bool_]
     has_mask: NDArray[np.bool_]
+    taught: NDArray[np.bool_]
     segmentations: Segmentations
 
     @classmethod
@@ -77,6 +84,7 @@ class AnnotationTable(Sequence[Annotation]):
             areas=np.array([a.area for a in annotations], dtype=np.float64),
             iscrowd=np.array([a.iscrowd for a in annotations], dtype=bool),
             has_mask=np.array([a.has_mask for a in annotations], dtype=bool),
+            taught=np.array([a.taught for a in annotations], dtype=bool),
             segmentations=[a.segmentation for a in annotations],
         )
 
@@ -106,6 +114,7 @@ class AnnotationTable(Sequence[Annotation]):
             area=float(self.areas[row]),
             iscrowd=bool(self.iscrowd[row]),
             segmentation=self.segmentations[row] if self.has_mask[row] else None,
+            taught=bool(self.taught[row]),
         )
 
     def __iter__(self) -> Iterator[Annotation]:

@@ -90,14 +90,23 @@ def resolve_category_set(
 
 
 def masked_labels(data: CocoData) -> frozenset[int]:
-    """Labels that have at least one mask which is no crowd region: the set ``masked``."""
+    """Labels that have at least one mask which is no crowd region and no teacher's: the set ``masked``."""
     return frozenset(count_masks(data))
 
 
 def count_masks(data: CocoData) -> Counter[int]:
-    """By label, how many objects have a mask; crowd regions do not count, as no mask is learnt from them."""
+    """By label, how many objects have a mask of their own.
+
+    Crowd regions do not count, as no mask is learnt from them; nor do masks by a teacher, which are no truth.
+    """
     annotations = data.annotations()
-    return Counter(annotations.labels[annotations.has_mask & ~annotations.iscrowd].tolist())
+    return Counter(annotations.labels[annotations.has_mask & ~annotations.iscrowd & ~annotations.taught].tolist())
+
+
+def count_teacher_masks(data: CocoData) -> Counter[int]:
+    """By label, how many objects have a mask by a teacher, whether it was read or not."""
+    annotations = data.annotations()
+    return Counter(annotations.labels[annotations.taught & ~annotations.iscrowd].tolist())
 
 
 def random_split(num_classes: int, count: int, trial: int) -> tuple[int, ...]:

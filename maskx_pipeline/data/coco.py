@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, AnnotationColumns, Entry
+from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, TAUGHT, AnnotationColumns, Entry
 from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
 from maskx_pipeline.data.category_map import CategoryMap
@@ -34,6 +34,7 @@ def read_coco(
     categories: tuple[Category, ...] | None = None,
     category_map: CategoryMap | None = None,
     check_files: bool = True,
+    teacher_masks: bool = False,
 ) -> CocoData:
     """Read a COCO-format annotation file, working around what can be worked around.
 
@@ -44,6 +45,8 @@ def read_coco(
         category_map: Where the file has categories of its own: which of them is which of ``categories``. It becomes
             part of the digest.
         check_files: Whether to look that each image file exists.
+        teacher_masks: Whether masks by a teacher are read, to be trained on; to all else they are absent, since they
+            are no truth.
 
     Returns:
         The sound part of the data; ``problems`` says what was dropped or changed.
@@ -52,7 +55,7 @@ def read_coco(
         DataError: The file or the folder cannot be used at all, or its categories disagree with those given, or
             the map leaves open what a category with masks is.
     """
-    return _Reader(annotation_file, image_dir, categories, category_map, check_files).read()
+    return _Reader(annotation_file, image_dir, categories, category_map, check_files, teacher_masks).read()
 
 
 def log_problems(data: CocoData) -> None:
@@ -75,6 +78,7 @@ class _Reader:
     given: tuple[Category, ...] | None
     category_map: CategoryMap | None
     check_files: bool
+    teacher_masks: bool
     left_out: dict[int, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     images: dict[int, ImageRecord] = field(default_factory=dict)
@@ -174,7 +178,10 @@ class _Reader:
         plain &= (label_column > 0) & ((columns.flags & BROKEN) == 0) & ~_repeated(ids)
         given = np.isfinite(columns.areas) & (columns.areas >= 0)
         areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
+        taught = (columns.flags & (TAUGHT | MASKED)) == (TAUGHT | MASKED)
         has_mask = (columns.flags & MASKED) > 0
+        if not self.teacher_masks:
+            has_mask &= ~taught
         odd = OddAnnotations(
             images=self.images,
             dropped_images=self.dropped_images,
@@ -198,6 +205,7 @@ class _Reader:
             areas=areas[chosen],
             iscrowd=(columns.flags[chosen] & CROWD) > 0,
             has_mask=has_mask[chosen],
+            taught=taught[chosen],
             segmentations=_Segmentations(columns.entries, None if isinstance(chosen, slice) else chosen),
         )
 

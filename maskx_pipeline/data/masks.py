@@ -15,6 +15,9 @@ from maskx_pipeline.errors import DataError, with_article
 SHORTEST_POLYGON = 6
 """Numbers in a triangle; fewer points enclose no area (and pycocotools would read four numbers as a box)."""
 
+TEACHER = "teacher:"
+"""How the ``mask_source`` of a mask by a teacher begins."""
+
 
 def mask_is_absent(segmentation: object) -> bool:
     """Tell whether an annotation has no mask; the one place where this is decided.
@@ -28,6 +31,15 @@ def mask_is_absent(segmentation: object) -> bool:
     if segmentation is None:
         return True
     return isinstance(segmentation, list | tuple) and not any(_has_area(polygon) for polygon in segmentation)
+
+
+def is_from_teacher(mask_source: object) -> bool:
+    """Tell whether a mask was made by a teacher, and so is never truth; the one place where this is decided.
+
+    Args:
+        mask_source: The value of the annotation's ``mask_source`` key, None where the key is missing.
+    """
+    return isinstance(mask_source, str) and mask_source.startswith(TEACHER)
 
 
 def segmentation_fault(segmentation: object, *, height: int, width: int) -> str | None:

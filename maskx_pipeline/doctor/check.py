@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from maskx_pipeline.data.category_sets import count_masks, masked_labels
+from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks, masked_labels
 from maskx_pipeline.data.images import image_fault
 from maskx_pipeline.data.records import CocoData, Problem
 from maskx_pipeline.doctor.findings import find_fatal, find_notes, is_suspect
@@ -54,17 +54,17 @@ def check_dataset(train: CocoData, val: CocoData, *, masks: tuple[CocoData, Coco
     )
 
 
-def _counts(data: CocoData, *, masks_of: CocoData) -> dict[int, tuple[int, int, int, int, int]]:
-    """(boxes, masks, masks that are their box, crowds, tiny boxes) of each label."""
+def _counts(data: CocoData, *, masks_of: CocoData) -> dict[int, tuple[int, int, int, int, int, int]]:
+    """(boxes, masks, masks that are their box, crowds, tiny boxes, masks by a teacher) of each label."""
     annotations = data.annotations()
     x1, y1, x2, y2 = annotations.boxes_xyxy.T
     is_tiny = (x2 - x1) * (y2 - y1) < TINY
     boxes = Counter(annotations.labels[~annotations.iscrowd].tolist())
     tiny = Counter(annotations.labels[~annotations.iscrowd & is_tiny].tolist())
     crowds = Counter(annotations.labels[annotations.iscrowd].tolist())
-    masks, rectangles = count_masks(masks_of), count_rectangles(masks_of)
+    masks, rectangles, taught = count_masks(masks_of), count_rectangles(masks_of), count_teacher_masks(masks_of)
     labels = [category.label for category in data.categories]
-    return {n: (boxes[n], masks[n], rectangles[n], crowds[n], tiny[n]) for n in labels}
+    return {n: (boxes[n], masks[n], rectangles[n], crowds[n], tiny[n], taught[n]) for n in labels}
 
 
 def _unreadable_images(data: CocoData) -> list[Problem]:

@@ -42,7 +42,7 @@ def find_fatal(rows: Sequence[CategoryReport], unusable: Sequence[Problem]) -> t
     suspect = [row for row in rows if row.verdict == "suspect"]
     if not any(row.train_boxes for row in rows):
         fatal.append("no training image has a box")
-    elif not any(row.train_masks for row in rows):
+    elif not any(row.train_masks or row.train_teacher for row in rows):
         fatal.append(f"no category has masks in the training data, so there is nothing to learn masks from; {_NEEDED}")
     if suspect:
         fatal.append(_fake_masks(suspect, others=any(row.verdict == "seen" for row in rows)))
@@ -65,6 +65,15 @@ def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
             f"only {_categories(len(seen))} with masks to learn from: compare with `--embedding none`, which may "
             "be as good on unseen ones"
         )
+    taught = sum(row.train_teacher for row in rows)
+    if taught:
+        notes.append(
+            f"{taught} training masks are by a teacher: trained on, but no truth, so they make no category seen"
+        )
+        if not masked:
+            notes.append("each training mask is by a teacher: give fit-transfer `--split all`")
+    if any(row.val_teacher for row in rows):
+        notes.append("validation masks by a teacher are no truth, so nothing is measured against them")
     few = [f"{row.name} ({row.train_masks})" for row in seen if row.train_masks < FEW_MASKS]
     if few:
         notes.append(f"seen, but with fewer than {FEW_MASKS} masks to learn from: {_listed(few)}")

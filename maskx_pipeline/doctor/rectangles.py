@@ -21,9 +21,9 @@ _Box = tuple[float, float, float, float]
 
 
 def count_rectangles(data: CocoData) -> Counter[int]:
-    """By label, how many objects have a mask that is exactly their box; crowd regions do not count."""
+    """By label, how many objects have a mask of their own that is exactly their box; crowd regions do not count."""
     annotations = data.annotations()
-    rows = (annotations.has_mask & ~annotations.iscrowd).nonzero()[0].tolist()
+    rows = (annotations.has_mask & ~annotations.iscrowd & ~annotations.taught).nonzero()[0].tolist()
     found: Counter[int] = Counter()
     with Progress(len(rows), f"checking masks of {data.path.name}", "masks") as bar:
         for row in rows:

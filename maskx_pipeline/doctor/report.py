@@ -12,10 +12,13 @@ from maskx_pipeline.text import table
 
 _COLUMNS = {
     "id": "id", "name": "category", "train_boxes": "train boxes", "train_masks": "masks",
-    "train_rectangles": "only boxes", "train_crowds": "crowds", "train_tiny": "tiny", "val_boxes": "val boxes",
+    "train_rectangles": "only boxes", "train_crowds": "crowds", "train_tiny": "tiny",
+    "train_teacher": "by teacher", "val_boxes": "val boxes",
     "val_masks": "masks", "val_rectangles": "only boxes", "val_crowds": "crowds", "val_tiny": "tiny",
+    "val_teacher": "by teacher",
     "verdict": "verdict",
 }  # fmt: skip
+_IF_ANY = ("train_teacher", "val_teacher")  # columns of most data sets that would hold zeros only
 _LEFT = ("name", "verdict")
 _NAMED = 10  # of the images without boxes
 
@@ -25,7 +28,8 @@ class CategoryReport:
     """Counts of one category; crowds are counted apart from boxes and masks.
 
     ``..._rectangles`` of the masks are exactly the object's box, and ``..._tiny`` of the boxes smaller than
-    `check.TINY` square pixels. ``verdict`` is, as with ``--split masked``, `seen` (has masks in training), `unseen`
+    `check.TINY` square pixels. ``..._teacher`` have a mask by a teacher; those
+    are not among the masks. ``verdict`` is, as with ``--split masked``, `seen` (has masks in training), `unseen`
     (boxes only), `suspect` (has masks, but nearly all are its boxes again) or `no boxes`.
     """
 
@@ -37,11 +41,13 @@ class CategoryReport:
     train_rectangles: int
     train_crowds: int
     train_tiny: int
+    train_teacher: int
     val_boxes: int
     val_masks: int
     val_rectangles: int
     val_crowds: int
     val_tiny: int
+    val_teacher: int
     verdict: str
 
 
@@ -67,9 +73,10 @@ class DatasetReport:
 
     def to_text(self) -> str:
         """A table of the categories, then a line for each problem and note; images without boxes share one."""
-        rows = [[str(getattr(row, name)) for name in _COLUMNS] for row in self.categories]
-        words = [name in _LEFT for name in _COLUMNS]
-        return "\n".join([table(list(_COLUMNS.values()), rows, words=words), "", *self._summary()])
+        shown = [n for n in _COLUMNS if n not in _IF_ANY or any(getattr(row, n) for row in self.categories)]
+        rows = [[str(getattr(row, name)) for name in shown] for row in self.categories]
+        words = [name in _LEFT for name in shown]
+        return "\n".join([table([_COLUMNS[name] for name in shown], rows, words=words), "", *self._summary()])
 
     def _summary(self) -> list[str]:
         verdicts = Counter(row.verdict for row in self.categories)

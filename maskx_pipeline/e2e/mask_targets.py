@@ -14,7 +14,7 @@ from maskx_pipeline.errors import DataError
 
 
 class SeenMasks:
-    """The masks of the training objects of seen categories, by annotation id.
+    """The masks of the training objects of seen categories, and those by a teacher, by annotation id.
 
     Args:
         seen: Labels of the categories whose masks may be used.
@@ -28,7 +28,8 @@ class SeenMasks:
         self.size = size
         self._annotations = data.annotations()
         of_seen = np.isin(self._annotations.labels, list(seen))
-        rows = np.flatnonzero(of_seen & self._annotations.has_mask & ~self._annotations.iscrowd)
+        may_be_used = of_seen | self._annotations.taught  # a teacher's masks are nobody's truth, of any category
+        rows = np.flatnonzero(may_be_used & self._annotations.has_mask & ~self._annotations.iscrowd)
         self._masks = dict(zip(self._annotations.ids[rows].tolist(), rows.tolist(), strict=True))
         self._sizes = {image.id: (image.height, image.width) for image in data.images}
         if not self._masks:

@@ -14,6 +14,7 @@ from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.text import number_text
 
 if TYPE_CHECKING:
+    from maskx_pipeline.evaluation.box_figures import BoxFigures
     from maskx_pipeline.evaluation.coco_ap import ApSummary
 
 FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -60,6 +61,7 @@ class Evaluation:
         source: ``cache`` or ``images``: where the detections come from.
         sets: The set asked for, then ``seen`` and ``unseen``.
         categories: Those of the set asked for, by ascending label.
+        boxes: The mask IoU at the true boxes, where it was measured.
     """
 
     model: str
@@ -69,9 +71,10 @@ class Evaluation:
     detections: int
     sets: tuple[SetAp, ...]
     categories: tuple[CategoryAp, ...]
+    boxes: BoxFigures | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; AP in percent, None where there is nothing to measure."""
+        """Plain values for JSON; AP and IoU in percent, None where there is nothing to measure."""
         return {
             "model": self.model,
             "from": self.source,
@@ -95,6 +98,7 @@ class Evaluation:
                 }
                 for row in self.categories
             ],
+            **({} if self.boxes is None else {"at_boxes": self.boxes.to_json()}),
         }
 
     def to_text(self, *, per_category: bool = False) -> str:
@@ -117,9 +121,12 @@ def _table(evaluation: Evaluation, *, per_category: bool) -> str:
     first = max([len(row.name) for row in evaluation.sets] + [6])
     figures = "".join(name.rjust(_WIDTH) for name in FIGURES)
     groups = f"{_ruled('box', len(figures))}  {_ruled('mask', len(figures))}"
-    lines = [
-        title,
-        "",
+    boxes = evaluation.boxes
+    lines = [title, ""]
+    if boxes is not None:
+        lines += [*boxes.verdicts(), "", boxes.to_text(per_category=per_category), ""]
+        lines += ["AP of the detections, percent", ""]
+    lines += [
         f"{'':{first}}{'':{_COUNT}}{groups}",
         f"{'set':{first}}{'categ.':>{_COUNT}}{figures}  {figures}",
     ]

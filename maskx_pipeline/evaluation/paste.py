@@ -32,7 +32,7 @@ def paste_to_rle(
         One RLE per mask, as COCO writes it in JSON: ``{"size": [height, width], "counts": str}``.
     """
     return [
-        _encode(crop, top, left, height, width)
+        encode_crop(crop, top, left, height, width)
         for top, left, crop in _crops(mask_probs, boxes_xyxy, height, width, threshold)
     ]
 
@@ -71,7 +71,7 @@ def _crops(
         yield y1, x1, inside.numpy()
 
 
-def _encode(crop: NDArray[np.bool_], top: int, left: int, height: int, width: int) -> dict[str, Any]:
+def encode_crop(crop: NDArray[np.bool_], top: int, left: int, height: int, width: int) -> dict[str, Any]:
     """Encode a mask that is empty outside of ``crop``; COCO counts runs down each column."""
     rows, columns = crop.shape
     framed = np.zeros((rows + 2, columns), dtype=np.bool_)

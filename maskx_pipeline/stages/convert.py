@@ -1,4 +1,4 @@
-"""`maskx convert`: other formats in COCO format, and training masks by GrabCut (paper, section 4.3 and Table 2)."""
+"""`maskx convert`: other formats in COCO format, and training masks by a teacher."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.config import DataConfig, GrabCutConfig
+from maskx_pipeline.config import DEFAULT_TEACHERS, ConvertTeacherConfig, DataConfig, TeacherSettings
 from maskx_pipeline.config.formats import Format
+from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import log_problems, read_coco
 from maskx_pipeline.settings import StageConfig
-from maskx_pipeline.teachers.grabcut_annotations import write_grabcut_annotations
+from maskx_pipeline.teachers.annotations import write_teacher_annotations
+from maskx_pipeline.teachers.construction import ask_teacher
 
 
 def convert(form: Format, config: StageConfig, *, overwrite: bool = False) -> Path:
@@ -33,12 +35,31 @@ def read_report(form: Format, folder: Path) -> dict[str, Any]:
     return reader(folder)
 
 
-def convert_grabcut(config: GrabCutConfig, data: DataConfig, *, overwrite: bool = False) -> Path:
-    """Write the training annotations with GrabCut's foreground of each ground-truth box as the object's mask.
+def convert_teacher(
+    teacher: str,
+    config: ConvertTeacherConfig,
+    data: DataConfig,
+    *,
+    teachers: TeacherSettings = DEFAULT_TEACHERS,
+    overwrite: bool = False,
+) -> Path:
+    """Write the training annotations with a teacher's mask for each box that has none, or for all of them.
 
     Returns:
         The annotation file ``config.out``, to be used as train-annotations of [data].
     """
     train = read_coco(data.train_annotations, data.train_images)
     log_problems(train)
-    return write_grabcut_annotations(config, train, overwrite=overwrite)
+    keep: frozenset[int] = frozenset()
+    if config.keep != "none":
+        keep = resolve_category_set(config.keep, train.categories, masked=masked_labels(train), seen=None)
+    asked = ask_teacher(teacher, teachers, device=config.device)
+    return write_teacher_annotations(
+        asked.teacher,
+        train,
+        out=config.out,
+        keep=keep,
+        source=asked.source,
+        workers=asked.workers,
+        overwrite=overwrite,
+    )

@@ -10,7 +10,7 @@ from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.cache.plan import ExportPlan, count_export, measure_export
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
-from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
+from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks, masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.detector import Detector
@@ -174,8 +174,9 @@ def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) 
 
 
 def _rois(export: ExportConfig, train: CocoData, seen: frozenset[int]) -> int:
-    """The most RoIs of the seen categories in the cache."""
+    """The most RoIs in the cache whose masks are trained on."""
     objects = sum(count for label, count in count_masks(train).items() if label in seen)
+    objects += count_teacher_masks(train).total()
     return objects * export.most_rois_of_object * (2 if export.flip else 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
@@ -13,11 +14,14 @@ from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
+from maskx_pipeline.evaluation.box_figures import figures_of_sets
+from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, masks_from_images
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
+from maskx_pipeline.stages.box_rivals import with_rivals
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val
 
 logger = logging.getLogger("maskx")
@@ -32,7 +36,7 @@ def evaluate(
     overwrite: bool = False,
     command: str = "",
 ) -> Evaluation:
-    """Box and mask AP on a category set, and beside it on the seen and unseen categories.
+    """Mask IoU at the true boxes, and box and mask AP, on a category set and beside it on seen and unseen categories.
 
     The masks of all detections are kept in the run folder (``evaluation/``), so that another category set costs only
     the measurement. Where ``masks`` is given, its val is measured on, as the RoI cache was made from it.
@@ -61,20 +65,31 @@ def evaluate(
             overwrite=overwrite,
         ) as run:
             results_file = run.folder / "results.json"
+            at = resolve_device(config.device)
+            dtype = amp_dtype(model.amp, at)
             if run.state == "finished" and results_file.is_file():
                 results = read_results(results_file)
             else:
                 if cache is None:
                     results = predictions_from_images(whole or model.whole_model(config.device), val)
                 else:
-                    at = resolve_device(config.device)
-                    dtype = amp_dtype(model.amp, at)
                     results = predictions_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
                 write_results(results_file, results)
                 run.finish()
+
+            def at_boxes() -> dict[int, Rle]:
+                if cache is None:
+                    return masks_from_images(whole or model.whole_model(config.device), val)
+                return masks_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
+
+            box_iou = with_rivals(
+                val, run.folder, masks=at_boxes, identity=model.sha256, model=model, against=config.against
+            )
     evaluation = evaluate_results(
         results, val, labels=labels, split=config.split, seen=model.seen, model=model.folder, source=origin
     )
+    boxes = figures_of_sets(box_iou, split=config.split, labels=labels, seen=model.seen, categories=val.categories)
+    evaluation = replace(evaluation, boxes=boxes)
     evaluation.write(folder)
     return evaluation
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_map import read_category_map
-from maskx_pipeline.data.category_sets import count_masks
+from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks
 from maskx_pipeline.data.coco import Category, CocoData, log_problems, read_coco
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import ConfigError
@@ -19,7 +19,7 @@ NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
 
 
 def read_data(data: DataConfig, *, log: bool = True) -> tuple[CocoData, CocoData]:
-    train = read_coco(data.train_annotations, data.train_images)
+    train = read_coco(data.train_annotations, data.train_images, teacher_masks=True)
     val = read_coco(data.val_annotations, data.val_images, categories=train.categories)
     if log:
         log_problems(train)
@@ -39,7 +39,7 @@ def read_mask_data(
     other = other_data(masks)
     if other is None:
         return read_data(data, log=log)
-    train = _read_masks(other.train_annotations, other.train_images, masks, categories)
+    train = _read_masks(other.train_annotations, other.train_images, masks, categories, teacher_masks=True)
     val = _read_masks(other.val_annotations, other.val_images, masks, categories)
     if log:
         log_problems(train)
@@ -67,10 +67,23 @@ def read_mask_train(data: DataConfig, masks: MasksConfig, *, categories: tuple[C
 
 
 def _read_masks(
-    annotations: Path, images: Path, masks: MasksConfig, categories: tuple[Category, ...], *, check_files: bool = True
+    annotations: Path,
+    images: Path,
+    masks: MasksConfig,
+    categories: tuple[Category, ...],
+    *,
+    check_files: bool = True,
+    teacher_masks: bool = False,
 ) -> CocoData:
     category_map = None if masks.category_map is None else read_category_map(masks.category_map)
-    return read_coco(annotations, images, categories=categories, category_map=category_map, check_files=check_files)
+    return read_coco(
+        annotations,
+        images,
+        categories=categories,
+        category_map=category_map,
+        check_files=check_files,
+        teacher_masks=teacher_masks,
+    )
 
 
 def other_data(masks: MasksConfig) -> DataConfig | None:
@@ -102,8 +115,12 @@ def embedding_files(config: TransferConfig, categories: Sequence[Category]) -> d
 
 
 def record_masks(run: Run, train: CocoData, seen: Collection[int]) -> None:
-    """Note in run.json how many training objects of each seen category have a mask, by the category's id."""
-    counts = count_masks(train)
+    """Note in run.json how many training objects of each seen category have a mask, by the category's id.
+
+    And how many of any category have one by a teacher, where any has.
+    """
+    counts, taught = count_masks(train), count_teacher_masks(train)
     masks = {str(category.id): counts[category.label] for category in train.categories if category.label in seen}
-    if run.content.get("masks") != masks:
-        run.update(masks=masks)
+    by_teacher = {str(c.id): taught[c.label] for c in train.categories if taught[c.label]}
+    if run.content.get("masks") != masks or run.content.get("teacher_masks", {}) != by_teacher:
+        run.update(masks=masks, **({"teacher_masks": by_teacher} if by_teacher else {}))

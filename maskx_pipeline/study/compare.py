@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline import text
+from maskx_pipeline.evaluation.box_iou import SHAPES
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.study import directions
+from maskx_pipeline.study.box_verdicts import verdicts_of_runs
 from maskx_pipeline.study.compared_run import MAIN_FIGURES, ComparedRun, check_evaluated, read_compared_run
 from maskx_pipeline.study.directions import SIDES, DirectionTable, both_directions, column_names
 from maskx_pipeline.text import number_text
 
 logger = logging.getLogger("maskx")
 
-_WORDS = ("run", "embedding", "form", "trained on")
+WORDS = ("run", "embedding", "form", "trained on")
+IOU = "IoU"
+"""The column of the mean mask IoU at the true boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,29 @@ class Comparison:
                 "evaluated": row.evaluated,
                 "unseen mask": row.unseen,
                 "seen mask": row.seen,
+                "at boxes": {kind: row.at_boxes.get(kind) for kind in ("unseen", "seen")},
             }
             for row in self.runs
         ]
-        return {"runs": runs} if table is None else {"runs": runs, "methods": table.to_json(self._direction_figures)}
+        found = {"runs": runs, "shapes in the box": self._shapes(), "verdicts": self.verdicts()}
+        return found if table is None else {**found, "methods": table.to_json(self._direction_figures)}
+
+    def verdicts(self) -> list[str]:
+        """Who has the best masks at the true boxes, a sentence on unseen and one on seen categories.
+
+        None where the runs were not measured on the same objects, or their seen categories differ.
+        """
+        return verdicts_of_runs(self.runs)
+
+    def _shapes(self) -> dict[str, dict[str, float | None]]:
+        """The IoU of the shapes in the box, where they are of the same objects in all runs."""
+        found = {}
+        for shape in SHAPES:
+            means = {(row.iou_at_boxes("unseen", shape), row.iou_at_boxes("seen", shape)) for row in self.runs}
+            if len(means) == 1 and means != {(None, None)}:
+                unseen, seen = means.pop()
+                found[shape] = {"unseen": unseen, "seen": seen}
+        return found
 
     def to_text(self, style: str = "text") -> str:
         """The table as ``text``, ``markdown`` or ``csv``."""
@@ -53,10 +76,15 @@ class Comparison:
         if table is not None:
             return _both_directions_text(table, style, self._direction_figures)
         figures = FIGURES if self.all_figures else MAIN_FIGURES
-        header = [*_WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in figures)]
-        return text.table(
-            header, [row.cells(figures) for row in self.runs], words=text.first(len(_WORDS), header), style=style
-        )
+        iou = [IOU] if any(row.at_boxes for row in self.runs) else []
+        header = [*WORDS, *(f"{name} {figure}" for name in ("unseen", "seen") for figure in (*iou, *figures))]
+        rows = [row.cells(figures, iou=bool(iou)) for row in self.runs]
+        for shape, means in self._shapes().items():
+            ious = [[number_text(means[kind]), *("-" for _ in figures)] for kind in ("unseen", "seen")]
+            rows.append([shape, "-", "-", "-", *ious[0], *ious[1]])
+        found = text.table(header, rows, words=text.first(len(WORDS), header), style=style)
+        verdicts = self.verdicts() if style == "text" else []
+        return "\n".join([found, *([""] if verdicts else []), *verdicts])
 
     @property
     def _direction_figures(self) -> Sequence[str]:

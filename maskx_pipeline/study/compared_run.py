@@ -10,6 +10,8 @@ from typing import Any
 
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.errors import RunError, listed
+from maskx_pipeline.evaluation.box_iou import MODEL, BoxIou
+from maskx_pipeline.evaluation.box_iou_file import read_box_iou
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.text import number_text
@@ -24,7 +26,7 @@ class ComparedRun:
     """One run: its settings, and its mask AP in percent on ``unseen`` and ``seen``; None where nothing was measured.
 
     Attributes:
-        training: ``sw`` (stage-wise) or ``e2e``, the paper's words; ``-`` for GrabCut, which is not trained.
+        training: ``sw`` (stage-wise) or ``e2e``, the paper's words; ``-`` for a teacher, which is not trained.
         class_specific: Mask weights per category without T, as the fully supervised oracle has.
         trained: Ids of the categories whose masks it was trained on.
         masks: How many training objects of each of these have a mask; empty where the run did not record it.
@@ -45,15 +47,25 @@ class ComparedRun:
     known: frozenset[int] = frozenset()
     per_category: dict[int, dict[str, float | None]] = field(default_factory=dict)
     evaluated: str = ""
+    at_boxes: Mapping[str, Any] = field(default_factory=dict)
+    box_iou: BoxIou | None = None
 
-    def cells(self, figures: Sequence[str]) -> list[str]:
-        """The row of the table."""
-        numbers = [row[figure] for row in (self.unseen, self.seen) for figure in figures]
+    def iou_at_boxes(self, kind: str, source: str = MODEL) -> float | None:
+        """The mean mask IoU at the true boxes of ``seen`` or ``unseen`` categories, in percent."""
+        found: float | None = self.at_boxes.get(kind, {}).get("iou", {}).get(source, {}).get("mean")
+        return found
+
+    def cells(self, figures: Sequence[str], *, iou: bool = False) -> list[str]:
+        """The row of the table, with the mask IoU at the true boxes before the figures if ``iou``."""
+        numbers: list[float | None] = []
+        for kind, row in (("unseen", self.unseen), ("seen", self.seen)):
+            numbers += [self.iou_at_boxes(kind)] if iou else []
+            numbers += [row[figure] for figure in figures]
         return [self.run, self.embedding, self.form, self.split, *map(number_text, numbers)]
 
 
 def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> ComparedRun:
-    """Read a stage-2, e2e or GrabCut run, and these figures of the newest of its evaluations.
+    """Read a stage-2, e2e or teacher run, and these figures of the newest of its evaluations.
 
     Raises:
         RunError: The folder is no such run, or was not evaluated.
@@ -62,7 +74,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
     is_e2e = content["stage"] == "e2e"
     if is_e2e:
         config = {**content["transfer"], "split": content["config"]["split"]}
-    elif content["stage"] == "evaluate-grabcut":
+    elif content["stage"] == "evaluate-teacher":
         config = dict.fromkeys(("embedding", "form", "split"), "-")
     else:
         config = content["config"]
@@ -93,6 +105,8 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
         known=frozenset(entry["id"] for entry in content.get("categories", ())),
         per_category=per_category,
         evaluated=path.parent.name,
+        at_boxes=evaluation.get("at_boxes", {}).get("sets", {}),
+        box_iou=read_box_iou(path.parent),
     )
 
 
@@ -100,7 +114,7 @@ def check_evaluated(folders: Iterable[Path]) -> None:
     """See that all these runs were evaluated, before any is read.
 
     Raises:
-        RunError: Some were not, and all of those are named; or a folder is no stage-2, e2e or GrabCut run.
+        RunError: Some were not, and all of those are named; or a folder is no stage-2, e2e or teacher run.
     """
     missing = []
     for folder in folders:
@@ -113,7 +127,7 @@ def check_evaluated(folders: Iterable[Path]) -> None:
 
 def _read_mask_run(folder: Path) -> dict[str, Any]:
     content = read_run(folder)
-    if content["stage"] in ("fit-transfer", "e2e", "evaluate-grabcut"):
+    if content["stage"] in ("fit-transfer", "e2e", "evaluate-teacher"):
         return content
     return read_run(folder, stage="fit-transfer")  # says what is wrong with it
 

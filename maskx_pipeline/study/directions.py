@@ -80,7 +80,7 @@ def _halves(numbers: Sequence[float | None]) -> tuple[Sequence[float | None], Se
 def both_directions(runs: Sequence[ComparedRun]) -> DirectionTable | None:
     """Pair the runs of the two directions; None if these are not runs of one split of the categories and its reverse.
 
-    A run trained on the masks of all categories (the fully supervised oracle) or of none (GrabCut) stands in both
+    A run trained on the masks of all categories (the fully supervised oracle) or of none (a teacher) stands in both
     directions, with its AP on each set.
     """
     names: dict[frozenset[int], str] = {}

@@ -17,7 +17,7 @@ from typing import Any
 from maskx_pipeline import __version__
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.settings import option_name
-from maskx_pipeline.study.compare import Comparison
+from maskx_pipeline.study.compare import WORDS, Comparison
 from maskx_pipeline.study.report_gallery import GalleryItem
 from maskx_pipeline.study.report_plots import MOST_BARS, plot_ap, plot_gains, plot_losses, plot_sets
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun, baseline_of, category_gains
@@ -82,6 +82,8 @@ def render_report(
         shown=shown,
         baseline=None if baseline is shown else baseline,
         comparison=_comparison(runs),
+        words=len(WORDS),
+        verdicts=Comparison(tuple(run.compared for run in runs)).verdicts(),
         figures=FIGURES,
         plots={name: svg and Markup(svg) for name, svg in plots.items()},
         gains=[{**gain, "plot": Markup(gain["plot"])} for gain in _gain_plots(runs, shown)],

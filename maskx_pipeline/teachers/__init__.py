@@ -1,1 +1,1 @@
-"""Masks from boxes by others."""
+"""Masks from boxes by others, behind one protocol."""

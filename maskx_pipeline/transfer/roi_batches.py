@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.cache.schema import TEACHER_MASK
 from maskx_pipeline.errors import CacheError, listed
 from maskx_pipeline.transfer.feature_place import place_features
 
@@ -225,7 +226,7 @@ def check_colours(cache: RoICache) -> None:
 
 
 def mask_rows(cache: RoICache, seen: Collection[int], rois: str = "both") -> NDArray[np.int64]:
-    """The training rows whose masks may be used: of objects of seen categories that have one; ascending.
+    """The training rows whose masks may be used, ascending: of seen categories, and those that a teacher made of any.
 
     Args:
         rois: See :class:`Drawing`.
@@ -236,7 +237,7 @@ def mask_rows(cache: RoICache, seen: Collection[int], rois: str = "both") -> NDA
     if not seen:
         raise CacheError("No category is seen, so there is no mask to learn from.", "give another --split")
     labels = cache.train.labels
-    usable = np.isin(labels, sorted(seen)) & (cache.train.has_mask != 0) & _of_kind(cache, rois)
+    usable = _may_be_used(cache, seen) & _of_kind(cache, rois)
     without = sorted(set(seen) - set(np.unique(labels[usable]).tolist()))
     if without:
         names = {category.label: category.name for category in cache.categories}
@@ -255,8 +256,13 @@ def mask_rows(cache: RoICache, seen: Collection[int], rois: str = "both") -> NDA
 
 def box_rows(cache: RoICache, seen: Collection[int], rois: str = "both") -> NDArray[np.int64]:
     """The training rows of which only the box may be used: of unseen categories, and of objects without a mask."""
-    usable = np.isin(cache.train.labels, sorted(seen)) & (cache.train.has_mask != 0)
-    return np.flatnonzero(~usable & _of_kind(cache, rois))
+    return np.flatnonzero(~_may_be_used(cache, seen) & _of_kind(cache, rois))
+
+
+def _may_be_used(cache: RoICache, seen: Collection[int]) -> NDArray[np.bool_]:
+    own = np.isin(cache.train.labels, sorted(seen)) & (cache.train.has_mask != 0)
+    usable: NDArray[np.bool_] = own | (cache.train.has_mask == TEACHER_MASK)
+    return usable
 
 
 def _of_kind(cache: RoICache, rois: str) -> NDArray[np.bool_]:

@@ -37,6 +37,11 @@ class Similarities(nn.Module):
         super().__init__()
         centres = centres.detach().clone()
         self.hide_own = hide_own
+        if len(centres) == 1:
+            raise ConfigError(
+                "Only one category is seen, so T cannot learn how categories differ.",
+                "give --embedding none for the class-agnostic model, or masks of more categories",
+            )
         squared = torch.pdist(centres.double().cpu()).square()
         if not len(squared) or squared.median() == 0:
             raise ConfigError(

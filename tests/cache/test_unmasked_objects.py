@@ -180,3 +180,21 @@ def test_corrupting_masks_never_changes_the_rows_of_unmasked_objects(
         unmasked = np.flatnonzero(first.train.has_mask == 0)
         assert len(unmasked) > 0
         np.testing.assert_array_equal(first.read_targets(unmasked), second.read_targets(unmasked))
+
+
+def test_a_mask_by_a_teacher_is_stored_as_one_and_in_val_is_none(
+    tmp_path: Path, mixed: CocoData, val: CocoData
+) -> None:
+    """`has_mask` is 2, whatever was asked of objects without a mask; the target is drawn as any other's."""
+    objects = [dataclasses.replace(one, taught=True) if one.id == 6 else one for one in mixed.annotations()]
+    taught = CocoData(
+        path=mixed.path, image_dir=mixed.image_dir, categories=mixed.categories, images=mixed.images,
+        annotations=objects, digest=mixed.digest,
+    )  # fmt: skip
+    with RoICache(cache_fakes.export(tmp_path / "cache.h5", taught, val)) as cache:
+        rows = cache.train
+        assert {n: set(rows.has_mask[rows.annotation_ids == n].tolist()) for n in (1, 6)} == {1: {1}, 6: {2}}
+        targets = cache.read_targets(range(len(rows)))
+        assert set(cache.ground_truth.has_mask.tolist()) <= {0, 1}
+    with RoICache(cache_fakes.export(tmp_path / "own.h5", mixed, val)) as own:
+        np.testing.assert_array_equal(own.read_targets(range(len(own.train))), targets)

@@ -42,15 +42,22 @@ def test_convert_reads_the_table_of_a_project_and_prints_its_report(project):
     assert (project / "boxes" / "train.json").exists()
 
 
-def test_convert_grabcut_prints_the_file_and_its_counts(tmp_path):
+def test_convert_teacher_prints_the_file_and_its_counts(tmp_path, monkeypatch):
     """The annotation file on stdout, ready for `--train-annotations`; with --json what was counted."""
     small = ["--shapes-train-count", "3", "--shapes-val-count", "1", "--shapes-image-size", "48"]
     CliRunner().invoke(cli, ["init", "--project", str(tmp_path), "--shapes", *small], catch_exceptions=False)
-    arguments = ["convert", "grabcut", "--project", str(tmp_path), "--iterations", "1"]
+    monkeypatch.setenv("MASKX_GRABCUT_ITERATIONS", "1")
+    arguments = ["convert", "teacher", "grabcut", "--project", str(tmp_path)]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
-    out = tmp_path / "data" / "grabcut.json"
+    out = tmp_path / "data" / "teacher.json"
     assert result.stdout == f"{out}\n"
-    entries = json.loads(out.read_text())["annotations"]
-    assert all(entry["segmentation"]["size"] == [48, 48] for entry in entries)
+    before = json.loads((tmp_path / "data" / "shapes" / "train.json").read_text())["annotations"]
+    after = json.loads(out.read_text())["annotations"]
+    taught = [entry for entry in after if "mask_source" in entry]
+    assert all(entry["segmentation"]["size"] == [48, 48] for entry in taught)
+    assert [entry for entry in after if entry not in taught] == [entry for entry in before if entry.get("segmentation")]
     result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
-    assert json.loads(result.stdout)["objects"] == len(entries)
+    assert json.loads(result.stdout)["objects"] == len(taught) > 0
+    every = ["--keep", "none", "--out", str(tmp_path / "every.json"), "--json"]
+    result = CliRunner().invoke(cli, [*arguments, *every], catch_exceptions=False)
+    assert json.loads(result.stdout)["objects"] == len(after)

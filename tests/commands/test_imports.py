@@ -104,6 +104,19 @@ def test_the_cache_is_read_without_torchvision(fitted: Path, words: list[str]) -
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--from", "cache"],
+        ["evaluate", "--teacher", "grabcut", "--boxes", "given"],
+        ["convert", "teacher", "grabcut", "--keep", "none"],
+    ],
+)
+def test_transformers_is_imported_only_where_sam_is_asked(fitted: Path, words: list[str]) -> None:
+    """It is an extra, and takes seconds."""
+    assert imported(fitted, ("transformers", "huggingface_hub"), *words) == (0, [])
+
+
+@pytest.mark.parametrize(
     ("words", "code"),
     [
         (["--help"], 0),

@@ -7,6 +7,7 @@ import json
 import pytest
 from PIL import Image
 
+from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.doctor.check import check_dataset
 
 TRIANGLE = [[2, 2, 12, 2, 12, 12]]
@@ -32,6 +33,31 @@ def test_each_category_has_its_counts_and_verdict(make_data):
     assert [row.verdict for row in report.categories] == ["seen", "no boxes", "unseen"]
     assert report.fatal == ()
     assert "no masks in validation, so no mask AP for: dog" in report.notes
+
+
+def test_masks_by_a_teacher_are_counted_apart_and_make_no_category_seen(make_data):
+    """In a column that other data sets have not, and a note; in val nothing is measured against them."""
+    taught = {"category_id": 7, "segmentation": SQUARE, "mask_source": "teacher:sam#1"}
+    own = {"category_id": 3, "segmentation": TRIANGLE}
+    train, val = _pair(make_data, [own, taught, taught], [own, taught])
+    report = check_dataset(read_coco(train.path, train.image_dir, teacher_masks=True), val)
+    rows = [(r.name, r.train_masks, r.train_teacher, r.val_masks, r.val_teacher, r.verdict) for r in report.categories]
+    assert rows == [("cat", 1, 0, 1, 0, "seen"), ("cow", 0, 0, 0, 0, "no boxes"), ("dog", 0, 2, 0, 1, "unseen")]
+    assert [r.train_rectangles for r in report.categories] == [0, 0, 0]
+    assert report.to_text().splitlines()[0].count("by teacher") == 2
+    text = report.to_text()
+    assert "2 training masks are by a teacher" in text
+    assert "validation masks by a teacher are no truth" in text
+    assert report.fatal == ()
+    assert "by teacher" not in check_dataset(*_pair(make_data, [own], [own])).to_text()
+
+
+def test_masks_by_a_teacher_alone_can_be_trained_on(make_data):
+    """With a split that names them, as in the baseline that is trained on GrabCut's masks."""
+    taught = {"category_id": 7, "segmentation": SQUARE, "mask_source": "teacher:grabcut#1"}
+    report = check_dataset(*_pair(make_data, [taught], [{"category_id": 3, "segmentation": TRIANGLE}]))
+    assert report.fatal == ()
+    assert any("--split all" in note for note in report.notes)
 
 
 def test_every_problem_is_named_with_its_id(make_data):

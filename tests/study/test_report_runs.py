@@ -94,7 +94,7 @@ def test_records_from_joint_training_and_grabcut_have_a_place(study: Study, tmp_
     (joint / "metrics.jsonl").write_text('{"step": 1, "loss_mask": 0.5, "loss": 2.0}\n')
     grabcut = write_run(tmp_path / "grabcut", study.val, right=[], embedding="none")
     record = json.loads((grabcut / "run.json").read_text())
-    record.update(stage="evaluate-grabcut", inputs={"val annotations": study.val.digest}, seen=[])
+    record.update(stage="evaluate-teacher", inputs={"val annotations": study.val.digest}, seen=[])
     (grabcut / "run.json").write_text(json.dumps(record))
     (grabcut / "evaluation" / "cache-best" / "run.json").unlink()
     (grabcut / "metrics.jsonl").unlink()

@@ -124,7 +124,7 @@ def test_two_runs_in_one_place_are_refused(study: list[Path], tmp_path: Path) ->
     [
         {"trained": list(CATEGORIES)},
         {"trained": [1, 2], "embedding": "none", "class_specific": True},
-        {"trained": [], "stage": "evaluate-grabcut"},
+        {"trained": [], "stage": "evaluate-teacher"},
     ],
 )
 def test_runs_of_another_kind_are_refused(study: list[Path], tmp_path: Path, settings: dict[str, object]) -> None:

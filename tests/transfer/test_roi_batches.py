@@ -167,6 +167,21 @@ def test_boxes_supervise_every_other_row(write_cache: WriteCache) -> None:
         assert (cache.train.has_mask[masks] == 1).all()
 
 
+def test_masks_by_a_teacher_are_trained_on_whatever_their_category(write_cache: WriteCache) -> None:
+    """They are no truth of any category, so seen or unseen does not matter; no box loss is taken of them."""
+    path = write_cache()
+    with h5py.File(path, "r+") as file:
+        labels = file["train/labels"][...]
+        taught = np.flatnonzero(np.isin(labels, [1, 2]))[:5]
+        values = file["train/has_mask"][...]
+        values[taught] = 2
+        file["train/has_mask"][...] = values
+    with RoICache(path) as cache:
+        masks, boxes = mask_rows(cache, {1, 3, 4}), box_rows(cache, {1, 3, 4})
+        assert sorted(masks.tolist()) == sorted({*np.flatnonzero(np.isin(labels, [1, 3, 4])), *taught.tolist()})
+        assert sorted([*masks.tolist(), *boxes.tolist()]) == list(range(len(labels)))
+
+
 def test_a_batch_of_boxes_has_the_boxes_of_object_and_roi_and_the_colours(write_cache: WriteCache) -> None:
     """In the order of its rows, which another stream of batches draws otherwise."""
     with RoICache(write_cache(colours=True)) as cache:

@@ -1,4 +1,4 @@
-"""What an interrupted `maskx annotate` goes on with."""
+"""What an interrupted `maskx annotate` or `convert teacher` goes on with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from maskx_pipeline.annotate.fill_masks import FilledMask
-from maskx_pipeline.annotate.journal import Journal
 from maskx_pipeline.errors import OutputError
+from maskx_pipeline.provenance.journal import Journal
 
 MADE_FROM = {"annotation file": "a" * 64, "model": "b"}
-MASK = FilledMask(7, 0.5, [[0.0, 0.0, 2.0, 0.0, 2.0, 2.0]], 2.0, 0)
+MASK = {"annotation_id": 7, "segmentation": [[0.0, 0.0, 2.0, 0.0, 2.0, 2.0]], "confidence": 0.5}
 
 
 def test_what_is_done_is_found_again_wherever_the_writing_was_cut_off(tmp_path: Path) -> None:

@@ -1,19 +1,20 @@
-"""What `maskx annotate` leaves beside its result while it works."""
+"""What a command that fills a file image by image leaves beside it while it works."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.annotate.fill_masks import FilledMask
 from maskx_pipeline.provenance.made_from import MadeFrom, refuse_another
+
+Entry = dict[str, Any]
+"""A mask, as values of JSON."""
 
 
 def journal_path(out: Path) -> Path:
-    """The journal beside the annotation file, while images are left to be done."""
+    """The journal beside a file, while images are left to be done."""
     return out.with_name(f"{out.name}.partial")
 
 
@@ -30,7 +31,7 @@ class Journal:
 
     def __init__(self, path: Path, made_from: MadeFrom, *, overwrite: bool = False) -> None:
         self._path = path
-        self.done: dict[int, list[FilledMask]] = {}
+        self.done: dict[int, list[Entry]] = {}
         entries, end = _whole_entries(path)
         if not entries or (overwrite and entries[0]["made_from"] != made_from):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,15 +41,15 @@ class Journal:
         refuse_another(path, entries[0]["made_from"], made_from, hint=again)
         with path.open("r+b") as stream:
             stream.truncate(end)
-        self.done = {e["image_id"]: [FilledMask(**mask) for mask in e["masks"]] for e in entries[1:]}
+        self.done = {e["image_id"]: e["masks"] for e in entries[1:]}
 
-    def add(self, image_id: int, masks: Sequence[FilledMask]) -> None:
+    def add(self, image_id: int, masks: Sequence[Entry]) -> None:
         """Append the masks of an image."""
         self.done[image_id] = list(masks)
         with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"image_id": image_id, "masks": [asdict(mask) for mask in masks]}) + "\n")
+            stream.write(json.dumps({"image_id": image_id, "masks": list(masks)}) + "\n")
 
-    def masks(self) -> Iterator[FilledMask]:
+    def masks(self) -> Iterator[Entry]:
         """All masks so far."""
         for masks in self.done.values():
             yield from masks

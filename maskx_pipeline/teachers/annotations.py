@@ -1,0 +1,112 @@
+"""Training masks by a teacher, for the boxes that have none or for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.data.coco import Annotation, CocoData
+from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.journal import Journal, journal_path
+from maskx_pipeline.provenance.made_from import finished_note, read_note, report_path, write_note
+from maskx_pipeline.teachers.segment import BoxMask, segment_images
+from maskx_pipeline.teachers.teacher import Teacher
+
+logger = logging.getLogger("maskx")
+
+
+def write_teacher_annotations(
+    teacher: Teacher,
+    train: CocoData,
+    *,
+    out: Path,
+    keep: Collection[int],
+    source: str,
+    workers: int,
+    overwrite: bool = False,
+) -> Path:
+    """Copy the training annotation file, with a teacher's mask for each object that has none, cut off at its box.
+
+    Such a mask has the key ``mask_source``, by which it is trained on and never taken for truth. Crowds stay as they
+    are, and so do all other keys, the ids and the order. Interrupted, it goes on where it stopped.
+
+    Args:
+        train: As `read_coco` reads it without masks by teachers, so that these are replaced.
+        keep: Labels whose own masks are kept. An entry of another category that maskx does not read (see
+            ``maskx doctor``) loses its mask, so that no true one is left.
+        source: What stands in ``mask_source``.
+        workers: Threads, an image each.
+
+    Returns:
+        ``out``; beside it the report.
+
+    Raises:
+        ConfigError: ``out`` is the training annotation file itself.
+        OutputError: The file exists and is by another teacher or from other data.
+        DataError: An image cannot be read, or the teacher gives something else than masks.
+    """
+    made_from = {"teacher": teacher.identity, "keep": sorted(keep), "train annotations": train.digest}
+    if out.resolve() == train.path.resolve():
+        raise ConfigError(f"{out} is the training annotation file itself.", "give another file with --out")
+    if finished_note(report_path(out), out, made_from, overwrite=overwrite):
+        logger.info("%s is finished and unchanged.", out)
+        return out
+    journal = Journal(journal_path(out), made_from, overwrite=overwrite)
+    masks = _masks(teacher, train, journal, keep=keep, workers=workers)
+    kept_ids = {category.id for category in train.categories if category.label in keep}
+    content = json.loads(train.path.read_bytes())
+    own = 0
+    for entry in content["annotations"]:
+        mask = masks.get(entry["id"])
+        if entry.get("iscrowd"):
+            continue
+        if mask is not None:
+            entry.update(segmentation=mask.segmentation, mask_source=source)
+        elif entry["category_id"] in kept_ids:
+            own += 1
+        else:
+            entry.pop("segmentation", None)
+    whole = sum(not mask.found for mask in masks.values())
+    with atomic_path(out) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    journal_path(out).unlink()
+    write_note(report_path(out), out, made_from, {"objects": len(masks), "whole boxes": whole, "own masks": own})
+    logger.info(
+        "%s: masks by %s of %d objects; for %d of them it found nothing, and the mask is the whole box. %d have their "
+        "own mask.", out, source, len(masks), whole, own,
+    )  # fmt: skip
+    return out
+
+
+def read_teacher_report(out: Path) -> dict[str, Any]:
+    """What was counted, for ``--json``."""
+    return read_note(report_path(out)) or {}
+
+
+def _masks(
+    teacher: Teacher, train: CocoData, journal: Journal, *, keep: Collection[int], workers: int
+) -> dict[int, BoxMask]:
+    """The mask of each object that is no crowd and keeps none of its own, by annotation id."""
+
+    def is_taught(annotation: Annotation) -> bool:
+        return not annotation.iscrowd and not (annotation.has_mask and annotation.label in keep)
+
+    objects = {image.id: [o for o in train.annotations_of(image.id) if is_taught(o)] for image in train.images}
+    chosen = [image for image in train.images if objects[image.id]]
+    left = [image for image in chosen if image.id not in journal.done]
+    work = ((image, [o.id for o in objects[image.id]], [o.box_xyxy for o in objects[image.id]]) for image in left)
+    with (
+        Progress(len(chosen), "the teacher's masks", "images", initial=len(chosen) - len(left)) as bar,
+        contextlib.closing(segment_images(teacher, train, work, workers=workers, cut=True)) as segmented,
+    ):
+        for image, ids, found in segmented:
+            journal.add(image.id, [{"id": n, **asdict(mask)} for n, mask in zip(ids, found, strict=True)])
+            bar.update(1)
+    return {entry["id"]: BoxMask(entry["segmentation"], entry["found"]) for entry in journal.masks()}
