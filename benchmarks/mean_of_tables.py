@@ -25,14 +25,14 @@ def mean_of_seeds(values: Sequence[float], expected: int, sign: str = "") -> str
 def main() -> None:
     """Read the tables named on the command line and print one in Markdown."""
     tables = [list(csv.DictReader(Path(name).read_text("utf-8").splitlines())) for name in sys.argv[1:]]
-    columns = [name for name in tables[0][0] if name.endswith(("AP", "AP50"))]
+    columns = [name for name in tables[0][0] if name.endswith(("IoU", "AP", "AP50"))]
     print(f"| run ({len(tables)} seeds) | {' | '.join(columns)} |")
     print(f"| --- {'| ---: ' * len(columns)}|")
     for rows in zip(*tables, strict=True):
         cells = []
         for column in columns:
-            values = [float(row[column]) for row in rows]
-            cells.append(mean_and_spread(values))
+            values = [float(row[column]) for row in rows if row[column] != "-"]
+            cells.append(mean_of_seeds(values, len(rows)))
         print(f"| {rows[0]['run']} | {' | '.join(cells)} |")
 
 

@@ -2,4 +2,5 @@
 
 from maskx_pipeline.commands import main
 
-main()
+if __name__ == "__main__":  # a process that it starts imports this file too
+    main()

@@ -147,6 +147,7 @@ WORLDS: dict[str, Callable[[Path, Path, Path], None]] = {
     "docs/how-to/resume-and-many-gpus.md": untrained,
     "docs/how-to/shell-completion.md": nothing,
     "docs/how-to/t-or-sam.md": with_sam,
+    "docs/how-to/tune.md": trained,
     "docs/how-to/visual-genome.md": visual_genome,
     "docs/how-to/your-dataset.md": data_beside,
     "docs/reference/cache-format.md": nothing,

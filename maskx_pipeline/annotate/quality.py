@@ -16,6 +16,7 @@ from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.evaluation.expectation import Expectation
 from maskx_pipeline.text import number_text
 from maskx_pipeline.whole_model import WholeModel
 
@@ -46,6 +47,7 @@ class AnnotationQuality:
     Attributes:
         scores: One for each mask that was hidden.
         teacher: Whose masks were measured beside the model's; empty if nobody's.
+        expected: What `maskx tune` expects of this model on unseen categories; None where it was not asked.
     """
 
     model: str
@@ -54,6 +56,7 @@ class AnnotationQuality:
     categories: tuple[str, ...]
     unreadable: tuple[str, ...]
     teacher: str = ""
+    expected: Expectation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; IoU in percent, None where there is nothing to measure."""
@@ -76,6 +79,7 @@ class AnnotationQuality:
                 for least in _LEAST
             ],
             "unreadable": list(self.unreadable),
+            **({} if self.expected is None else {"expected": self.expected.to_json()}),
         }  # fmt: skip
 
     def to_text(self) -> str:
@@ -121,6 +125,9 @@ class AnnotationQuality:
                 words=[True, True, False, False, *[False] * len(others)],
             ),
         ]  # fmt: skip
+        if self.expected is not None:
+            measured = _set_row(sets["unseen"])["mask_iou_of_categories"]
+            lines += ["", self.expected.to_text(), f"Measured on them: mask IoU {number_text(measured)}."]
         return "\n".join(lines)
 
     def _sets(self) -> dict[str, list[MaskScore]]:

@@ -15,10 +15,12 @@ from maskx_pipeline import __version__
 from maskx_pipeline.errors import MachineError, MaskXError
 
 _SECTIONS = {
-    "The pipeline": ("init", "doctor", "detect", "export-embeddings", "fit-transfer", "e2e", "evaluate", "predict"),
+    "The pipeline": (
+        "init", "doctor", "detect", "export-embeddings", "fit-transfer", "tune", "e2e", "evaluate", "predict",
+    ),
     "Compare and show": ("compare", "report", "plot-splits", "contact-sheet"),
     "In and out": ("annotate", "convert", "export-model"),
-}
+}  # fmt: skip
 
 # What to do where memory has run out: the option of a command, and how to give it.
 _LESS_MEMORY = {

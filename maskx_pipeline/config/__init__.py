@@ -32,6 +32,7 @@ from maskx_pipeline.config.teachers import (
     TeacherSettings,
 )
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
+from maskx_pipeline.config.tune import TuneConfig
 from maskx_pipeline.settings import StageConfig
 
 
@@ -74,5 +75,6 @@ __all__ = [
     "TeacherSettings",
     "TransferConfig",
     "TransferForm",
+    "TuneConfig",
     "mask_options",
 ]

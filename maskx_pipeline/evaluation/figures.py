@@ -16,6 +16,7 @@ from maskx_pipeline.text import number_text
 if TYPE_CHECKING:
     from maskx_pipeline.evaluation.box_figures import BoxFigures
     from maskx_pipeline.evaluation.coco_ap import ApSummary
+    from maskx_pipeline.evaluation.expectation import Expectation
 
 FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 """The names of COCO's six figures, in the order of `ApSummary.figures`."""
@@ -62,6 +63,7 @@ class Evaluation:
         sets: The set asked for, then ``seen`` and ``unseen``.
         categories: Those of the set asked for, by ascending label.
         boxes: The mask IoU at the true boxes, where it was measured.
+        expected: What `maskx tune` expects of this model on unseen categories; None where it was not asked.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Evaluation:
     sets: tuple[SetAp, ...]
     categories: tuple[CategoryAp, ...]
     boxes: BoxFigures | None = None
+    expected: Expectation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; AP and IoU in percent, None where there is nothing to measure."""
@@ -99,6 +102,7 @@ class Evaluation:
                 for row in self.categories
             ],
             **({} if self.boxes is None else {"at_boxes": self.boxes.to_json()}),
+            **({} if self.expected is None else {"expected": self.expected.to_json()}),
         }
 
     def to_text(self, *, per_category: bool = False) -> str:
@@ -133,6 +137,9 @@ def _table(evaluation: Evaluation, *, per_category: bool) -> str:
     for row in evaluation.sets:
         box, mask = _numbers(row.box.figures()), _numbers(row.mask.figures())
         lines.append(f"{row.name:{first}}{row.categories:>{_COUNT}}{box}  {mask}")
+    if evaluation.expected is not None:
+        measured = next((row.mask.ap for row in evaluation.sets if row.name == "unseen"), float("nan"))
+        lines += ["", evaluation.expected.to_text(), f"Measured on them: mask AP {number_text(measured)}."]
     lines += _remarks(evaluation.categories)
     if per_category:
         lines += ["", *_category_lines(evaluation.categories)]

@@ -29,6 +29,7 @@ def predictions_from_cache(
     amp_dtype: torch.dtype | None,
     image_ids: Collection[int] | None = None,
     group: Literal["detections", "ground_truth"] = "detections",
+    labels: Collection[int] | None = None,
 ) -> list[Result]:
     """Segment the cached detections of val.
 
@@ -38,6 +39,7 @@ def predictions_from_cache(
         image_ids: Only these images; all of them if not given.
         group: ``ground_truth`` takes the objects of val as detections, of score 1 and of their true categories, which
             judges masks apart from the detector.
+        labels: Only detections of these categories; of all of them if not given.
 
     Returns:
         COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``.
@@ -54,7 +56,9 @@ def predictions_from_cache(
     with Progress(len(images), "segment cached detections", "images") as bar:
         for image in images:
             rows = rows_of.get(image.id)
-            if rows is not None:
+            if rows is not None and labels is not None:
+                rows = rows[np.isin(found.labels[rows], sorted(labels))]
+            if rows is not None and len(rows):
                 here, features = found.at(rows), cache.read_features(group, rows)
                 mask_probs = masks_of(mask_model, features, here.labels, device=device, amp_dtype=amp_dtype)
                 instances = Instances(here.boxes_xyxy, here.scores, here.labels, mask_probs)

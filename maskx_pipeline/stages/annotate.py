@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotatio
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
 from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.evaluation.expectation import read_expectation
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.journal import Journal, journal_path
@@ -65,6 +67,7 @@ def annotate_boxes(
         logger.info("%s is finished and unchanged.", config.out)
         annotated = Annotated.from_json(note["counts"])
         _warn_of_nothing(annotated)
+        _say_what_to_expect(model, config)
         return annotated
     journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
     log_problems(read)
@@ -94,6 +97,7 @@ def annotate_boxes(
     if not annotated.unreadable:
         journal_path(config.out).unlink()
     _warn_of_nothing(annotated)
+    _say_what_to_expect(model, config)
     return annotated
 
 
@@ -109,6 +113,12 @@ def _warn_of_nothing(annotated: Annotated) -> None:
             "give another with --model. --evaluate says how good its masks are.",
             annotated.empty,
         )
+
+
+def _say_what_to_expect(model: ModelRun, config: AnnotateConfig) -> None:
+    expected = read_expectation(model.folder, config.checkpoint)
+    if expected is not None:
+        logger.info("%s", expected.to_text())
 
 
 def evaluate_annotation(
@@ -130,7 +140,7 @@ def evaluate_annotation(
 def _measure(
     config: AnnotateConfig, model: ModelRun, read: CocoData, labels: Mapping[int, int], teacher: AskedTeacher | None
 ) -> AnnotationQuality:
-    return measure_annotation(
+    quality = measure_annotation(
         model.whole_model(config.device),
         read,
         labels=labels,
@@ -140,6 +150,7 @@ def _measure(
         opinion=None if teacher is None else teacher.opinion,
         teacher="" if teacher is None else teacher.name,
     )
+    return dataclasses.replace(quality, expected=read_expectation(model.folder, config.checkpoint))
 
 
 def _teacher(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher | None:

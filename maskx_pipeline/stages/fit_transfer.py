@@ -11,7 +11,7 @@ from maskx_pipeline.data.category_sets import masked_labels, resolve_category_se
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.runlog import Run, open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
@@ -44,20 +44,7 @@ def fit_transfer(
         fit.check_fit(config, cache, seen=seen)
         if overwrite:
             amp_dtype(config.amp, resolve_device(config.device))  # an error comes before anything is removed
-        with open_run(
-            folder,
-            stage="fit-transfer",
-            identity=config.identity(),
-            config=config.to_mapping(),
-            inputs={
-                "cache": cache.digest,
-                "seen categories": ",".join(map(str, sorted(seen))),
-                **embedding_files(config, cache.categories),
-            },
-            command=command,
-            overwrite=overwrite,
-            tensorboard=config.tensorboard,
-        ) as run:
+        with open_fit(folder, config, cache, seen=seen, command=command, overwrite=overwrite) as run:
             _warn_of_another_detector(config, cache, classes)
             record_masks(run, train, seen)
             if run.is_finished():
@@ -72,6 +59,32 @@ def fit_transfer(
                 evaluate=lambda model: quick_metrics(model, cache, val, seen=seen, amp_dtype=dtype),
             )
     return folder
+
+
+def open_fit(
+    folder: Path,
+    config: TransferConfig,
+    cache: RoICache,
+    *,
+    seen: frozenset[int],
+    command: str = "",
+    overwrite: bool = False,
+) -> Run:
+    """The run folder of a fit to these seen categories, new, to be resumed, or finished."""
+    return open_run(
+        folder,
+        stage="fit-transfer",
+        identity=config.identity(),
+        config=config.to_mapping(),
+        inputs={
+            "cache": cache.digest,
+            "seen categories": ",".join(map(str, sorted(seen))),
+            **embedding_files(config, cache.categories),
+        },
+        command=command,
+        overwrite=overwrite,
+        tensorboard=config.tensorboard,
+    )
 
 
 def _warn_of_another_detector(config: TransferConfig, cache: RoICache, classes: DetectorClasses) -> None:

@@ -15,6 +15,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from maskx_pipeline import __version__
+from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.study.compare import WORDS, Comparison
@@ -22,6 +23,7 @@ from maskx_pipeline.study.report_gallery import GalleryItem
 from maskx_pipeline.study.report_plots import MOST_BARS, plot_ap, plot_gains, plot_losses, plot_sets
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun, baseline_of, category_gains
 from maskx_pipeline.study.report_svg import RUN_COLOURS
+from maskx_pipeline.study.tuning_plot import plot_tuning
 from maskx_pipeline.text import number_text
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pycocotools", "matplotlib")
@@ -88,6 +90,7 @@ def render_report(
         plots={name: svg and Markup(svg) for name, svg in plots.items()},
         gains=[{**gain, "plot": Markup(gain["plot"])} for gain in _gain_plots(runs, shown)],
         most_bars=MOST_BARS,
+        tunings=[{**tuning, "plot": Markup(tuning["plot"])} for tuning in _tunings(runs)],
         categories=_category_rows(runs, shown, baseline),
         gallery=gallery,
         differences=_differences(runs),
@@ -117,6 +120,17 @@ def _gain_plots(runs: Sequence[ReportedRun], shown: ReportedRun) -> list[dict[st
             if svg is not None:
                 plots.append({"run": run.name, "baseline": baseline.name, "plot": svg})
     return plots
+
+
+def _tunings(runs: Sequence[ReportedRun]) -> list[dict[str, str]]:
+    """Of each run that `maskx tune` chose, what it was chosen from and what was expected of it."""
+    found = []
+    for number, run in enumerate(runs):
+        expected, rows = expectation_of(run.content.get("expected")), run.content.get("chosen_from", ())
+        svg = plot_tuning(rows, name=f"t{number}")
+        if expected is not None and svg is not None:
+            found.append({"run": run.name, "expected": expected.to_text().replace("`", ""), "plot": svg})
+    return found
 
 
 def _category_rows(

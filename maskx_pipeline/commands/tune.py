@@ -1,0 +1,33 @@
+"""`maskx tune`: the best design for this data."""
+
+from __future__ import annotations
+
+import click
+
+from maskx_pipeline.commands.options import command_line, print_report, stage_options
+from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig, TuneConfig
+from maskx_pipeline.project import Project
+
+
+@click.command(name="tune", short_help="Which design suits this data, and what to expect of it.")
+@stage_options(TuneConfig, as_json=True)
+def command(project: Project, config: TuneConfig, as_json: bool, overwrite: bool) -> None:
+    """Compare designs of fit-transfer by hiding the masks of some seen categories in turn, and fit the best on all.
+
+    Each design is fitted on the other categories from the RoI cache, and measured on those whose masks were hidden; the
+    boxes are not hidden. All designs are tried on the first fold, the better half on every fold. Sizes and schedule are
+    those of [fit-transfer]. The run of the best records what to expect on unseen categories.
+    """
+    from maskx_pipeline.stages.tune import tune
+    from maskx_pipeline.study.tuning_text import TuningReport
+
+    tuning = tune(
+        config,
+        project.load(TransferConfig),
+        project.load(DataConfig),
+        masks=project.load(MasksConfig),
+        classes=project.detector_classes(),
+        overwrite=overwrite,
+        command=command_line(),
+    )
+    print_report(TuningReport(tuning), as_json=as_json)

@@ -1,0 +1,234 @@
+"""`maskx tune`: the best design for this data, by hiding the masks of some seen categories in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig, TuneConfig
+from maskx_pipeline.config.tune import DESIGN_LISTS
+from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
+from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.errors import ConfigError, DataError, MaskXError
+from maskx_pipeline.evaluation.expectation import record_expectation
+from maskx_pipeline.project import NO_CLASSES, DetectorClasses
+from maskx_pipeline.provenance.files import json_value
+from maskx_pipeline.settings import digest_of
+from maskx_pipeline.stages.fit_transfer import fit_transfer
+from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data
+from maskx_pipeline.stages.tune_designs import read_designs
+from maskx_pipeline.stages.tune_fits import (
+    Bench,
+    FoldFigures,
+    FoldFit,
+    by_id,
+    devices_of,
+    read_figures,
+    run_fits,
+    write_figures,
+)
+from maskx_pipeline.study.category_folds import FEW, category_folds
+from maskx_pipeline.study.hidden_figures import RIVALS, hidden_figures, rival
+from maskx_pipeline.study.tuning import (
+    AGNOSTIC,
+    DESIGN,
+    SHAPE,
+    CategoryFigures,
+    TunedDesign,
+    Tuning,
+    read_tuning,
+    survivors,
+)
+from maskx_pipeline.transfer.fit import check_fit
+
+logger = logging.getLogger("maskx")
+
+
+def tune(
+    config: TuneConfig,
+    transfer: TransferConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    classes: DetectorClasses = NO_CLASSES,
+    overwrite: bool = False,
+    command: str = "",
+) -> Tuning:
+    """Compare designs on categories whose masks were hidden from them, and fit the best on all seen categories.
+
+    All designs are tried on the first fold, the better half of them on every fold. The best is that of the highest mean
+    mask IoU over the seen categories, each measured when it was hidden. No mask of an unseen category is read.
+
+    Args:
+        transfer: [fit-transfer]: the cache, and the sizes and the schedule of every design.
+
+    Raises:
+        ConfigError: An unknown list of designs, a wrong design, or only one seen category.
+        DataError: Val has no mask of any seen category.
+        CacheError: The cache does not belong to the data, or holds no RoIs of a seen category.
+        RunError: There is a result of something else.
+    """
+    designs = read_designs(config.designs, transfer)
+    devices = devices_of(config.device)
+    split = config.split or transfer.split
+    folder = config.out / _folder_name(config.designs, split)
+    with RoICache(transfer.cache) as cache:
+        train, val = read_mask_data(data, masks, categories=cache.categories)
+        cache.check_matches(train_digest=train.digest, val_digest=val.digest)
+        seen = resolve_category_set(split, train.categories, masked=masked_labels(train), seen=None)
+        counts = count_masks(train)
+        dealt = category_folds({label: counts[label] for label in seen}, folds=config.folds, seed=config.seed)
+        measured = _measured(cache)
+        folds = sorted(dealt, key=lambda fold: -len(fold & measured))  # the first one says which designs go on
+        designs = _fitting(designs, cache, seen, folds)
+        with open_run(
+            folder,
+            stage="tune",
+            identity={
+                **config.identity(),
+                **{f"design {name}": digest_of(design.identity()) for name, design in designs.items()},
+            },
+            config={**config.to_mapping(), "designs": list(designs)},
+            inputs={
+                "cache": cache.digest,
+                "seen categories": ",".join(map(str, sorted(seen))),
+                **{
+                    key: text
+                    for design in designs.values()
+                    for key, text in embedding_files(design, cache.categories).items()
+                },
+            },
+            command=command,
+            overwrite=overwrite,
+        ) as run:
+            if run.is_finished():
+                tuning = read_tuning(run.content["results"])
+            else:
+                if len(seen) <= FEW:
+                    logger.warning(
+                        "There are only %d seen categories: what is found on so few may be chance.", len(seen)
+                    )
+                bench = Bench(cache, val, devices[0])
+                tuning = Tuning(
+                    folds=tuple(tuple(cache.categories[label - 1].id for label in sorted(fold)) for fold in folds),
+                    names={category.id: category.name for category in cache.categories},
+                    unseen=_unseen_in_val(cache, seen),
+                    designs=_validate(config, designs, folds, folder, bench, data, masks, devices),
+                    shapes=tuple(_shape(kind, title, folder, bench, seen) for kind, title in RIVALS.items()),
+                )
+                run.finish(**json_value(tuning.to_json()))
+    best = designs[tuning.best().name].replace(split=split, device=devices[0])
+    if not config.refit:
+        return tuning
+    fitted = fit_transfer(best, data, masks=masks, classes=classes, overwrite=overwrite, command=command)
+    record_expectation(fitted, tuning.expectation(), beside=tuning.summary())
+    return dataclasses.replace(tuning, run=str(fitted))
+
+
+def _folder_name(designs: str, split: str) -> str:
+    name = designs if designs in DESIGN_LISTS else Path(designs).stem
+    return name if split == "masked" else f"{name}@{Path(split.lstrip('@')).stem}"
+
+
+def _fitting(
+    designs: Mapping[str, TransferConfig], cache: RoICache, seen: frozenset[int], folds: Sequence[frozenset[int]]
+) -> dict[str, TransferConfig]:
+    """The designs, after a look at what would stop a fit, before the first begins.
+
+    Of two seen categories each fit has one, from which T may not be able to learn: such designs are left out.
+    """
+    if not seen & _measured(cache):
+        raise DataError(
+            "The validation images have no mask of any seen category, so nothing can be measured.",
+            "draw masks in validation images, or give other images as val",
+        )
+    kept = {}
+    for name, design in designs.items():
+        try:
+            check_fit(design, cache, seen=seen)
+            for fold in folds:
+                check_fit(design, cache, seen=seen - fold)
+        except ConfigError as error:
+            if len(seen) > 2 or design.embedding == "none":
+                raise ConfigError(f"Design {name}: {error.message}", error.hint) from error
+            logger.warning("%s is left out: each fit has one category. %s", name, error.message)
+        except MaskXError as error:
+            raise type(error)(f"Design {name}: {error.message}", error.hint) from error
+        else:
+            kept[name] = design
+    return kept
+
+
+def _measured(cache: RoICache) -> frozenset[int]:
+    """The labels that have a mask in val."""
+    truth = cache.ground_truth
+    return frozenset(truth.labels[truth.has_mask != 0].tolist())
+
+
+def _unseen_in_val(cache: RoICache, seen: frozenset[int]) -> int:
+    """How many unseen categories have boxes in val, whose mean would be measured; all of them where none has."""
+    unseen = {category.label for category in cache.categories} - seen
+    return len(unseen & set(cache.ground_truth.labels.tolist())) or len(unseen)
+
+
+def _validate(
+    config: TuneConfig,
+    designs: Mapping[str, TransferConfig],
+    folds: Sequence[frozenset[int]],
+    folder: Path,
+    bench: Bench,
+    data: DataConfig,
+    masks: MasksConfig,
+    devices: Sequence[str],
+) -> tuple[TunedDesign, ...]:
+    """All designs on the first fold, the better half on the others."""
+    every = frozenset().union(*folds)
+    found: dict[str, dict[int, FoldFigures]] = {name: {} for name in designs}
+
+    def run(names: Sequence[str], numbers: Sequence[int]) -> None:
+        tasks = [
+            FoldFit(name, number, designs[name], every - folds[number], folds[number], folder / f"{name}@{number + 1}")
+            for number in numbers
+            for name in names
+        ]
+        done = run_fits(tasks, bench, data, masks, jobs=config.jobs, devices=devices)
+        for count, (task, figures) in enumerate(done, start=1):
+            found[task.design][task.fold] = figures
+            logger.info(
+                "[%d/%d] %s without the masks of fold %d: mask IoU %.1f on these categories (%d), %.0f s.",
+                count, len(tasks), task.design, task.fold + 1,
+                _design("", "", {0: figures}).mean(), len(task.hidden), figures.seconds,
+            )  # fmt: skip
+
+    def made() -> tuple[TunedDesign, ...]:
+        kinds = {name: AGNOSTIC if design.embedding == "none" else DESIGN for name, design in designs.items()}
+        return tuple(_design(name, kinds[name], figures) for name, figures in found.items())
+
+    logger.info("%d designs on the first of %d folds, %d at a time.", len(designs), len(folds), config.jobs)
+    run(list(designs), [0])
+    kept = survivors(made())
+    logger.info("On the other folds: %s.", ", ".join(kept))
+    run(kept, range(1, len(folds)))
+    return made()
+
+
+def _design(name: str, kind: str, figures: Mapping[int, FoldFigures]) -> TunedDesign:
+    ordered = [figures[number] for number in sorted(figures)]
+    return TunedDesign(name, kind, tuple(each.figures for each in ordered), sum(each.seconds for each in ordered))
+
+
+def _shape(kind: str, title: str, folder: Path, bench: Bench, seen: frozenset[int]) -> TunedDesign:
+    """A shape in the box, on all seen categories."""
+    path = folder / f"{kind}.json"
+    if not path.exists():
+        at = resolve_device(bench.device)
+        model = rival(kind, bench.cache.mask_size)
+        found: dict[int, CategoryFigures] = hidden_figures(
+            model, bench.cache, bench.val, labels=seen, device=at, amp_dtype=amp_dtype("off", at)
+        )
+        write_figures(path, by_id(found, bench.cache))
+    return TunedDesign(title, SHAPE, (read_figures(path),))
