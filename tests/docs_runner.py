@@ -38,6 +38,12 @@ INSTEAD = (
     Instead("docs/explanation/study.md", "benchmarks/shapes_study.sh", "", "hours"),
     Instead("docs/explanation/study.md", "python benchmarks/class_weights.py", "", "reads what the study made"),
     Instead("docs/how-to/annotate.md", "label-studio-converter", "", "wants label-studio-sdk; a test of its own"),
+    Instead(
+        "docs/how-to/annotate.md",
+        "maskx annotate data/train.json --wanted-iou 0.8",
+        "maskx annotate data/train.json --wanted-iou 0.01 --out sure.json",
+        "a model of two steps has no mask that good",
+    ),
     Instead("docs/how-to/your-dataset.md", "maskx detect import", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import   ", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import --weights fasterrcnn", "", DOWNLOAD),
@@ -73,6 +79,9 @@ BLOCKS_NOT_RUN = {
 """Page and beginning of the block: why."""
 
 BEFORE = {
+    ("docs/how-to/annotate.md", "maskx annotate annotated.json --rejected"): (
+        "printf 'annotation_id,decision\\n1,rejected\\n' > decisions.csv"
+    ),
     ("docs/how-to/import-and-export.md", "maskx detect import --weights mine.pth"): "rm -r runs",
     ("docs/how-to/import-and-export.md", "maskx export-model"): "maskx export-embeddings && maskx fit-transfer",
 }

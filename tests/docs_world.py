@@ -137,6 +137,24 @@ def train(folder: Path) -> None:
             _maskx("evaluate", "--model", f"runs/transfer/{name}")
 
 
+def fit_for_longer(folder: Path) -> None:
+    """A class-agnostic model that fills boxes with masks, poor ones."""
+    with contextlib.chdir(folder):
+        options = (
+            "--embedding",
+            "none",
+            "--epochs",
+            "12",
+            "--lr",
+            "0.1",
+            "--rois-per-batch",
+            "8",
+            "--box-loss",
+            "projection",
+        )
+        _maskx("fit-transfer", "--name", "longer", *options)
+
+
 def train_with_all_masks(folder: Path) -> None:
     """The detector, the cache, and a baseline and a model with T that are given the masks of voc."""
     with contextlib.chdir(folder):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from docs_pages import ROOT, SHELL, blocks_of, commands_of, read_page
 from docs_runner import BEFORE, BLOCKS_NOT_RUN, INSTEAD, NOT_RUN, PAGES, matching, run_page
-from docs_world import make_project, small_settings, train, train_with_all_masks, write_coco
+from docs_world import fit_for_longer, make_project, small_settings, train, train_with_all_masks, write_coco
 from PIL import Image
 
 
@@ -72,6 +72,12 @@ def trained(folder: Path, coco: Path, project: Path) -> None:
     """A project with models, and photos."""
     shutil.copytree(project, folder, dirs_exist_ok=True)
     _photos(folder, coco, "photo.jpg")
+
+
+def trained_for_longer(folder: Path, coco: Path, project: Path) -> None:
+    """The newest model has learned enough to find things in their boxes."""
+    trained(folder, coco, project)
+    fit_for_longer(folder)
 
 
 def trained_with_all_masks(folder: Path, coco: Path, project: Path) -> None:
@@ -138,7 +144,7 @@ WORLDS: dict[str, Callable[[Path, Path, Path], None]] = {
     "README.md": readme,
     "docs/quickstart.md": data_beside,
     "docs/explanation/study.md": nothing,
-    "docs/how-to/annotate.md": trained,
+    "docs/how-to/annotate.md": trained_for_longer,
     "docs/how-to/baselines.md": nothing,
     "docs/how-to/figures.md": trained_with_all_masks,
     "docs/how-to/import-and-export.md": weights_of_torchvision,

@@ -16,7 +16,11 @@ import pytest
 pytest.importorskip("build", reason="needs the package `build`")
 
 ROOT = Path(__file__).parents[1]
-NOT_CODE = ("py.typed", "study/report_template/report.html.j2", "study/report_template/report.css")
+NOT_CODE = (
+    "py.typed", "study/report_template/report.html.j2", "study/report_template/report.css",
+    "annotate/review_template/review.html.j2", "annotate/review_template/review.css",
+    "annotate/review_template/review.js",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,10 @@ def test_a_folder_that_is_no_project_becomes_one_with_the_papers_schedule(tmp_pa
         "contact-sheet", "compare",
     ]  # fmt: skip
     assert "--masks-category-map data/vg3k/coco-categories.json" in calls[1]
-    assert "--split masked --embedding cls+box --form published --mask-branch fcn+mlp" in calls[5]
+    assert (
+        "--split masked --box-loss none --no-coordinates --embedding cls+box --form published --mask-branch fcn+mlp"
+        in calls[5]
+    )
     detect = read_project(tmp_path).tables["detect"]
     assert (detect["backbone"], detect["lr"], detect["iterations"]) == ("resnet50", 0.01, 180_000)
     again = _run_with_stand_in(tmp_path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from maskx_pipeline.annotate.quality import AnnotationQuality, MaskScore
+from maskx_pipeline.annotate.quality import AnnotationQuality
+from maskx_pipeline.annotate.reliability import MaskScore
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import listed
 
@@ -70,6 +71,17 @@ def choose_best(
 def confidences(choices: Mapping[int, Choice]) -> dict[int, float]:
     """The IoU, 0..1, to expect of the teacher's masks, by the label of the categories that are the teacher's."""
     return {n: c.teacher_iou / 100 for n, c in choices.items() if c.is_teachers and c.teacher_iou is not None}
+
+
+def scores_of_best(scores: Iterable[MaskScore], choices: Mapping[int, Choice]) -> tuple[MaskScore, ...]:
+    """What is measured of the masks that are taken: in the teacher's categories its own, with their confidence."""
+    taken = {choices[label].category: iou for label, iou in confidences(choices).items()}
+    return tuple(
+        replace(s, iou=s.teacher_iou, confidence=round(taken[s.category], 4))
+        if s.category in taken and s.teacher_iou is not None
+        else s
+        for s in scores
+    )
 
 
 def choices_text(choices: Mapping[int, Choice], teacher: str) -> str:

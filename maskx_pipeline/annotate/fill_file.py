@@ -10,7 +10,9 @@ from typing import Any
 
 from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
-from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
+from maskx_pipeline.annotate.reliability import LeastConfidence
+from maskx_pipeline.annotate.review_items import DISAGREEMENT
+from maskx_pipeline.annotate.worklist import worklist_path
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
@@ -19,9 +21,6 @@ from maskx_pipeline.provenance.journal import Journal
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
-
-DISAGREEMENT = 0.5
-"""Agreement: below it model and teacher mean different pixels."""
 
 _NAMED = 10  # unreadable images named one by one; the report has all of them
 
@@ -63,11 +62,13 @@ class Annotated:
         unknown: Stay without a mask: by name of a category that the model does not know.
         problems: Stay without a mask: by what is wrong with the annotation.
         unreadable: Images whose annotations stay without masks.
+        min_confidence: The least one of a filled mask.
+        wanted: How that was chosen; None where it was given.
         teacher: Who was asked for a second opinion; empty if nobody was.
         by_teacher: Of the filled, those that have the teacher's mask.
         agreement: Mean IoU of the model's and the teacher's masks of those that were filled.
         disagreements: Of the filled, those below `DISAGREEMENT`.
-        worklist: The table of the filled ones, where there is a second opinion.
+        worklist: The table of what to look at, where there is a second opinion.
     """
 
     out: str
@@ -84,6 +85,8 @@ class Annotated:
     unknown: dict[str, int]
     problems: dict[str, int]
     unreadable: tuple[UnreadableImage, ...]
+    min_confidence: float
+    wanted: LeastConfidence | None = None
     teacher: str = ""
     by_teacher: int = 0
     agreement: float | None = None
@@ -94,7 +97,8 @@ class Annotated:
     def from_json(cls, values: Mapping[str, Any]) -> Annotated:
         """The inverse of `to_json`."""
         unreadable = tuple(UnreadableImage(**image) for image in values["unreadable"])
-        return cls(**{**values, "unreadable": unreadable})
+        wanted = values["wanted"] and LeastConfidence(**values["wanted"])
+        return cls(**{**values, "unreadable": unreadable, "wanted": wanted})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -104,6 +108,7 @@ class Annotated:
         """Some lines for the terminal, without those that count nothing."""
         unseen = self.filled - self.filled_seen
         lines = [
+            *(self.wanted.to_lines() if self.wanted else []),
             f"{self.out}: {self.filled} of {self.annotations} annotations filled with a mask",
             *_line(self.filled_seen, f"of seen categories, mean confidence {self.confidence_seen or 0:.2f}"),
             *_line(unseen, f"of unseen categories, mean confidence {self.confidence_unseen or 0:.2f}"),
@@ -113,7 +118,7 @@ class Annotated:
             "left as they are:",
             *_line(self.masked, "have a mask"),
             *_line(self.crowd, "are crowd regions"),
-            *_line(self.uncertain, "too uncertain (--min-confidence)"),
+            *_line(self.uncertain, f"too uncertain (below {self.min_confidence:g})"),
             *_line(self.empty, "in whose box the model finds no pixel of the object"),
         ]
         for name, count in sorted(self.unknown.items()):
@@ -128,7 +133,7 @@ class Annotated:
     def _second_opinion(self) -> list[str]:
         if self.agreement is None:
             return []
-        least = f"on which model and {self.teacher} disagree (IoU below {DISAGREEMENT:g}): first in {self.worklist}"
+        least = f"on which model and {self.teacher} disagree (IoU below {DISAGREEMENT:g}): {self.worklist}"
         return [f"  mean agreement with {self.teacher}: {self.agreement:.2f}", *_line(self.disagreements, least)]
 
 
@@ -145,7 +150,7 @@ def annotate(
     min_confidence: float,
     source: str,
     second: Second | None = None,
-) -> Annotated:
+) -> tuple[Annotated, dict[int, float]]:
     """Predict the masks that are not in the journal yet, and write the annotation file.
 
     Args:
@@ -157,6 +162,9 @@ def annotate(
         source: What stands in ``mask_source``.
         second: A teacher whose masks are compared with the model's, or taken in their place.
 
+    Returns:
+        The counts; and by annotation id the confidence of the masks that were left out, 0 where the box is empty.
+
     Raises:
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
@@ -166,14 +174,10 @@ def annotate(
     changes = {number: _changes(mask, source, second) for number, mask in kept.items()}
     with atomic_path(out) as temporary:
         temporary.write_bytes(gaps.filled(changes))
-    if second is not None:
-        write_worklist(
-            worklist_path(out), data, (a for work in gaps.work.values() for a in work), kept, teacher=second.name
-        )
     label_of = {a.id: labels[a.label] for annotations in gaps.work.values() for a in annotations}
     seen_ids = {number for number in kept if label_of[number] in seen}
     empty = sum(not mask.segmentation for mask in found.values())
-    return Annotated(
+    counts = Annotated(
         out=str(out),
         annotations=gaps.annotations,
         filled=len(kept),
@@ -188,8 +192,10 @@ def annotate(
         unknown=dict(gaps.left_alone.unknown),
         problems=dict(gaps.left_alone.problems),
         unreadable=tuple(unreadable),
+        min_confidence=min_confidence,
         **_agreement_of(out, kept, second),
     )
+    return counts, {number: mask.confidence for number, mask in found.items() if number not in kept}
 
 
 def _changes(mask: FilledMask, source: str, second: Second | None) -> dict[str, Any]:

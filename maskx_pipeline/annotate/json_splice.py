@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 _DECODER = json.JSONDecoder()
@@ -40,7 +41,7 @@ def list_spans(text: str, key: str) -> Iterator[Span]:
         at = _after_comma(text, end)
 
 
-def with_members(text: str, changes: Mapping[str, Any]) -> str:
+def with_members(text: str, changes: Mapping[str, Any], *, without: Collection[str] = ()) -> str:
     """The text of an object with the values of some keys replaced in their places; new keys are added at its end.
 
     All other keys, values and white space keep their text.
@@ -48,6 +49,7 @@ def with_members(text: str, changes: Mapping[str, Any]) -> str:
     Args:
         text: Sound JSON: an object that is not empty, without space around it.
         changes: Key to new value.
+        without: Keys to leave out, with the comma before them; the first key of the object stays.
     """
     members = _members(text, 0)
     spans = sorted(members.values())
@@ -57,8 +59,14 @@ def with_members(text: str, changes: Mapping[str, Any]) -> str:
     separators = (",", ":") if between == "," else (", ", ": ")
     dumped = {key: json.dumps(value, separators=separators, allow_nan=False) for key, value in changes.items()}
     pieces, at = [], 0
-    for span, key in sorted((members[key], key) for key in changes if key in members):
-        pieces += [text[at : span.start], dumped[key]]
+    before = {after: one.end for one, after in pairwise(spans)}
+    for span, key in sorted((span, key) for key, span in members.items() if key in changes or key in without):
+        if key in changes:
+            pieces += [text[at : span.start], dumped[key]]
+        elif span in before:
+            pieces.append(text[at : before[span]])
+        else:
+            continue
         at = span.end
     pieces.append(text[at : spans[-1].end])
     pieces += [f"{between}{json.dumps(key)}:{colon}{dumped[key]}" for key in changes if key not in members]

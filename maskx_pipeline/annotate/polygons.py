@@ -41,19 +41,39 @@ def outline_of(mask: NDArray[np.uint8]) -> Outline:
     Returns:
         A polygon ``[x1, y1, x2, y2, ..]`` for each part, the largest first.
     """
+    pixels = _pixels_of(mask)
+    union = shapely.union_all([shapely.Polygon(piece.exterior) for piece in shapely.get_parts(pixels)])
+    filled = [shapely.Polygon(piece.exterior) for piece in shapely.get_parts(union)]  # no islands in filled holes
+    west, south, east, north = pixels.bounds
+    tolerance = max(_TOLERANCE, _PER_SIDE * max(north - south, east - west + 2))
+    filled.sort(key=lambda piece: -piece.area)
+    holes = round(union.area - pixels.area)
+    return Outline([_flat(_smooth(piece, tolerance).exterior) for piece in filled], holes)
+
+
+def rings_of(mask: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+    """The outlines of the parts of a mask and of its holes; filled by the even-odd rule they are the mask.
+
+    Args:
+        mask (uint8 [H, W]): 1 inside the object; not empty.
+
+    Returns:
+        float [N, 2] each, x and y of the corners.
+    """
+    smooth = shapely.simplify(_pixels_of(mask), _DIAGONAL, preserve_topology=True)
+    rings = [ring for piece in shapely.get_parts(smooth) for ring in (piece.exterior, *piece.interiors)]
+    return [np.asarray(ring.coords, dtype=np.float64)[:-1] for ring in rings]
+
+
+def _pixels_of(mask: NDArray[np.uint8]) -> Any:
+    """The union of the pixels of a mask, a square each."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = rows[0], columns[0]
     part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], ((0, 0), (1, 1))).astype(np.int8)
     steps = np.diff(part, axis=1)
     run_rows, starts = np.nonzero(steps == 1)
     ends = np.nonzero(steps == -1)[1]
-    pixels = shapely.union_all(shapely.box(starts + left, run_rows + top, ends + left, run_rows + top + 1))
-    union = shapely.union_all([shapely.Polygon(piece.exterior) for piece in shapely.get_parts(pixels)])
-    filled = [shapely.Polygon(piece.exterior) for piece in shapely.get_parts(union)]  # no islands in filled holes
-    tolerance = max(_TOLERANCE, _PER_SIDE * max(part.shape))
-    filled.sort(key=lambda piece: -piece.area)
-    holes = round(union.area - pixels.area)
-    return Outline([_flat(_smooth(piece, tolerance).exterior) for piece in filled], holes)
+    return shapely.union_all(shapely.box(starts + left, run_rows + top, ends + left, run_rows + top + 1))
 
 
 def _smooth(piece: Any, tolerance: float) -> Any:

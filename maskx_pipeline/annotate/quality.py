@@ -8,14 +8,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pycocotools import mask as coco_mask
+import numpy as np
 
 from maskx_pipeline import text
 from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks, teacher_masks
+from maskx_pipeline.annotate.reliability import MaskScore, bins_to_json, reliability
+from maskx_pipeline.annotate.true_boxes import figures_at_boxes
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.evaluation.box_figures import BoxFigures
+from maskx_pipeline.evaluation.box_iou import MODEL
+from maskx_pipeline.evaluation.box_masks import mask_iou
 from maskx_pipeline.evaluation.expectation import Expectation
 from maskx_pipeline.text import number_text
 from maskx_pipeline.whole_model import WholeModel
@@ -26,27 +31,13 @@ _LEAST = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
-class MaskScore:
-    """One hidden mask: the category, whether its masks were trained on, IoU with the true mask, and confidence.
-
-    Attributes:
-        teacher_iou: IoU of a teacher's mask with the true one; None where none was asked.
-    """
-
-    category: str
-    seen: bool
-    iou: float
-    confidence: float
-    teacher_iou: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AnnotationQuality:
     """Mask IoU of predicted masks, per category and for the seen and unseen ones.
 
     Attributes:
         scores: One for each mask that was hidden.
         teacher: Whose masks were measured beside the model's; empty if nobody's.
+        boxes: The same beside shapes in the boxes, with intervals; None where that was not asked.
         expected: What `maskx tune` expects of this model on unseen categories; None where it was not asked.
     """
 
@@ -56,6 +47,7 @@ class AnnotationQuality:
     categories: tuple[str, ...]
     unreadable: tuple[str, ...]
     teacher: str = ""
+    boxes: BoxFigures | None = None
     expected: Expectation | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +56,7 @@ class AnnotationQuality:
             "model": self.model,
             "dataset": self.dataset,
             **({"teacher": self.teacher} if self.teacher else {}),
-            "sets": {name: _set_row(scores) for name, scores in self._sets().items()},
+            "sets": {name: self._set_row(name, scores) for name, scores in self._sets().items()},
             "categories": [
                 {"name": name, "seen": scores[0].seen, "masks": len(scores), "mask_iou": _mean_iou(scores),
                  **_teacher_row(scores)}
@@ -78,31 +70,26 @@ class AnnotationQuality:
                 }
                 for least in _LEAST
             ],
+            "reliability": {name: bins_to_json(scores) for name, scores in self._sets().items()},
             "unreadable": list(self.unreadable),
+            **({} if self.boxes is None else {"at_boxes": self.boxes.to_json()}),
             **({} if self.expected is None else {"expected": self.expected.to_json()}),
         }  # fmt: skip
 
     def to_text(self) -> str:
-        """Tables for the terminal: category sets, what --min-confidence would keep, categories."""
+        """Tables for the terminal: sets, what --min-confidence would keep, IoU by confidence, categories."""
         sets = self._sets()
         others = [self.teacher] if self.teacher else []
-        rows = [
-            [
-                name,
-                str(r["categories"]),
-                str(r["masks"]),
-                *map(number_text, (r["mask_iou"], r["mask_iou_of_categories"])),
-                *([number_text(r["teacher_mask_iou"])] if self.teacher and scores else [""] if self.teacher else []),
-            ]
-            for name, scores, r in ((name, scores, _set_row(scores)) for name, scores in sets.items())
-        ]
+        rows = [(name, self._set_row(name, scores)) for name, scores in sets.items()]
+        boxes = [] if self.boxes is None else [*self.boxes.verdicts(), "", self.boxes.to_text(), ""]
         lines = [
-            f"{self.model} on the {len(self.scores)} masks of {self.dataset}: mask IoU at the true boxes, percent",
+            f"{self.model} on the {len(self.scores)} masks of {self.dataset}",
             "",
+            *boxes,
             text.table(
-                ["set", "categories", "masks", "mean", "mean of categories", *others],
-                rows,
-                words=[True, *[False] * (4 + len(others))],
+                ["set", "categories", "masks", "mean IoU of categories"],
+                [[n, str(r["categories"]), str(r["masks"]), number_text(r["mask_iou_of_categories"])] for n, r in rows],
+                words=[True, False, False, False],
             ),
             "",
             text.table(
@@ -112,6 +99,12 @@ class AnnotationQuality:
                                      for t in (number_text(_share(s, least)), number_text(_mean_iou(_sure(s, least)))))]
                     for least in _LEAST
                 ],
+                words=[False] * (1 + 2 * len(sets)),
+            ),
+            "",
+            text.table(
+                ["confidence", *(f"{name} {what}" for name in sets for what in ("masks", "IoU"))],
+                _reliability_rows(sets),
                 words=[False] * (1 + 2 * len(sets)),
             ),
             "",
@@ -126,7 +119,7 @@ class AnnotationQuality:
             ),
         ]  # fmt: skip
         if self.expected is not None:
-            measured = _set_row(sets["unseen"])["mask_iou_of_categories"]
+            measured = _mean_of_categories(sets["unseen"])
             lines += ["", self.expected.to_text(), f"Measured on them: mask IoU {number_text(measured)}."]
         return "\n".join(lines)
 
@@ -135,6 +128,17 @@ class AnnotationQuality:
             "all": list(self.scores),
             "seen": [score for score in self.scores if score.seen],
             "unseen": [score for score in self.scores if not score.seen],
+        }
+
+    def _set_row(self, name: str, scores: Sequence[MaskScore]) -> dict[str, Any]:
+        means = {} if self.boxes is None else {row.name: row.iou for row in self.boxes.sets}[name]
+        values = {source: interval.to_json()["mean"] for source, interval in means.items()}
+        return {
+            "categories": len({score.category for score in scores}),
+            "masks": len(scores),
+            "mask_iou": values.get(MODEL),
+            "mask_iou_of_categories": _mean_of_categories(scores),
+            **({"teacher_mask_iou": values.get(self.teacher)} if self.teacher and scores else {}),
         }
 
     def _by_category(self, scores: Iterable[MaskScore]) -> dict[str, list[MaskScore]]:
@@ -152,8 +156,10 @@ def measure_annotation(
     seen: Collection[int],
     mask_format: str,
     folder: str,
+    most: int | None = None,
     opinion: Opinion | None = None,
     teacher: str = "",
+    beside_shapes: bool = False,
 ) -> AnnotationQuality:
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
@@ -162,21 +168,21 @@ def measure_annotation(
     Args:
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
+        most: Take images in a fixed random order until they hold so many masks; all if None.
         opinion: A teacher that is measured beside the model, and ``teacher``, its name.
+        beside_shapes: Whether the filled box and the ellipse in the box are measured too, and intervals.
 
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
     """
-    work: dict[int, list[Annotation]] = {}
-    for annotation in (a for image in data.images for a in data.annotations_of(image.id)):
-        if annotation.has_mask and not annotation.iscrowd and annotation.label in labels:
-            work.setdefault(annotation.image_id, []).append(annotation)
+    work = _some(masks_of_known(data, labels), most)
     if not work:
         raise DataError(
             f"{data.path} has no masks of categories that the model knows, so there is nothing to measure.",
             "give a file with masks, such as val-annotations",
         )
     scores: list[MaskScore] = []
+    measured: list[Annotation] = []
     unreadable: list[DataError] = []
     with Progress(len(work), "annotate and compare", "images") as bar:
         for annotations in work.values():
@@ -190,6 +196,7 @@ def measure_annotation(
                 logger.warning("%s It is left out.", error.message)
                 unreadable.append(error)
             else:
+                measured += annotations
                 scores += [
                     _score(data, annotation, mask, other, seen=label in seen)
                     for annotation, mask, other, label in zip(annotations, filled, others, chosen, strict=True)
@@ -197,6 +204,7 @@ def measure_annotation(
             bar.update(1)
     if not scores:
         raise unreadable[0]
+    known_seen = {label for label, of_model in labels.items() if of_model in seen}
     return AnnotationQuality(
         model=folder,
         dataset=str(data.path),
@@ -204,7 +212,32 @@ def measure_annotation(
         categories=tuple(dict.fromkeys(category.name for category in data.categories)),
         unreadable=tuple(error.message for error in unreadable),
         teacher=teacher,
+        boxes=figures_at_boxes(data, measured, scores, seen=known_seen, teacher=teacher) if beside_shapes else None,
     )
+
+
+def masks_of_known(data: CocoData, labels: Collection[int]) -> dict[int, list[Annotation]]:
+    """The masks that can be compared with, by image id: no crowds, and of categories that the model knows."""
+    work: dict[int, list[Annotation]] = {}
+    for annotation in (a for image in data.images for a in data.annotations_of(image.id)):
+        if annotation.has_mask and not annotation.iscrowd and annotation.label in labels:
+            work.setdefault(annotation.image_id, []).append(annotation)
+    return work
+
+
+def _some(work: dict[int, list[Annotation]], most: int | None) -> dict[int, list[Annotation]]:
+    if most is None or sum(map(len, work.values())) <= most:
+        return work
+    order = np.random.RandomState(0).permutation(len(work))
+    ids = list(work)
+    taken: dict[int, list[Annotation]] = {}
+    masks = 0
+    for index in order:
+        if masks >= most:
+            break
+        taken[ids[index]] = work[ids[index]]
+        masks += len(work[ids[index]])
+    return taken
 
 
 def _score(
@@ -219,22 +252,28 @@ def _iou_with_truth(data: CocoData, annotation: Annotation, mask: FilledMask) ->
     if mask.segmentation is None:
         return 0.0
     image = data.image(annotation.image_id)
-    pair = (segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation))
-    return float(coco_mask.iou(*([rle] for rle in pair), [0])[0, 0])
+    first, second = (
+        segmentation_to_rle(s, image.height, image.width) for s in (mask.segmentation, annotation.segmentation)
+    )
+    return mask_iou(first, second)
 
 
-def _set_row(scores: Sequence[MaskScore]) -> dict[str, Any]:
+def _reliability_rows(sets: Mapping[str, Sequence[MaskScore]]) -> list[list[str]]:
+    """A row for each step of confidence: masks and their IoU in each set."""
+    found = {name: {b.low: b for b in reliability(scores)} for name, scores in sets.items()}
+    rows = []
+    for low, step in found["all"].items():
+        here = [bins.get(low) for bins in found.values()]
+        cells = [(str(b.masks), number_text(100 * b.iou)) if b else ("0", "-") for b in here]
+        rows.append([f"{low:.1f}-{step.high:.1f}", *(cell for pair in cells for cell in pair)])
+    return rows
+
+
+def _mean_of_categories(scores: Sequence[MaskScore]) -> float | None:
     by_category: dict[str, list[float]] = {}
     for score in scores:
         by_category.setdefault(score.category, []).append(score.iou)
-    means = [sum(ious) / len(ious) for ious in by_category.values()]
-    return {
-        "categories": len(by_category),
-        "masks": len(scores),
-        "mask_iou": _mean_iou(scores),
-        "mask_iou_of_categories": _percent(means),
-        **_teacher_row(scores),
-    }
+    return _percent([sum(ious) / len(ious) for ious in by_category.values()])
 
 
 def _teacher_row(scores: Sequence[MaskScore]) -> dict[str, float | None]:

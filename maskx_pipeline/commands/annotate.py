@@ -8,7 +8,7 @@ import click
 
 from maskx_pipeline.commands.options import print_report, sam_weights_option, stage_options, teacher_settings
 from maskx_pipeline.config import AnnotateConfig, DataConfig
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import Project
 
 
@@ -17,6 +17,11 @@ from maskx_pipeline.project import Project
 @stage_options(
     AnnotateConfig,
     click.option("--evaluate", is_flag=True, help="Only hide the masks that exist, predict them, and report mask IoU."),
+    click.option(
+        "--rejected",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Only empty the masks of DATASET that this CSV rejects, which the page of --review lets you download.",
+    ),
     sam_weights_option,
     as_json=True,
 )
@@ -25,6 +30,7 @@ def command(
     project: Project,
     config: AnnotateConfig,
     evaluate: bool,
+    rejected: Path | None,
     weights: str | None,
     as_json: bool,
     overwrite: bool,
@@ -33,14 +39,24 @@ def command(
 
     Masks that exist, ids, order, and every other byte stay as they are. Interrupted, it continues where it stopped.
     """
+    data = project.load(DataConfig)
+    if rejected is not None:
+        from maskx_pipeline.stages.annotate_rejected import reject_masks
+
+        if evaluate:
+            raise ConfigError("--evaluate and --rejected are two commands.", "give one of them")
+        print_report(reject_masks(config, data, dataset, rejected, overwrite=overwrite), as_json=as_json)
+        return
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
-    data, classes, teachers = project.load(DataConfig), project.detector_classes(), teacher_settings(project, weights)
+    classes, teachers = project.detector_classes(), teacher_settings(project, weights)
     if evaluate:
         print_report(evaluate_annotation(config, data, dataset, classes=classes, teachers=teachers), as_json=as_json)
         return
     annotated = annotate_boxes(config, data, dataset, classes=classes, teachers=teachers, overwrite=overwrite)
     print_report(annotated, as_json=as_json)
+    if config.review is not None and not as_json:
+        click.echo(f"To go through them, open {config.review / 'index.html'} in a browser.")
     if annotated.unreadable:
         raise DataError(
             f"{len(annotated.unreadable)} images cannot be used. Their annotations stay without masks. The "

@@ -80,6 +80,16 @@ class AnnotateConfig(Use, ModelConfig):
         "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",
         minimum=0,
     )
+    wanted_iou: float = option(
+        0.0,
+        "Choose min-confidence so that the filled masks have this mean IoU, 0 to 1, by what is measured on the masks "
+        "of val; 0: do not.",
+        minimum=0,
+    )
+    review: Path | None = option(None, "Folder for a page on which a person goes through the masks, and a worklist.")
+    review_limit: int = option(
+        2000, "Masks on that page, the least certain ones; the worklist has all.", identity=False, minimum=1
+    )
     second_opinion: str = option(  # known by the teacher's own identity
         "",
         f"Teacher whose masks are compared with the model's: {TEACHER_HELP}.",

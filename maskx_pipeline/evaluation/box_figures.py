@@ -43,6 +43,7 @@ class BoxFigures:
     """What masks at the true boxes of val are worth, beside their rivals.
 
     Attributes:
+        data: What the data are called where they are not val.
         sources: The model first.
         sets: The set asked for, then ``seen`` and ``unseen``.
         categories: Those of the set asked for, by ascending label.
@@ -51,10 +52,11 @@ class BoxFigures:
     sources: tuple[str, ...]
     sets: tuple[BoxFiguresRow, ...]
     categories: tuple[BoxFiguresRow, ...]
+    data: str = "val"
 
     def verdicts(self) -> list[str]:
         """A sentence each on seen and unseen categories: who is ahead, and whether by more than chance."""
-        return [_verdict(row) for row in self.sets if row.name in ("seen", "unseen")]
+        return [_verdict(row, self.data) for row in self.sets if row.name in ("seen", "unseen")]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON, IoU in percent."""
@@ -71,7 +73,7 @@ class BoxFigures:
         header = ["masks from", *(f"{row.name}, {row.objects} masks" for row in self.sets)]
         rows = [[source, *(interval_text(row.iou[source]) for row in self.sets)] for source in self.sources]
         lines = [
-            "Mask IoU at the true boxes of val, percent, with 95 % intervals over images",
+            f"Mask IoU at the true boxes of {self.data}, percent, with 95 % intervals over images",
             "",
             text.table(header, rows, words=text.first(1, header)),
         ]
@@ -104,6 +106,7 @@ def figures_of_sets(
     labels: Collection[int],
     seen: Collection[int],
     categories: Collection[Category],
+    data: str = "val",
 ) -> BoxFigures:
     """Count what was measured, on the set asked for and on seen and unseen categories.
 
@@ -111,6 +114,7 @@ def figures_of_sets(
         box_iou: Its first source is :data:`MODEL`.
         split: The name of the set asked for, and ``labels`` its labels.
         seen: Labels whose masks were used in training.
+        data: What the data are called.
     """
     unseen = {category.label for category in categories} - set(seen)
     return BoxFigures(
@@ -121,6 +125,7 @@ def figures_of_sets(
             for category in categories
             if category.label in labels
         ),
+        data=data,
     )
 
 
@@ -147,10 +152,10 @@ def _row(box_iou: BoxIou, name: str, labels: Collection[int], *, id_: int = 0, s
     )
 
 
-def _verdict(row: BoxFiguresRow) -> str:
+def _verdict(row: BoxFiguresRow, data: str) -> str:
     kind = f"{row.name.capitalize()} categories"
     if not row.best:
-        return f"{kind}: val has no mask of one, so how good their masks are is not known."
+        return f"{kind}: {data} has no mask of one, so how good their masks are is not known."
     gap, model, rival = row.minus[row.best], row.iou[MODEL].mean, row.iou[row.best].mean
     if not gap.is_certain:
         why = "" if math.isnan(gap.low) else f" ({gap.low:+.1f} to {gap.high:+.1f})"

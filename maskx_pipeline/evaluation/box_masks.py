@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,26 @@ def objects_of(val: CocoData) -> list[tuple[ImageRecord, list[Annotation]]]:
 
 
 def masks_from_cache(
-    cache: RoICache, mask_model: MaskModel, val: CocoData, *, device: torch.device, amp_dtype: torch.dtype | None
+    cache: RoICache,
+    mask_model: MaskModel,
+    val: CocoData,
+    *,
+    device: torch.device,
+    amp_dtype: torch.dtype | None,
+    labels: Collection[int] | None = None,
 ) -> dict[int, Rle]:
-    """The masks of a model in the true boxes of val, by annotation id, from cached RoI features."""
-    results = predictions_from_cache(cache, mask_model, val, device=device, amp_dtype=amp_dtype, group="ground_truth")
+    """The masks of a model in the true boxes of val, by annotation id, from cached RoI features.
+
+    Args:
+        labels: Only objects of these categories; all if not given.
+    """
+    results = predictions_from_cache(
+        cache, mask_model, val, device=device, amp_dtype=amp_dtype, group="ground_truth", labels=labels
+    )
     rows_of = rows_by_image(cache.ground_truth.image_ids)
-    rows = [row for image in val.images if image.id in rows_of for row in rows_of[image.id]]
+    rows = np.array([row for image in val.images if image.id in rows_of for row in rows_of[image.id]], dtype=np.int64)
+    if labels is not None:
+        rows = rows[np.isin(cache.ground_truth.labels[rows], sorted(labels))]
     ids = cache.ground_truth.annotation_ids[rows].tolist()
     return {id_: result["segmentation"] for id_, result in zip(ids, results, strict=True)}
 
@@ -76,13 +90,14 @@ def measure_box_iou(val: CocoData, sources: Mapping[str, Mapping[int, Rle]]) -> 
     """Compare masks with the true ones of val, at the resolution of the images; crowds are left out.
 
     Args:
-        sources: By source, its masks by annotation id. An object without one is left out of that source's figures.
+        sources: By source, its masks by annotation id. An object without one is left out of that source; where
+            no source has one, the true mask is not even read.
     """
     rows: list[tuple[int, int, int]] = []
     ious: dict[str, list[float]] = {name: [] for name in sources}
     for image, objects in objects_of(val):
         for annotation in objects:
-            if not annotation.has_mask:
+            if not annotation.has_mask or not any(annotation.id in masks for masks in sources.values()):
                 continue
             true = segmentation_to_rle(annotation.segmentation, image.height, image.width)
             rows.append((annotation.id, image.id, annotation.label))

@@ -118,7 +118,7 @@ def _percent(found: Range) -> Range:
 
 
 def record_expectation(folder: Path, expectation: Expectation, *, beside: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Note in a finished run what to expect of it.
+    """Note in the run.json of a finished run what to expect of its weights ``best``.
 
     Args:
         beside: The designs that it was chosen from, for a report; under ``chosen_from``.
@@ -129,13 +129,8 @@ def record_expectation(folder: Path, expectation: Expectation, *, beside: Sequen
         write_json(folder / RUN_FILE, wanted)
 
 
-def read_expectation(folder: Path, checkpoint: str = "best") -> Expectation | None:
-    """What :func:`record_expectation` noted of the weights ``best``; None where nothing was."""
-    return expectation_of(read_run(folder).get(_KEY)) if checkpoint == "best" else None
-
-
 def expectation_of(noted: Mapping[str, Any] | None) -> Expectation | None:
-    """From JSON, as :meth:`Expectation.to_json` gives it."""
+    """From JSON, as :meth:`Expectation.to_json` gives it; None where nothing was noted."""
     if noted is None:
         return None
     iou, ap = (

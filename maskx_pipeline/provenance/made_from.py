@@ -90,10 +90,16 @@ def finished_note(note: Path, out: Path, made_from: MadeFrom, *, overwrite: bool
 
 def read_note(note: Path) -> dict[str, Any] | None:
     """What :func:`write_note` wrote; None where there is no such thing."""
+    content = read_json(note)
+    return content if content is not None and "written" in content and "made_from" in content else None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object whose ``made_from`` is one, if it has that; None where there is no such file."""
     try:
-        content = dict(json.loads(note.read_text(encoding="utf-8")))
-        _ = dict(content["made_from"]), content["written"]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        _ = dict(content.get("made_from", {}))
+    except (OSError, ValueError, TypeError):
         return None
     return content
 

@@ -8,21 +8,31 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from maskx_pipeline.annotate.best_of import Choice, choices_text, choose_best, confidences
+from maskx_pipeline.annotate.best_of import Choice, choices_text, choose_best, confidences, scores_of_best
+from maskx_pipeline.annotate.evidence import evidence_path, kept_quality
 from maskx_pipeline.annotate.fill_file import Annotated, Second, annotate
 from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
 from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
+from maskx_pipeline.annotate.rejected import SOURCE
+from maskx_pipeline.annotate.reliability import LeastConfidence, least_confidence
+from maskx_pipeline.annotate.review_folder import check_review, write_review
+from maskx_pipeline.annotate.review_items import review_items
+from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
 from maskx_pipeline.errors import ConfigError, DataError
-from maskx_pipeline.evaluation.expectation import read_expectation
-from maskx_pipeline.model_run import ModelRun, open_model
+from maskx_pipeline.evaluation.expectation import expectation_of
+from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.journal import Journal, journal_path
 from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
+from maskx_pipeline.stages.annotate_inputs import measured_data, open_inputs, read_val, refuse_inputs
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
 logger = logging.getLogger("maskx")
+
+_MOST_MEASURED = 2000
+"""Masks by which a confidence is judged before a file is filled; --evaluate and --best-of measure all."""
 
 
 def annotate_boxes(
@@ -38,67 +48,103 @@ def annotate_boxes(
 
     A filled annotation gets segmentation, area, mask_confidence (0..1, the IoU with the true mask that the model
     expects) and mask_source. Interrupted, it goes on where it stopped; images that cannot be read are tried again by
-    the next call.
+    the next call. With ``config.review`` a page about the masks follows.
 
     Args:
-        data: Where the images are, if ``dataset`` is train- or val-annotations. With ``config.best_of`` its val is what
-            model and teacher are measured on.
+        data: Where the images are, if ``dataset`` is train- or val-annotations; val is what confidence is judged by,
+            and with ``config.best_of`` what model and teacher are measured on.
 
     Raises:
-        ConfigError: ``config.out`` is the data set itself.
+        ConfigError: ``config.out`` is the data set itself, or two settings contradict each other.
         OutputError: It holds something else.
-        DataError: No image can be read.
+        DataError: No image can be read, or no confidence gives masks of the wanted IoU.
     """
-    if not config.min_confidence <= 1:
-        raise ConfigError(f"--min-confidence {config.min_confidence:g} is above 1.", "give a number from 0 to 1")
-    _refuse_inputs(config.out, data, dataset)
-    model, read, labels = _prepare(config, data, dataset, classes)
+    _check_numbers(config)
+    refuse_inputs(config.out, data, dataset)
+    if config.review is not None:
+        check_review(config.review)
+    model, read, labels = open_inputs(config, data, dataset, classes)
     teacher = _teacher(config, teachers)
+    seen_names = {c.name for c in read.categories if labels.get(c.label) in model.seen}
+    measured = _measured(config, data, read, model)
     made_from = {
         "annotation file": read.digest,
         "model": model.sha256,
         "detector": model.detector_identity,
+        **({"measured on": measured.digest} if measured is not None and config.wanted_iou else {}),
         **config.identity(),
-        **_teacher_identity(config, data, teacher),
+        **_teacher_identity(config, teacher, measured),
     }
     report = report_path(config.out)
     note = finished_note(report, config.out, made_from, overwrite=overwrite)
     if note is not None and not note["counts"]["unreadable"]:
         logger.info("%s is finished and unchanged.", config.out)
-        annotated = Annotated.from_json(note["counts"])
-        _warn_of_nothing(annotated)
-        _say_what_to_expect(model, config)
-        return annotated
-    journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
-    log_problems(read)
-    gaps = find_mask_gaps(read, labels=labels)
-    if gaps.had_bom:
-        logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
-    choices: dict[int, Choice] = {}
-    if teacher is not None and config.best_of:
-        choices = _choices(config, data, model, teacher)
-        logger.info("%s.", choices_text(choices, teacher.name))
-    second = None if teacher is None else Second(teacher.name, teacher.source, teacher.opinion, confidences(choices))
-    annotated = annotate(
-        model.whole_model(config.device),
-        read,
-        gaps,
-        out=config.out,
-        journal=journal,
-        labels=labels,
-        seen=model.seen,
-        mask_format=config.mask_format,
-        min_confidence=config.min_confidence,
-        source=f"maskx:{model.folder.resolve().name}#{model.sha256[:12]}",
-        second=second,
-    )
-    best_of = {"best of": [asdict(choice) for choice in choices.values()]} if choices else {}
-    write_note(report, config.out, made_from, {"counts": annotated.to_json(), **best_of})
-    if not annotated.unreadable:
-        journal_path(config.out).unlink()
+        annotated, without = Annotated.from_json(note["counts"]), {int(n): c for n, c in note["without"].items()}
+        quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
+    else:
+        journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
+        log_problems(read)
+        gaps = find_mask_gaps(read, labels=labels)
+        if gaps.had_bom:
+            logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
+        quality, choices = _quality(config, measured, model, teacher)
+        if teacher is not None and config.best_of:
+            logger.info("%s.", choices_text(choices, teacher.name))
+        least = _least_confidence(config, quality)
+        second = None
+        if teacher is not None:
+            second = Second(teacher.name, teacher.source, teacher.opinion, confidences(choices))
+        annotated, without = annotate(
+            model.whole_model(config.device),
+            read,
+            gaps,
+            out=config.out,
+            journal=journal,
+            labels=labels,
+            seen=model.seen,
+            mask_format=config.mask_format,
+            min_confidence=config.min_confidence if least is None else least.min_confidence,
+            source=f"{SOURCE}{model.folder.resolve().name}#{model.sha256[:12]}",
+            second=second,
+        )
+        annotated = dataclasses.replace(annotated, wanted=least)
+        if second is not None:
+            written = read_coco(config.out, read.image_dir, check_files=False, teacher_masks=True)
+            unreadable = {image.file_name for image in annotated.unreadable}
+            items = review_items(written, without=without, unreadable=unreadable, seen_names=seen_names)
+            write_worklist(worklist_path(config.out), items)
+        content = {
+            "counts": annotated.to_json(),
+            "without": without,
+            "reliability": None if quality is None else quality.to_json()["reliability"],
+            **({"best of": [asdict(choice) for choice in choices.values()]} if choices else {}),
+        }
+        write_note(report, config.out, made_from, content)
+        if not annotated.unreadable:
+            journal_path(config.out).unlink()
     _warn_of_nothing(annotated)
+    if config.review is not None:
+        write_review(
+            config.review,
+            config.out,
+            read.image_dir,
+            without=without,
+            unreadable={image.file_name for image in annotated.unreadable},
+            seen_names=seen_names,
+            quality=quality,
+            limit=config.review_limit,
+            overwrite=overwrite,
+        )
     _say_what_to_expect(model, config)
     return annotated
+
+
+def _check_numbers(config: AnnotateConfig) -> None:
+    for name, value in (("min-confidence", config.min_confidence), ("wanted-iou", config.wanted_iou)):
+        if not value <= 1:
+            raise ConfigError(f"--{name} {value:g} is above 1.", "give a number from 0 to 1")
+    if config.min_confidence and config.wanted_iou:
+        raise ConfigError("--wanted-iou chooses --min-confidence, so that both cannot be given.", "give one of them")
 
 
 def _warn_of_nothing(annotated: Annotated) -> None:
@@ -116,7 +162,7 @@ def _warn_of_nothing(annotated: Annotated) -> None:
 
 
 def _say_what_to_expect(model: ModelRun, config: AnnotateConfig) -> None:
-    expected = read_expectation(model.folder, config.checkpoint)
+    expected = expectation_of(model.expected)
     if expected is not None:
         logger.info("%s", expected.to_text())
 
@@ -131,26 +177,87 @@ def evaluate_annotation(
 ) -> AnnotationQuality:
     """Hide the masks that an annotation file has, predict them from their boxes, and compare. Nothing is written.
 
-    With ``config.second_opinion`` or ``config.best_of`` the teacher's masks are compared with the true ones too.
+    The filled box and the ellipse in the box stand beside them; with ``config.second_opinion`` or ``config.best_of``
+    the teacher's masks too.
     """
-    model, read, labels = _prepare(config, data, dataset, classes)
-    return _measure(config, model, read, labels, _teacher(config, teachers))
+    model, read, labels = open_inputs(config, data, dataset, classes)
+    quality = _measure(config, model, read, labels, _teacher(config, teachers), beside_shapes=True)
+    return dataclasses.replace(quality, expected=expectation_of(model.expected))
 
 
 def _measure(
-    config: AnnotateConfig, model: ModelRun, read: CocoData, labels: Mapping[int, int], teacher: AskedTeacher | None
+    config: AnnotateConfig,
+    model: ModelRun,
+    read: CocoData,
+    labels: Mapping[int, int],
+    teacher: AskedTeacher | None,
+    *,
+    most: int | None = None,
+    beside_shapes: bool = False,
 ) -> AnnotationQuality:
-    quality = measure_annotation(
+    return measure_annotation(
         model.whole_model(config.device),
         read,
         labels=labels,
         seen=model.seen,
         mask_format=config.mask_format,
         folder=str(model.folder),
+        most=most,
         opinion=None if teacher is None else teacher.opinion,
         teacher="" if teacher is None else teacher.name,
+        beside_shapes=beside_shapes,
     )
-    return dataclasses.replace(quality, expected=read_expectation(model.folder, config.checkpoint))
+
+
+def _measured(config: AnnotateConfig, data: DataConfig, read: CocoData, model: ModelRun) -> CocoData | None:
+    """The masks by which the model is judged before it fills a file; None where nothing asks for that, or none is."""
+    if config.best_of:
+        return read_val(data)
+    return measured_data(data, read, model) if config.wanted_iou or config.review is not None else None
+
+
+def _quality(
+    config: AnnotateConfig, measured: CocoData | None, model: ModelRun, teacher: AskedTeacher | None
+) -> tuple[AnnotationQuality | None, dict[int, Choice]]:
+    """What true masks say about the masks to come, None where nothing was measured; and which are the teacher's."""
+    if measured is None:
+        return None, {}
+    asked = teacher if config.best_of else None
+    made_from = {
+        "measured on": measured.digest,
+        "model": model.sha256,
+        "detector": model.detector_identity,
+        "mask_format": config.mask_format,
+        **({} if asked is None else {"teacher": asked.teacher.identity}),
+    }
+    labels = labels_by_name(measured.categories, model.categories)
+    most = _MOST_MEASURED if asked is None else None
+    try:
+        quality = kept_quality(
+            evidence_path(config.out),
+            made_from,
+            lambda: _measure(config, model, measured, labels, asked, most=most),
+        )
+    except DataError as error:
+        if config.wanted_iou or config.best_of:
+            raise
+        logger.warning("The confidence of the masks is not measured: %s", error.message)
+        return None, {}
+    if asked is None:
+        return quality, {}
+    choices = choose_best(quality, model.categories, seen=model.seen)
+    return dataclasses.replace(quality, scores=scores_of_best(quality.scores, choices)), choices
+
+
+def _least_confidence(config: AnnotateConfig, quality: AnnotationQuality | None) -> LeastConfidence | None:
+    if not config.wanted_iou:
+        return None
+    if quality is None:
+        raise DataError(
+            "no masks are there to measure by, so --wanted-iou cannot choose a confidence.",
+            "give masks of some objects in val-annotations, or choose with --min-confidence",
+        )
+    return least_confidence(quality.scores, config.wanted_iou, measured_on=quality.dataset)
 
 
 def _teacher(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher | None:
@@ -166,64 +273,12 @@ def _teacher(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher 
     return ask_teacher(name, teachers, device=config.device, option=option)
 
 
-def _teacher_identity(config: AnnotateConfig, data: DataConfig, teacher: AskedTeacher | None) -> dict[str, str]:
+def _teacher_identity(
+    config: AnnotateConfig, teacher: AskedTeacher | None, measured: CocoData | None
+) -> dict[str, str]:
     """What a teacher's part in the result is made from."""
     if teacher is None:
         return {}
-    if not config.best_of:
+    if not config.best_of or measured is None:
         return {"second opinion": teacher.teacher.identity}
-    return {"best of": teacher.teacher.identity, "val annotations": _read_val(data).digest}
-
-
-def _choices(config: AnnotateConfig, data: DataConfig, model: ModelRun, teacher: AskedTeacher) -> dict[int, Choice]:
-    """Measure model and teacher on the masks of val, and decide for each category."""
-    val = _read_val(data)
-    quality = _measure(config, model, val, labels_by_name(val.categories, model.categories), teacher)
-    return choose_best(quality, model.categories, seen=model.seen)
-
-
-def _read_val(data: DataConfig) -> CocoData:
-    return read_coco(data.val_annotations, data.val_images, check_files=False)
-
-
-def _prepare(
-    config: AnnotateConfig, data: DataConfig, dataset: Path, classes: DetectorClasses
-) -> tuple[ModelRun, CocoData, Mapping[int, int]]:
-    model = open_model(
-        config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
-    )
-    # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
-    read = read_coco(dataset, _images_of(config, data, dataset), check_files=False)
-    if not read.image_dir.is_dir():
-        raise DataError(f"the image folder {read.image_dir} does not exist.", "give it with --images")
-    labels = labels_by_name(read.categories, model.categories)
-    unknown = [category.name for category in read.categories if category.label not in labels]
-    if len(unknown) == len(read.categories):
-        raise DataError(
-            f"{dataset} has no category of the model {model.folder}, which knows "
-            f"{', '.join(f'`{category.name}`' for category in model.categories[:5])} and so on.",
-            "give another --model, or rename the categories as the model knows them",
-        )
-    if unknown:
-        logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
-    return model, read, labels
-
-
-def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:
-    if config.images is not None:
-        return config.images
-    for path, images in ((data.train_annotations, data.train_images), (data.val_annotations, data.val_images)):
-        if path.resolve() == dataset.resolve():
-            return images
-    raise ConfigError(
-        f"{dataset} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
-        "give the folder with --images",
-    )
-
-
-def _refuse_inputs(out: Path, data: DataConfig, dataset: Path) -> None:
-    """No input may be overwritten, not even with --overwrite."""
-    written = {path.resolve() for path in (out, report_path(out), journal_path(out))}
-    for path in (dataset, data.train_annotations, data.val_annotations):
-        if path.resolve() in written:
-            raise ConfigError(f"{path} would be overwritten by --out {out}.", "give another file with --out")
+    return {"best of": teacher.teacher.identity, "val annotations": measured.digest}

@@ -17,7 +17,7 @@ from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
 from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, masks_from_images
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
-from maskx_pipeline.evaluation.expectation import read_expectation
+from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
 from maskx_pipeline.model_run import ModelRun, open_model
@@ -90,7 +90,7 @@ def evaluate(
         results, val, labels=labels, split=config.split, seen=model.seen, model=model.folder, source=origin
     )
     boxes = figures_of_sets(box_iou, split=config.split, labels=labels, seen=model.seen, categories=val.categories)
-    expected = read_expectation(model.folder, config.checkpoint)
+    expected = expectation_of(model.expected)
     evaluation = replace(evaluation, boxes=boxes, expected=expected)
     evaluation.write(folder)
     return evaluation

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.evaluation.box_iou import MODEL
+from maskx_pipeline.evaluation.box_masks import masks_from_cache, measure_box_iou
 from maskx_pipeline.evaluation.coco_ap import precision_table
 from maskx_pipeline.evaluation.predictions import predictions_from_cache
 from maskx_pipeline.study.tuning import CategoryFigures
-from maskx_pipeline.transfer.mask_iou import mask_iou
 from maskx_pipeline.transfer.mask_model import MaskModel
 
 RIVALS = {"ellipse": "ellipse in the box", "box": "filled box"}
@@ -34,21 +35,12 @@ def hidden_figures(
     The masks of no other category are read.
     """
     model.eval().to(device)
-    iou = _iou_of_categories(model, cache, labels, device, amp_dtype)
+    masks = masks_from_cache(cache, model, val, device=device, amp_dtype=amp_dtype, labels=labels)
+    ious = measure_box_iou(val, {MODEL: masks})
+    iou = {label: ious.mean(MODEL, ious.of_labels(frozenset({label}))).mean for label in labels}
     results = predictions_from_cache(cache, model, val, device=device, amp_dtype=amp_dtype, labels=labels)
     ap = precision_table(val, results, labels=labels, iou_type="segm").summary(labels).per_category
     return {label: CategoryFigures(iou[label], float(ap[label])) for label in sorted(labels)}
-
-
-def _iou_of_categories(
-    model: MaskModel,
-    cache: RoICache,
-    labels: Collection[int],
-    device: torch.device,
-    amp_dtype: torch.dtype | None,
-) -> dict[int, float]:
-    """The one place that says how mask IoU is measured."""
-    return {label: 100 * mask_iou(model, cache, labels={label}, device=device, amp_dtype=amp_dtype) for label in labels}
 
 
 def rival(kind: str, mask_size: int) -> MaskModel:

@@ -42,6 +42,7 @@ class LoadedMaskModel:
         own_detector: The detector that is part of the model, after joint training.
         cache: The RoI cache that it was fitted from; None after joint training.
         cache_digest: Of what that cache held.
+        expected: What `maskx tune` noted to expect of these weights, as JSON; None where it noted nothing.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class LoadedMaskModel:
     own_detector: LoadedDetector | None = None
     cache: Path | None = None
     cache_digest: str = ""
+    expected: Mapping[str, Any] | None = None
 
 
 def load_mask_model(
@@ -109,4 +111,5 @@ def load_mask_model(
         detector_pool=detector_pool,
         cache=cache,
         cache_digest=cache_digest,
+        expected=content.get("expected") if checkpoint == "best" else None,
     )

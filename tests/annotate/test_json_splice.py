@@ -53,3 +53,16 @@ def test_only_the_given_members_change(text, expected):
 def test_a_key_of_any_letters_is_found():
     """Keys are compared as JSON reads them, not as they are written."""
     assert with_members('{"\\u006d": 1, "n\\"": 2}', {"m": 5, 'n"': 6}) == '{"\\u006d": 5, "n\\"": 6}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"id": 1, "a": [2] , "b": "x", "z": 3}', '{"id": 1, "a": [], "z": 3}'),
+        ('{"id":1,"a":5,"b":"x"}', '{"id":1,"a":[]}'),
+        ('{"id":1 ,\n "b":7,\n "a":0}', '{"id":1,\n "a":[]}'),
+    ],
+)
+def test_a_key_is_left_out_with_the_comma_before_it(text, expected):
+    """What stands around it stays as it is."""
+    assert with_members(text, {"a": []}, without=("b", "absent")) == expected

@@ -204,9 +204,100 @@ def test_evaluating_hides_the_masks_that_exist_and_writes_nothing(project: Path)
     ious = [row["mask_iou"] for row in by_name.values()]
     assert report["sets"]["all"]["mask_iou_of_categories"] == pytest.approx(np.mean(ious))
     assert report["min_confidence"][0]["all"]["kept"] == 100
+    shapes = report["at_boxes"]["sets"]
+    # Two whole boxes and a left half; seen are a whole one and the half. The ellipse has pi / 4 of the box, nearly, and
+    # of the half the intersection pi / 8 over 1/2 + pi / 8.
+    filled, ellipse = "the filled box", "the ellipse in the box"
+    assert shapes["seen"]["iou"][filled]["mean"] == pytest.approx(75)
+    assert shapes["unseen"]["iou"][filled] == {"mean": 100, "low": None, "high": None}
+    assert shapes["seen"]["iou"][filled]["low"] == pytest.approx(50)
+    half = (np.pi / 8) / (1 / 2 + np.pi / 8)
+    assert shapes["seen"]["iou"][ellipse]["mean"] == pytest.approx(50 * (np.pi / 4 + half), abs=1)
+    assert shapes["all"]["iou"]["this model"]["mean"] == pytest.approx(report["sets"]["all"]["mask_iou"])
     text = annotate(project, "boxes.json", "--evaluate").stdout
+    assert text.count(" categories: ") == 2
+    assert "Mask IoU at the true boxes of boxes.json" in text
     assert 'dog/"cat"' in text
     assert "unseen" in text
     assert sorted(project.iterdir()) == before
     write_dataset(project, {"a.png": "RGB"}, [{}])
     assert "nothing to measure" in annotate(project, "boxes.json", "--evaluate", code=1).stderr
+
+
+def test_a_wanted_iou_chooses_the_confidence_by_what_val_shows(project: Path) -> None:
+    """Masks of val are hidden and measured; how many boxes that fills, and of how little it is known, is said."""
+    whole = [[4, 5, 44, 5, 44, 35, 4, 35]]
+    sliver = [[4, 5, 8, 5, 8, 35, 4, 35]]
+    masks = [{"segmentation": whole}, {"segmentation": whole}, {"category_id": 2, "segmentation": sliver}]
+    val = write_dataset(project, {"a.png": "RGB"}, masks, name="val.json")
+    settings = (project / "maskx.toml").read_text().replace("'boxes.json'", f"'{val.name}'")
+    (project / "maskx.toml").write_text(settings)
+    options = ("boxes.json", "--images", "images", "--wanted-iou", "0.9")
+    done = annotate(project, *options)
+    assert "--wanted-iou 0.9: masks of confidence" in done.stdout
+    assert "2 of 3 have it" in done.stdout
+    assert "none of 1 masks of unseen categories has it" in done.stdout
+    assert "too uncertain (below 0." in done.stdout
+    filled = [n for n, entry in entries(project / "annotated.json").items() if "mask_source" in entry]
+    assert 1 in filled
+    assert 3 not in filled
+    report = json.loads((project / "annotated.report.json").read_text(encoding="utf-8"))
+    assert report["counts"]["wanted"]["kept"] == 2
+    assert report["reliability"]["seen"][0]["masks"] == 2
+    again = annotate(project, *options)
+    assert "unchanged" in again.stderr
+    assert again.stdout == done.stdout
+    assert "the best is" in annotate(project, *options[:-1], "0.99999", "--out", "o.json", code=1).stderr
+    assert not (project / "o.json").exists()
+    both = annotate(project, *options, "--min-confidence", "0.5", "--out", "o.json", code=1).stderr
+    assert "give one of them" in both
+    val.write_text(val.read_text().replace("[4, 5, 8", "[4, 5, 9"))
+    assert "measured on" in annotate(project, *options, code=1).stderr
+
+
+def test_without_masks_nothing_can_be_measured_by(project: Path) -> None:
+    """An error that says what to do, before any mask is computed."""
+    write_dataset(project, {"a.png": "RGB"}, [{}])
+    error = annotate(project, "boxes.json", "--wanted-iou", "0.5", code=1).stderr
+    assert "no masks are there to measure by" in error
+    assert not (project / "annotated.json").exists()
+
+
+def test_what_was_filled_is_reviewed_and_rejected(project: Path) -> None:
+    """The page, the worklist, and the rejected mask gone again; each finished step returns at once."""
+    done = annotate(project, "boxes.json", "--review", "review")
+    assert "open review/index.html" in done.stdout
+    page = (project / "review" / "index.html").read_text(encoding="utf-8")
+    assert "Measured on 1 masks" in page
+    lines = (project / "review" / "worklist.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "file_name,annotation_id,category,confidence,reason"
+    assert {"a.png", "b.png"} >= {line.split(",")[0] for line in lines[1:]}
+    assert "review is finished and unchanged" in annotate(project, "boxes.json", "--review", "review").stderr
+    (project / "decisions.csv").write_text("annotation_id,decision,confidence\n1,rejected,0.5\n7,accepted,0.5\n")
+    options = ("annotated.json", "--rejected", "decisions.csv", "--out", "reviewed.json")
+    done = annotate(project, *options)
+    assert "1 rejected masks emptied" in done.stdout
+    after = entries(project / "reviewed.json")
+    assert after[1]["segmentation"] == []
+    assert after[1]["area"] == 40 * 30
+    assert "mask_source" not in after[1]
+    assert after[7] == entries(project / "annotated.json")[7]
+    assert len(COCO(str(project / "reviewed.json")).anns) == len(after)
+    assert "unchanged" in annotate(project, *options).stderr
+    (project / "decisions.csv").write_text("annotation_id\n7\n")
+    assert "rejected: " in annotate(project, *options, code=1).stderr
+    assert "overwritten" in annotate(project, *options[:3], code=1).stderr
+    assert "give one of them" in annotate(project, *options, "--evaluate", code=1).stderr
+
+
+def test_a_review_needs_no_measurement_and_refuses_another_folder_at_once(project: Path) -> None:
+    """Where the images of val are gone the page says that so; a wrong folder is named before the work."""
+    write_dataset(project, {"gone.png": "missing"}, [{"segmentation": SQUARE}], name="val.json")
+    settings = (project / "maskx.toml").read_text().replace("'boxes.json'", "'val.json'")
+    (project / "maskx.toml").write_text(settings)
+    error = annotate(project, "boxes.json", "--images", "images", "--review", "images", code=1).stderr
+    assert "images exists, and was not written by maskx" in error
+    assert not (project / "annotated.json").exists()
+    done = annotate(project, "boxes.json", "--images", "images", "--review", "review")
+    assert "The confidence of the masks is not measured" in done.stderr
+    assert "It was not measured" in (project / "review" / "index.html").read_text(encoding="utf-8")

@@ -52,20 +52,28 @@ def test_the_agreement_with_the_teacher_stands_beside_the_confidence(project: Pa
 
 
 def test_the_worklist_begins_with_what_the_two_disagree_on(project: Path) -> None:
-    """A line for each filled mask, with the file, id and category to find it by."""
-    done = annotate(project, "boxes.json", "--second-opinion", HALVES)
+    """Boxes without a mask, then a line for each filled mask; the review has the same table, and says why to look."""
+    done = annotate(project, "boxes.json", "--second-opinion", HALVES, "--review", "review")
     assert "mean agreement with LeftHalves" in done.stdout
     after = entries(project / "annotated.json")
-    with (project / "annotated.worklist.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    agreements = [float(row["mask_agreement"]) for row in rows]
+    text = (project / "annotated.worklist.csv").read_text(encoding="utf-8")
+    assert text == (project / "review" / "worklist.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == [
+        "file_name", "annotation_id", "category", "confidence", "reason", "agreement", "mask_by",
+    ]  # fmt: skip
+    kinds = [bool(row["agreement"]) for row in rows]
+    assert kinds == sorted(kinds)
+    filled = [row for row in rows if row["agreement"]]
+    agreements = [float(row["agreement"]) for row in filled]
     assert agreements == sorted(agreements)
-    assert {int(row["annotation_id"]) for row in rows} == {n for n, e in after.items() if "mask_source" in e}
-    for row in rows:
+    assert {int(row["annotation_id"]) for row in filled} == {n for n, e in after.items() if "mask_source" in e}
+    for row in filled:
         entry = after[int(row["annotation_id"])]
         assert row["file_name"] == {1: "a.png", 2: "b.png"}[entry["image_id"]]
         assert row["category"] == {3: NAMES[0], 2: NAMES[1], 1: NAMES[2]}[entry["category_id"]]
-        assert (float(row["mask_confidence"]), row["mask_by"]) == (entry["mask_confidence"], "model")
+        assert (float(row["confidence"]), row["mask_by"]) == (entry["mask_confidence"], "model")
+        assert ("second opinion" in row["reason"]) == (entry["mask_agreement"] < 0.5)
 
 
 def test_a_teacher_that_finds_nothing_agrees_with_nobody(project: Path) -> None:
@@ -124,6 +132,25 @@ def test_the_better_one_on_val_gives_a_category_its_masks(project: Path) -> None
     assert all(source.startswith("maskx:") for source in sources)
 
 
+def test_masks_of_the_better_teacher_are_reviewed_rejected_and_chosen_as_others(project: Path) -> None:
+    """The wanted IoU is that of the masks taken; a rejected one leaves no trace."""
+    measured(project, left=12, whole=0)
+    images = ("--images", str(project / "images"), "--mask-format", "rle")
+    done = annotate(project, "boxes.json", "--best-of", HALVES, "--wanted-iou", "0.99", "--review", "review", *images)
+    assert "12 of 12 have it, with a mean IoU of 100.0" in done.stdout
+    rows = list(csv.DictReader((project / "review" / "worklist.csv").read_text(encoding="utf-8").splitlines()))
+    filled = [int(row["annotation_id"]) for row in rows if row["mask_by"] == "LeftHalves"]
+    assert len(filled) >= 2
+    assert filled == [int(row["annotation_id"]) for row in rows if row["agreement"]]
+    again = annotate(project, "boxes.json", "--best-of", HALVES, "--wanted-iou", "0.99", "--review", "review", *images)
+    assert "review is finished and unchanged" in again.stderr
+    (project / "decisions.csv").write_text(f"annotation_id,decision\n{filled[0]},rejected\n")
+    annotate(project, "annotated.json", "--rejected", "decisions.csv", "--out", "reviewed.json")
+    emptied = entries(project / "reviewed.json")[filled[0]]
+    assert emptied["segmentation"] == []
+    assert not {"mask_source", "mask_confidence", "mask_agreement", "second_opinion"} & emptied.keys()
+
+
 def test_where_the_better_teacher_finds_nothing_the_model_stays(project: Path, tmp_path: Path) -> None:
     """A box is not left empty that the model fills."""
     own = tmp_path / "shy.py"
@@ -143,14 +170,14 @@ def test_where_the_better_teacher_finds_nothing_the_model_stays(project: Path, t
 
 
 def test_both_are_measured_on_the_same_hidden_masks(project: Path) -> None:
-    """A column for the teacher beside the model's, in each table that has IoU; nothing is written."""
+    """The teacher beside the model: in a sentence, a line of the sets and a column of the categories."""
     measured(project, left=3, whole=1)
     report = json.loads(annotate(project, "val.json", "--evaluate", "--second-opinion", HALVES, "--json").stdout)
     assert report["teacher"] == "LeftHalves"
     assert report["sets"]["all"]["teacher_mask_iou"] == pytest.approx((3 * 100 + 50) / 4)
     assert report["categories"][0]["teacher_mask_iou"] == pytest.approx((3 * 100 + 50) / 4)
     text = annotate(project, "val.json", "--evaluate", "--second-opinion", HALVES).stdout
-    assert text.count("LeftHalves") == 2
+    assert text.count("LeftHalves") == 3
     assert "87.5" in text
     alone = annotate(project, "val.json", "--evaluate").stdout
     assert "LeftHalves" not in alone

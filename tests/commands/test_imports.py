@@ -87,6 +87,15 @@ def test_a_project_is_made_without_torch(fitted: Path, tmp_path: Path) -> None:
     assert imported(tmp_path, TORCH, *words) == (0, [])
 
 
+def test_rejected_masks_are_emptied_without_torch(tmp_path: Path) -> None:
+    """They are text in a file."""
+    entry = {"id": 1, "bbox": [0, 0, 4, 4], "segmentation": [[0, 0, 4, 0, 4, 4]], "mask_source": "maskx:a#1"}
+    (tmp_path / "a.json").write_text(json.dumps({"annotations": [entry]}), encoding="utf-8")
+    (tmp_path / "d.csv").write_text("annotation_id\n1\n", encoding="utf-8")
+    (tmp_path / "maskx.toml").write_text("[data]\n", encoding="utf-8")
+    assert imported(tmp_path, TORCH, "annotate", "a.json", "--rejected", "d.csv", "--out", "b.json") == (0, [])
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -13,10 +13,11 @@ from maskx_pipeline.evaluation.expectation import (
     Expectation,
     Range,
     expect,
+    expectation_of,
     range_of_mean,
-    read_expectation,
     record_expectation,
 )
+from maskx_pipeline.provenance.run_folder import read_run
 
 
 def test_the_interval_is_as_wide_as_the_normal_one() -> None:
@@ -72,15 +73,14 @@ def test_an_interval_ends_where_figures_do() -> None:
     assert found.mask_iou.high == 100.0
 
 
-def test_a_run_keeps_its_expectation_for_its_best_weights(tmp_path: Path) -> None:
-    """Read as it was recorded; not for other weights, and not where none was recorded."""
+def test_a_run_keeps_its_expectation(tmp_path: Path) -> None:
+    """In its run.json, and read as it was recorded; None where none was."""
     run = open_run(tmp_path / "run", stage="fit-transfer", identity={}, config={}, inputs={})
     run.finish()
-    assert read_expectation(run.folder) is None
+    assert expectation_of(read_run(run.folder).get("expected")) is None
     expected = Expectation(Range(60.0, 55.0, 65.0), Range(float("nan")), hidden=6, unseen=9)
     record_expectation(run.folder, expected)
-    found = read_expectation(run.folder)
+    found = expectation_of(read_run(run.folder)["expected"])
     assert found is not None
     assert found.to_json() == expected.to_json()
     assert "mask IoU 60.0 (55.0 to 65.0), mask AP -" in found.to_text()
-    assert read_expectation(run.folder, "last") is None

@@ -130,10 +130,16 @@ def test_the_gradient_reaches_class_embeddings_that_are_centres() -> None:
     assert rows.grad[0].any()
 
 
-@pytest.mark.parametrize("centres", [torch.zeros(1, 3), torch.ones(4, 3)])
-def test_categories_that_do_not_differ_have_no_similarities(centres: Tensor) -> None:
+@pytest.mark.parametrize(
+    ("centres", "reason"),
+    [
+        (torch.zeros(1, 3), r"Only one(.|\n)*--embedding none"),
+        (torch.ones(4, 3), r"do not differ(.|\n)*--kernel linear"),
+    ],
+)
+def test_categories_that_do_not_differ_have_no_similarities(centres: Tensor, reason: str) -> None:
     """The error says what to take in their place."""
-    with pytest.raises(ConfigError, match=r"do not differ(.|\n)*--kernel linear"):
+    with pytest.raises(ConfigError, match=reason):
         Similarities(centres, std=0.3)
 
 

@@ -1,0 +1,51 @@
+"""Hidden masks beside what a person would take instead: the filled box, and the ellipse in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from maskx_pipeline.annotate.reliability import MaskScore
+from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.data.records import Annotation, CocoData
+from maskx_pipeline.evaluation.box_figures import BoxFigures, figures_of_sets
+from maskx_pipeline.evaluation.box_iou import MODEL, SHAPES, BoxIou
+from maskx_pipeline.evaluation.box_masks import mask_iou, shapes_in_boxes
+
+
+def figures_at_boxes(
+    data: CocoData,
+    annotations: Sequence[Annotation],
+    scores: Sequence[MaskScore],
+    *,
+    seen: Collection[int],
+    teacher: str = "",
+) -> BoxFigures:
+    """Means with their intervals, on all, seen and unseen categories and on each.
+
+    Args:
+        annotations: Whose masks were hidden.
+        scores: One for each of them.
+        seen: Labels of ``data`` whose masks the model was trained on.
+        teacher: The name of the teacher whose IoU the scores hold too.
+    """
+    ious: dict[str, list[float]] = {MODEL: [score.iou for score in scores]}
+    if teacher:
+        ious[teacher] = [math.nan if score.teacher_iou is None else score.teacher_iou for score in scores]
+    images = [data.image(annotation.image_id) for annotation in annotations]
+    true = [segmentation_to_rle(a.segmentation, i.height, i.width) for a, i in zip(annotations, images, strict=True)]
+    shapes = shapes_in_boxes(data)
+    for name in SHAPES:
+        ious[name] = [mask_iou(shapes[name][a.id], rle) for a, rle in zip(annotations, true, strict=True)]
+    box_iou = BoxIou(
+        annotation_ids=np.array([annotation.id for annotation in annotations], dtype=np.int64),
+        image_ids=np.array([annotation.image_id for annotation in annotations], dtype=np.int64),
+        labels=np.array([annotation.label for annotation in annotations], dtype=np.int64),
+        ious={name: np.array(values, dtype=np.float64) for name, values in ious.items()},
+    )
+    labels = {annotation.label for annotation in annotations}
+    return figures_of_sets(
+        box_iou, split="all", labels=labels, seen=seen, categories=data.categories, data=data.path.name
+    )

@@ -1,0 +1,82 @@
+"""What `maskx annotate` reads: the model, the file with boxes, and the masks by which it is judged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from maskx_pipeline.annotate.evidence import evidence_path
+from maskx_pipeline.annotate.mask_gaps import labels_by_name
+from maskx_pipeline.annotate.quality import masks_of_known
+from maskx_pipeline.annotate.worklist import worklist_path
+from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.data.coco import CocoData, read_coco
+from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.model_run import ModelRun, open_model
+from maskx_pipeline.project import DetectorClasses
+from maskx_pipeline.provenance.journal import journal_path
+from maskx_pipeline.provenance.made_from import report_path
+
+logger = logging.getLogger("maskx")
+
+
+def open_inputs(
+    config: AnnotateConfig, data: DataConfig, dataset: Path, classes: DetectorClasses
+) -> tuple[ModelRun, CocoData, Mapping[int, int]]:
+    """Open the model and read the data set; the third is the model's label of each label of the data that it knows."""
+    model = open_model(
+        config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
+    )
+    # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
+    read = read_coco(dataset, _images_of(config, data, dataset), check_files=False)
+    if not read.image_dir.is_dir():
+        raise DataError(f"the image folder {read.image_dir} does not exist.", "give it with --images")
+    labels = labels_by_name(read.categories, model.categories)
+    unknown = [category.name for category in read.categories if category.label not in labels]
+    if len(unknown) == len(read.categories):
+        raise DataError(
+            f"{dataset} has no category of the model {model.folder}, which knows "
+            f"{', '.join(f'`{category.name}`' for category in model.categories[:5])} and so on.",
+            "give another --model, or rename the categories as the model knows them",
+        )
+    if unknown:
+        logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
+    return model, read, labels
+
+
+def read_val(data: DataConfig) -> CocoData:
+    """Val of [data]; its images are looked for when they are read."""
+    return read_coco(data.val_annotations, data.val_images, check_files=False)
+
+
+def measured_data(data: DataConfig, read: CocoData, model: ModelRun) -> CocoData | None:
+    """The masks by which a confidence is judged: of val, else of the data set itself; None where none has any."""
+    found = [read]
+    if data.val_annotations.is_file() and data.val_annotations.resolve() != read.path.resolve():
+        found.insert(0, read_val(data))
+    for one in found:
+        if one.image_dir.is_dir() and masks_of_known(one, labels_by_name(one.categories, model.categories)):
+            return one
+    return None
+
+
+def refuse_inputs(out: Path, data: DataConfig, dataset: Path) -> None:
+    """No input may be overwritten, not even with --overwrite."""
+    beside = (report_path(out), journal_path(out), evidence_path(out), worklist_path(out))
+    written = {path.resolve() for path in (out, *beside)}
+    for path in (dataset, data.train_annotations, data.val_annotations):
+        if path.resolve() in written:
+            raise ConfigError(f"{path} would be overwritten by --out {out}.", "give another file with --out")
+
+
+def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:
+    if config.images is not None:
+        return config.images
+    for path, images in ((data.train_annotations, data.train_images), (data.val_annotations, data.val_images)):
+        if path.resolve() == dataset.resolve():
+            return images
+    raise ConfigError(
+        f"{dataset} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
+        "give the folder with --images",
+    )

@@ -1,0 +1,48 @@
+"""From a person's decisions back to boxes without masks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from maskx_pipeline.annotate.rejected import Emptied, empty_rejected, read_rejected
+from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.provenance.files import sha256_of_file
+from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
+from maskx_pipeline.settings import digest_of
+
+logger = logging.getLogger("maskx")
+
+
+def reject_masks(
+    config: AnnotateConfig, data: DataConfig, dataset: Path, rejected: Path, *, overwrite: bool = False
+) -> Emptied:
+    """Write an annotation file to ``config.out`` in which the rejected masks are empty, all else as it was.
+
+    Args:
+        dataset: What was reviewed.
+        rejected: A CSV of annotation ids, as the review page gives it.
+
+    Raises:
+        ConfigError: ``config.out`` is an input.
+        OutputError: It holds something else.
+        DataError: The CSV is not of this file.
+    """
+    report = report_path(config.out)
+    written = {path.resolve() for path in (config.out, report)}
+    for path in (dataset, rejected, data.train_annotations, data.val_annotations):
+        if path.resolve() in written:
+            raise ConfigError(f"{path} would be overwritten by --out {config.out}.", "give another file with --out")
+    ids = read_rejected(rejected)
+    digest = sha256_of_file(dataset)
+    made_from = {"annotation file": digest, "rejected": digest_of(sorted(ids))}
+    note = finished_note(report, config.out, made_from, overwrite=overwrite)
+    if note is not None:
+        logger.info("%s is finished and unchanged.", config.out)
+        return Emptied(**note["counts"])
+    emptied = empty_rejected(dataset, config.out, ids, digest=digest)
+    if not ids:
+        logger.warning("%s rejects nothing.", rejected)
+    write_note(report, config.out, made_from, {"counts": emptied.to_json()})
+    return emptied
