@@ -31,7 +31,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from maskx_pipeline.config import DetectConfig, E2EConfig, ShapesConfig, TransferConfig
 from maskx_pipeline.data.coco import CocoData, read_coco
-from maskx_pipeline.data.dataset import DetectionDataset
+from maskx_pipeline.data.dataset import DetectionDataset, as_floats
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.e2e.mask_targets import SeenMasks
@@ -68,7 +68,7 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     optimizer = build_optimizer(model, lr=0.0, momentum=0.9, weight_decay=1e-4, bias_lr_factor=2.0)
     masks = SeenMasks(data, seen=seen, size=mask_head_class(start.transfer.mask_head).mask_size(config.roi_size))
     batch = [DetectionDataset(data, flip_probability=0.0, seed=0)[number] for number in range(images)]
-    pixels = [image.to(device) for image, _ in batch]
+    pixels = [as_floats(image, device) for image, _ in batch]
     targets = [{k: v.to(device) if isinstance(v, Tensor) else v for k, v in t.items()} for _, t in batch]
     _replace_proposals(model.detector, targets, side=size)
     return _step(lambda: model(pixels, targets, masks), optimizer, device=device, dtype=dtype)
@@ -101,7 +101,7 @@ def torchvision_step(data: CocoData, *, images: int, size: int, amp: str) -> Ste
     pixels, targets = [], []
     for number in range(images):
         image, target = dataset[number]
-        pixels.append(image.to(device))
+        pixels.append(as_floats(image, device))
         targets.append(_torchvision_target(data, image, target, device))
     _replace_proposals(model, targets, side=size)
     return _step(lambda: model(pixels, targets), optimizer, device=device, dtype=amp_dtype(amp, device))

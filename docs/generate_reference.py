@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md and config.md from the commands and dataclasses; with --check, only compare.
+"""Write docs/reference/cli.md, config.md and findings.md from the code; with --check, only compare.
 
 Run by `make docs`; `make check` runs it with --check, so that the pages cannot fall behind the code.
 """
@@ -16,6 +16,7 @@ import click
 
 from maskx_pipeline.commands import cli
 from maskx_pipeline.config import STAGE_CONFIGS
+from maskx_pipeline.data.kinds import KINDS
 from maskx_pipeline.settings import option_name
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -71,6 +72,26 @@ def config_page() -> str:
     return "".join(parts)
 
 
+def findings_page() -> str:
+    """Every kind of finding of `maskx doctor`."""
+    parts = [
+        NOTE,
+        "# Findings of `maskx doctor`\n\n",
+        "With an *error*, `doctor` exits with 3, and `detect train`, `export-embeddings`, `fit-transfer`, `tune` and\n"
+        "`e2e` refuse the data; `annotate` does where filling would spread it. *By number* is an error where it\n"
+        "concerns five or more and the given part of all, or most of them; else a warning. A warning or a note\n"
+        "stops nothing.\n"
+        "What is right as it is is accepted by its kind: with `--accept KIND`, or in `maskx.toml`, with a reason:\n"
+        "\n"
+        '```toml\n[doctor]\naccept = ["same object twice: two layers of a scan"]\n```\n\n',
+        "| kind | counts | severity | what to do |\n| --- | --- | --- | --- |\n",
+    ]
+    for kind, about in KINDS.items():
+        severity = f"by number, {100 * about.share:g} %" if about.severity == "lost" else about.severity
+        parts.append(f"| {kind} | {about.unit} | {severity} | {about.advice} |\n")
+    return "".join(parts)
+
+
 def _row(item: dataclasses.Field[Any], hint: Any) -> str:
     mark = "" if item.metadata["identity"] else "*"
     kind = getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
@@ -104,7 +125,7 @@ def _walk(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
 def main() -> int:
     """Write the pages, or with --check report those that differ."""
     stale = []
-    for file_name, text in (("cli.md", cli_page()), ("config.md", config_page())):
+    for file_name, text in (("cli.md", cli_page()), ("config.md", config_page()), ("findings.md", findings_page())):
         path = REFERENCE / file_name
         if "--check" in sys.argv:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -22,7 +22,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 say "Data: generated shapes, masks for half of the categories"
 [ -f "$project/maskx.toml" ] || maskx init --shapes --project "$project"
 cd "$project"
-maskx doctor | tail -n 4
+maskx doctor | sed -n '/validation images/,$p' # what is below the table
 
 say "Stage 1: Faster R-CNN on the boxes of all categories"
 maskx detect train

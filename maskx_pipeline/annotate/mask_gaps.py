@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from maskx_pipeline.annotate.json_splice import Span, list_spans, with_members
+from maskx_pipeline.data.annotation_columns import is_crowd
+from maskx_pipeline.data.kinds import BROKEN_MASK
 from maskx_pipeline.data.masks import mask_is_absent
 from maskx_pipeline.data.records import Annotation, Category, CocoData
 from maskx_pipeline.errors import DataError
@@ -80,12 +82,13 @@ def find_mask_gaps(data: CocoData, *, labels: Mapping[int, int]) -> MaskGaps:
     times = Counter(span.value["id"] for span in spans)
     problems = {problem.annotation_id: problem.kind for problem in data.problems if problem.annotation_id is not None}
     names = {category.id: category.name for category in data.categories}
+    broken = {problem.annotation_id for problem in data.problems if problem.kind == BROKEN_MASK}
     sound = {annotation.id: annotation for annotation in data.annotations()}
     left = LeftAlone()
     work: dict[int, list[Annotation]] = {image.id: [] for image in data.images}
     places: dict[int, tuple[int, int]] = {}
     for span in spans:
-        found = None if _is_left(span, left) else sound.get(span.value["id"])
+        found = None if _is_left(span, left, broken) else sound.get(span.value["id"])
         if found is not None and times[found.id] > 1:
             left.problems["duplicate annotation id"] += 1
         elif found is not None and found.label not in labels:
@@ -93,7 +96,7 @@ def find_mask_gaps(data: CocoData, *, labels: Mapping[int, int]) -> MaskGaps:
         elif found is not None:
             work[found.image_id].append(found)
             places[found.id] = span.start, span.end
-        elif mask_is_absent(span.value.get("segmentation")) and not span.value.get("iscrowd"):
+        elif mask_is_absent(span.value.get("segmentation")) and not is_crowd(span.value.get("iscrowd")):
             left.problems[problems.get(span.value["id"], "not read")] += 1
     return MaskGaps(
         annotations=len(spans),
@@ -117,12 +120,15 @@ def labels_by_name(categories: Sequence[Category], model: Sequence[Category]) ->
     return {label: known for label, known in found if known is not None}
 
 
-def _is_left(span: Span, left: LeftAlone) -> bool:
-    """Count crowds and those that have a mask, sound or broken."""
-    crowd = bool(span.value.get("iscrowd"))
+def _is_left(span: Span, left: LeftAlone, broken: Collection[int | None]) -> bool:
+    """Count crowds and those that have a mask, sound or broken: what a person drew stays, however badly written."""
+    crowd = is_crowd(span.value.get("iscrowd"))
     masked = not crowd and not mask_is_absent(span.value.get("segmentation"))
     left.crowd += crowd
-    left.masked += masked
+    if masked and span.value["id"] in broken:
+        left.problems[BROKEN_MASK] += 1
+    else:
+        left.masked += masked
     return crowd or masked
 
 

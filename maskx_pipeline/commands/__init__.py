@@ -12,6 +12,7 @@ import click
 from click.exceptions import NoSuchCommand
 
 from maskx_pipeline import __version__
+from maskx_pipeline.commands.options import SETTINGS
 from maskx_pipeline.errors import MachineError, MaskXError
 
 _SECTIONS = {
@@ -28,6 +29,9 @@ _LESS_MEMORY = {
     "cache_in": "--cache-in disk",
     "rois_per_batch": "fewer --rois-per-batch",
 }
+_LEAST = {"images_per_batch": 1, "cache_in": "disk", "rois_per_batch": 1, "workers": 0}
+"""Settings that cannot be lower: their remedy is no help."""
+
 _LESS_OF_GPU = {"device": "another --device"}
 _LESS_OF_CPU = {"workers": "fewer --workers"}
 
@@ -121,7 +125,11 @@ def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) 
         return None
     remedies = _LESS_MEMORY | (_LESS_OF_CPU if found.device == "cpu" else _LESS_OF_GPU)
     options = {item.name for item in _command_of(arguments).params}
-    give = [remedy for option, remedy in remedies.items() if option in options]
+    settings = getattr(error, SETTINGS, None)
+    lowest = {name for name, value in _LEAST.items() if getattr(settings, name, None) == value}
+    give = [remedy for option, remedy in remedies.items() if option in options - lowest]
+    if "images_per_batch" in lowest and "min_size" in options:
+        give.insert(0, "a smaller --min-size and --max-size")
     other = "end other programs that use it"
     return MachineError(str(found), f"give {', '.join(give)}, or {other}" if give else other)
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import print_report, sam_weights_option, stage_options, teacher_settings
+from maskx_pipeline.commands.options import (
+    accept_option,
+    accepted_of,
+    print_report,
+    sam_weights_option,
+    stage_options,
+    teacher_settings,
+)
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import Project
@@ -23,6 +30,7 @@ from maskx_pipeline.project import Project
         help="Only empty the masks of DATASET that this CSV rejects, which the page of --review lets you download.",
     ),
     sam_weights_option,
+    accept_option,
     as_json=True,
 )
 def command(
@@ -32,6 +40,7 @@ def command(
     evaluate: bool,
     rejected: Path | None,
     weights: str | None,
+    accept: tuple[str, ...],
     as_json: bool,
     overwrite: bool,
 ) -> None:
@@ -53,7 +62,15 @@ def command(
     if evaluate:
         print_report(evaluate_annotation(config, data, dataset, classes=classes, teachers=teachers), as_json=as_json)
         return
-    annotated = annotate_boxes(config, data, dataset, classes=classes, teachers=teachers, overwrite=overwrite)
+    annotated = annotate_boxes(
+        config,
+        data,
+        dataset,
+        classes=classes,
+        teachers=teachers,
+        accepted=accepted_of(project, accept),
+        overwrite=overwrite,
+    )
     print_report(annotated, as_json=as_json)
     if config.review is not None and not as_json:
         click.echo(f"To go through them, open {config.review / 'index.html'} in a browser.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from maskx_pipeline.commands.options import command_line, print_result, stage_options
@@ -15,12 +17,14 @@ def command() -> None:
 
 
 @command.command(name="train", short_help="Train Faster R-CNN.")
-@stage_options(DetectConfig, leave_out=IMPORTED_ONLY)
-def train(project: Project, config: DetectConfig, overwrite: bool) -> None:
+@stage_options(DetectConfig, leave_out=IMPORTED_ONLY, checks_data=True)
+def train(
+    project: Project, config: DetectConfig, data: DataConfig, accepted: Mapping[str, str], overwrite: bool
+) -> None:
     """Train Faster R-CNN on the boxes of all categories, seen and unseen."""
     from maskx_pipeline.stages.detect_train import train_detector
 
-    folder = train_detector(config, project.load(DataConfig), overwrite=overwrite, command=command_line())
+    folder = train_detector(config, data, accepted=accepted, overwrite=overwrite, command=command_line())
     print_result(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,8 +15,15 @@ _NOT_OFFERED = tuple(item.name for item in TransferConfig.fields() if item.name 
 
 
 @click.command(name="e2e", short_help="Train detector, T and mask head jointly.")
-@stage_options(E2EConfig, config_options(TransferConfig, leave_out=_NOT_OFFERED))
-def command(project: Project, config: E2EConfig, overwrite: bool, **mask_model: Any) -> None:
+@stage_options(E2EConfig, config_options(TransferConfig, leave_out=_NOT_OFFERED), checks_data=True)
+def command(
+    project: Project,
+    config: E2EConfig,
+    data: DataConfig,
+    accepted: Mapping[str, str],
+    overwrite: bool,
+    **mask_model: Any,
+) -> None:
     """Train detector, T and mask head jointly: boxes of all categories, masks of --split.
 
     A new detector has the settings of [detect]; a new mask model those of [fit-transfer] and of the options here.
@@ -24,10 +32,11 @@ def command(project: Project, config: E2EConfig, overwrite: bool, **mask_model: 
 
     folder = train_e2e(
         config,
-        project.load(DataConfig),
+        data,
         detect=project.load(DetectConfig),
         transfer=project.load(TransferConfig, mask_model),
         asked=[name for name, value in mask_model.items() if value is not None],
+        accepted=accepted,
         overwrite=overwrite,
         command=command_line(),
     )

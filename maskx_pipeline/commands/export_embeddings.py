@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from maskx_pipeline.commands.options import print_json, print_report, print_result, stage_options
@@ -14,15 +16,24 @@ from maskx_pipeline.project import Project
     ExportConfig,
     click.option("--dry-run", is_flag=True, help="Print RoIs, bytes on disk and expected time; write nothing."),
     as_json=True,
+    checks_data=True,
 )
-def command(project: Project, config: ExportConfig, dry_run: bool, as_json: bool, overwrite: bool) -> None:
+def command(
+    project: Project,
+    config: ExportConfig,
+    data: DataConfig,
+    accepted: Mapping[str, str],
+    dry_run: bool,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
     """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
     from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
 
-    data, masks = project.load(DataConfig), project.load(MasksConfig)
-    classes = project.detector_classes()
+    masks, classes = project.load(MasksConfig), project.detector_classes()
     if dry_run:
-        print_report(plan_export(config, data, masks=masks, classes=classes), as_json=as_json)
+        plan = plan_export(config, data, masks=masks, classes=classes, accepted=accepted)
+        print_report(plan, as_json=as_json)
         return
-    path = export_embeddings(config, data, masks=masks, classes=classes, overwrite=overwrite)
+    path = export_embeddings(config, data, masks=masks, classes=classes, accepted=accepted, overwrite=overwrite)
     print_json({"cache": str(path)}) if as_json else print_result(path)

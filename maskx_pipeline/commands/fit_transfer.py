@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from maskx_pipeline.commands.options import command_line, print_result, stage_options
@@ -10,15 +12,24 @@ from maskx_pipeline.project import Project
 
 
 @click.command(name="fit-transfer", short_help="Stage 2: T and the mask head, from the RoI cache.")
-@stage_options(TransferConfig)
-def command(project: Project, config: TransferConfig, overwrite: bool) -> None:
+@stage_options(TransferConfig, checks_data=True)
+def command(
+    project: Project, config: TransferConfig, data: DataConfig, accepted: Mapping[str, str], overwrite: bool
+) -> None:
     """Stage 2: train the weight transfer function T and the mask head from the RoI cache.
 
     Only the masks of --split are used. RoI features and class weights are those of the cache; the detector is not run.
     """
     from maskx_pipeline.stages.fit_transfer import fit_transfer
 
-    data, masks = project.load(DataConfig), project.load(MasksConfig)
-    classes = project.detector_classes()
-    folder = fit_transfer(config, data, masks=masks, classes=classes, overwrite=overwrite, command=command_line())
+    masks, classes = project.load(MasksConfig), project.detector_classes()
+    folder = fit_transfer(
+        config,
+        data,
+        masks=masks,
+        classes=classes,
+        accepted=accepted,
+        overwrite=overwrite,
+        command=command_line(),
+    )
     print_result(folder)

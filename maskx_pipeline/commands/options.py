@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from maskx_pipeline.config import GrabCutConfig, SamConfig, TeacherSettings
+from maskx_pipeline.config import DataConfig, DoctorConfig, GrabCutConfig, SamConfig, TeacherSettings
 from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
 
@@ -81,8 +81,37 @@ def per_category_option(function: _F) -> _F:
     return click.option("--per-category", is_flag=True, help="Print the AP of each category too.")(function)
 
 
+def accept_option(function: _F) -> _F:
+    """Add ``--accept``."""
+    about = "A kind of finding of `maskx doctor` that is right as it is; may be given several times."
+    return click.option("--accept", multiple=True, metavar="KIND", help=about)(function)
+
+
+def data_options(function: _F) -> _F:
+    """Add ``--accept``, and those settings of [data] that decide how it is read."""
+    paths = tuple(item.name for item in DataConfig.fields() if item.name not in HOW_READ)
+    return accept_option(config_options(DataConfig, leave_out=paths)(function))
+
+
+SETTINGS = "maskx_settings"
+"""Attribute of an error that has come out of a command: the settings of its stage."""
+
+HOW_READ = ("crowds_are_objects", "max_pixels")
+
+
+def accepted_of(project: Project, accept: tuple[str, ...]) -> dict[str, str]:
+    """The kinds of findings that maskx.toml and ``--accept`` accept, each with its reason."""
+    from maskx_pipeline.data.findings import accepted_kinds
+
+    return accepted_kinds(project.load(DoctorConfig).accept, accept)
+
+
 def stage_options(
-    cls: type[StageConfig], *parts: Callable[[Any], Any], leave_out: tuple[str, ...] = (), as_json: bool = False
+    cls: type[StageConfig],
+    *parts: Callable[[Any], Any],
+    leave_out: tuple[str, ...] = (),
+    as_json: bool = False,
+    checks_data: bool = False,
 ) -> Callable[[_F], Callable[..., Any]]:
     """Add what the usual command has, in the order of its help, and hand it its settings as ``config``.
 
@@ -91,11 +120,13 @@ def stage_options(
     Args:
         parts: Options of the command alone.
         leave_out: Settings that are no options.
+        checks_data: Also hand on ``data``, the settings of [data], and ``accepted``, the kinds of findings that are.
     """
     every: list[Callable[[Any], Any]] = [
         folder_option(name="project", callback=_read_project),
         config_options(cls, leave_out=leave_out),
         *parts,
+        *([data_options] if checks_data else []),
         *([json_option] if as_json else []),
         overwrite_option,
     ]
@@ -104,11 +135,28 @@ def stage_options(
         @functools.wraps(function)
         def command(project: Project, **given: Any) -> Any:
             offered = {item.name: given.pop(item.name) for item in cls.fields() if item.name not in leave_out}
-            return function(project=project, config=project.load(cls, offered), **given)
+            read = {name: given.pop(name) for name in HOW_READ} if checks_data else {}
+            data = project.load(DataConfig, read)
+            limit_pixels(data)
+            if checks_data:
+                given |= {"data": data, "accepted": accepted_of(project, given.pop("accept"))}
+            config = project.load(cls, offered)
+            try:
+                return function(project=project, config=config, **given)
+            except (RuntimeError, MemoryError) as error:
+                setattr(error, SETTINGS, config)
+                raise
 
         return functools.reduce(lambda made, add: add(made), reversed(every), command)
 
     return decorate
+
+
+def limit_pixels(data: DataConfig) -> None:
+    """Let images be as large as the project says."""
+    from maskx_pipeline.data import images
+
+    images.limit_pixels(data.max_pixels)
 
 
 def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), prefix: str = "") -> Callable[[_F], _F]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from maskx_pipeline.commands.options import command_line, print_report, stage_options
@@ -10,8 +12,15 @@ from maskx_pipeline.project import Project
 
 
 @click.command(name="tune", short_help="Which design suits this data, and what to expect of it.")
-@stage_options(TuneConfig, as_json=True)
-def command(project: Project, config: TuneConfig, as_json: bool, overwrite: bool) -> None:
+@stage_options(TuneConfig, as_json=True, checks_data=True)
+def command(
+    project: Project,
+    config: TuneConfig,
+    data: DataConfig,
+    accepted: Mapping[str, str],
+    as_json: bool,
+    overwrite: bool,
+) -> None:
     """Compare designs of fit-transfer by hiding the masks of some seen categories in turn, and fit the best on all.
 
     Each design is fitted on the other categories from the RoI cache, and measured on those whose masks were hidden; the
@@ -24,9 +33,10 @@ def command(project: Project, config: TuneConfig, as_json: bool, overwrite: bool
     tuning = tune(
         config,
         project.load(TransferConfig),
-        project.load(DataConfig),
+        data,
         masks=project.load(MasksConfig),
         classes=project.detector_classes(),
+        accepted=accepted,
         overwrite=overwrite,
         command=command_line(),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskx_pipeline.config.data import DataConfig, MasksConfig, ShapesConfig
+from maskx_pipeline.config.data import DataConfig, DoctorConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.config.detection import IMPORTED_ONLY, DetectConfig, ExportConfig, ImportConfig
 from maskx_pipeline.config.e2e import E2EConfig, mask_options
 from maskx_pipeline.config.evaluation import (
@@ -60,6 +60,7 @@ __all__ = [
     "ConvertTeacherConfig",
     "DataConfig",
     "DetectConfig",
+    "DoctorConfig",
     "E2EConfig",
     "EvaluateConfig",
     "EvaluateTeacherConfig",

@@ -17,6 +17,28 @@ class DataConfig(StageConfig):
     train_annotations: Path = option(Path("data/train.json"), "COCO-format annotations of the training images.")
     val_images: Path = option(Path("data/val"), "Folder of the validation images.")
     val_annotations: Path = option(Path("data/val.json"), "COCO-format annotations of the validation images.")
+    crowds_are_objects: bool = option(
+        False, "Read annotations with `iscrowd` as objects, where a tool writes so what was drawn with a brush."
+    )
+    max_pixels: int = option(
+        178_956_970,
+        "Most pixels of an image that is read; the default is what Pillow opens.",
+        identity=False,
+        minimum=1,
+    )
+
+
+@settings
+class DoctorConfig(StageConfig):
+    """What is known to be right although it looks wrong."""
+
+    table = "doctor"
+    accept: tuple[str, ...] = option(
+        (),
+        'Kinds of findings that are right as they are, with the reason: ["same object twice: two layers of a scan"]. '
+        "`maskx doctor` names the kinds.",
+        identity=False,
+    )
 
 
 @settings

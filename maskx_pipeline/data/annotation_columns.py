@@ -13,12 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.data.masks import is_from_teacher, mask_is_absent, segmentation_fault
+from maskx_pipeline.data.mask_extents import UNKNOWN, extent_of_mask, extent_of_runs
+from maskx_pipeline.data.masks import is_from_teacher, mask_is_absent, segmentation_fault, sound_runs
 from maskx_pipeline.errors import DataError
 
 CROWD, MASKED, BROKEN, TAUGHT = 1, 2, 4, 8
 """Flags of an annotation. MASKED: `mask_is_absent` says no; BROKEN: `segmentation_fault` names a fault; TAUGHT:
-`is_from_teacher` says yes."""
+`is_from_teacher` says yes. A mask without a pixel is BROKEN alone."""
 
 Entry = Mapping[str, Any]
 
@@ -48,7 +49,9 @@ class AnnotationColumns:
         numbers: int64[3, M]: id, image id, category id of the annotations.
         boxes_xywh: float64[4, M] in pixels; NaN where the file has no four numbers.
         areas: float64[M] in square pixels; NaN where the file has no number.
-        flags: uint8[M], a sum of CROWD, MASKED, BROKEN and TAUGHT; BROKEN is for the image with the annotation's id.
+        flags: uint8[M], a sum of CROWD, MASKED, BROKEN and TAUGHT; that of a mask is for the image that is named.
+        extents: float32[5, M]: x1, y1, x2, y2 in pixels of the box around the mask, and the share of the mask, 0..1,
+            that is in the annotation's own box; NaN without a sound mask.
     """
 
     digest: str
@@ -59,6 +62,7 @@ class AnnotationColumns:
     boxes_xywh: NDArray[np.float64]
     areas: NDArray[np.float64]
     flags: NDArray[np.uint8]
+    extents: NDArray[np.float32]
     entries: Sequence[Entry]
 
 
@@ -141,12 +145,13 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
     """
     images, annotations = lists["images"], lists["annotations"]
     sizes = {image["id"]: (image["height"], image["width"]) for image in reversed(images)}  # the first of two
-    flags = [
-        (CROWD if entry.get("iscrowd") else 0)
-        | (TAUGHT if is_from_teacher(entry.get("mask_source")) else 0)
-        | mask_flags(entry.get("segmentation"), sizes.get(entry["image_id"]))
-        for entry in annotations
-    ]
+    flags, extents = [], []
+    for entry in annotations:
+        crowd = CROWD if is_crowd(entry.get("iscrowd")) else 0
+        taught = TAUGHT if is_from_teacher(entry.get("mask_source")) else 0
+        of_mask, extent = judge_mask(entry.get("segmentation"), _box(entry["bbox"]), sizes.get(entry["image_id"]))
+        flags.append(crowd | taught | of_mask)
+        extents.append(extent)
     try:
         return AnnotationColumns(
             digest=digest,
@@ -157,6 +162,7 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
             boxes_xywh=np.array([_box(entry["bbox"]) for entry in annotations], dtype=np.float64).reshape(-1, 4).T,
             areas=np.array([number(entry.get("area")) for entry in annotations], dtype=np.float64),
             flags=np.array(flags, dtype=np.uint8),
+            extents=np.array(extents, dtype=np.float32).reshape(-1, 5).T,
             entries=annotations,
         )
     except OverflowError as error:
@@ -165,10 +171,28 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
         ) from error
 
 
-def mask_flags(segmentation: object, size: tuple[int, int] | None) -> int:
-    """MASKED and BROKEN of one mask in an image of (height, width); of an unknown image nothing is broken."""
-    broken = size is not None and segmentation_fault(segmentation, height=size[0], width=size[1]) is not None
-    return (0 if mask_is_absent(segmentation) else MASKED) | (BROKEN if broken else 0)
+def judge_mask(
+    segmentation: object, box_xywh: Sequence[float], size: tuple[int, int] | None
+) -> tuple[int, Sequence[float] | NDArray[np.float32]]:
+    """MASKED and BROKEN of one mask in an image of (height, width), and where it lies, as in the columns.
+
+    Of an unknown image nothing is broken.
+    """
+    if isinstance(segmentation, dict) and size is not None:
+        runs = sound_runs(segmentation, *size)  # looked for once, since it takes longer than all else
+        if runs is not None:
+            return MASKED, extent_of_runs(runs, box_xywh, size)
+    absent = mask_is_absent(segmentation)
+    if size is None or segmentation is None:
+        return 0 if absent else MASKED, UNKNOWN
+    if segmentation_fault(segmentation, height=size[0], width=size[1]) is not None:
+        return (0 if absent else MASKED) | BROKEN, UNKNOWN
+    return (0, UNKNOWN) if absent else (MASKED, extent_of_mask(segmentation, box_xywh, size))
+
+
+def is_crowd(value: object) -> bool:
+    """Whether ``iscrowd`` says so; some tools write it as text, and "0" is 0."""
+    return value.strip().lower() not in ("", "0", "0.0", "false", "no") if isinstance(value, str) else bool(value)
 
 
 def number(value: object) -> float:

@@ -30,9 +30,9 @@ _LOG = logging.getLogger("maskx")
 SMALLEST_INDEXED = 1 << 24
 """Bytes. What is smaller is read in a moment."""
 
-_VERSION = "2"
+_VERSION = "3"
 _SETTLED_NS = 2_000_000_000
-_DTYPES = {"I64": np.int64, "I32": np.int32, "F64": np.float64, "U8": np.uint8}
+_DTYPES = {"I64": np.int64, "I32": np.int32, "F64": np.float64, "F32": np.float32, "U8": np.uint8}
 
 
 def index_path(annotation_file: Path) -> Path:
@@ -63,6 +63,7 @@ def read_index(annotation_file: Path, stamp: Stamp) -> AnnotationColumns | None:
             boxes_xywh=arrays["boxes_xywh"],
             areas=arrays["areas"],
             flags=arrays["flags"],
+            extents=arrays["extents"],
             entries=EntriesInText(FileBytes(annotation_file, stamp), arrays["starts"], arrays["lengths"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError):
@@ -78,7 +79,7 @@ def write_index(annotation_file: Path, stamp: Stamp, columns: AnnotationColumns)
         "texts": np.frombuffer(texts.encode(), dtype=np.uint8),
         "images": columns.images, "numbers": columns.numbers,
         "boxes_xywh": np.ascontiguousarray(columns.boxes_xywh),
-        "areas": columns.areas, "flags": columns.flags,
+        "areas": columns.areas, "flags": columns.flags, "extents": np.ascontiguousarray(columns.extents),
         "starts": columns.entries.starts, "lengths": columns.entries.lengths,
     }  # fmt: skip
     metadata = {"version": _VERSION, "stamp": json.dumps(list(stamp)), "digest": columns.digest}

@@ -21,11 +21,13 @@ from maskx_pipeline.data.annotation_columns import (
     AnnotationColumns,
     EntriesInText,
     FileBytes,
-    mask_flags,
+    judge_mask,
 )
-from maskx_pipeline.data.masks import SHORTEST_POLYGON, is_from_teacher
+from maskx_pipeline.data.mask_extents import extents_of_polygons
+from maskx_pipeline.data.masks import is_from_teacher
+from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON, SURELY_SOME
 
-_CHUNK = 4096
+_CHUNK = 512
 _BOM = b"\xef\xbb\xbf"
 _NO_BOX = [math.nan] * 4
 
@@ -87,19 +89,17 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
     polygons = _PolygonDecoders()
     decode = msgspec.json.Decoder(_Annotation).decode
     numbers, boxes, areas, flags = [_rows([], [], [])], [np.empty((4, 0))], [np.empty(0)], [np.empty(0, np.uint8)]
+    extents = [np.empty((5, 0), np.float32)]
     for begin in range(0, len(content.annotations), _CHUNK):
         chunk = [decode(text) for text in content.annotations[begin : begin + _CHUNK]]
         numbers.append(_rows([a.id for a in chunk], [a.image_id for a in chunk], [a.category_id for a in chunk]))
         sides = chain.from_iterable([a.bbox if len(a.bbox) == 4 else _NO_BOX for a in chunk])
         boxes.append(np.fromiter(sides, np.float64, 4 * len(chunk)).reshape(-1, 4).T)
         areas.append(np.array([math.nan if a.area is None else a.area for a in chunk]))
-        rows = sizes.rows(numbers[-1][1])
-        masks = [
-            _mask_flags(a.segmentation, polygons[reach], sizes.by_row, row)
-            for a, row, reach in zip(chunk, rows.tolist(), sizes.reaches[rows].tolist(), strict=True)
-        ]
+        masks, places = _judge_masks([a.segmentation for a in chunk], boxes[-1], sizes, numbers[-1][1], polygons)
         others = [(CROWD if a.iscrowd else 0) | (TAUGHT if is_from_teacher(a.mask_source) else 0) for a in chunk]
-        flags.append(np.array(masks, np.uint8) | np.array(others, np.uint8))
+        flags.append(masks | np.array(others, np.uint8))
+        extents.append(places)
     starts, lengths = _places(content.annotations, raw)
     return AnnotationColumns(
         digest=hashlib.sha256(raw).hexdigest(),
@@ -110,6 +110,7 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
         boxes_xywh=np.concatenate(boxes, axis=1),
         areas=np.concatenate(areas),
         flags=np.concatenate(flags),
+        extents=np.concatenate(extents, axis=1),
         entries=EntriesInText(source, starts, lengths),
     )
 
@@ -141,21 +142,46 @@ class _ImageSizes:
         return np.where(self._padded[rows] == image_ids, rows, len(self._ids))
 
 
-def _mask_flags(text: msgspec.Raw, decode: _Decode | None, sizes: Sequence[tuple[int, int] | None], row: int) -> int:
-    """`mask_flags` of a mask in an image of size ``sizes[row]``; sound polygons are known by their decoding alone."""
-    if decode is not None:
-        try:
-            polygons = decode(text)
-        except msgspec.ValidationError:
-            pass
-        else:
-            for polygon in polygons:
-                if len(polygon) & 1:
-                    break
-            else:
-                if polygons:
-                    return MASKED
-    return mask_flags(msgspec.json.decode(text), sizes[row])
+def _judge_masks(
+    texts: Sequence[msgspec.Raw],
+    boxes_xywh: NDArray[np.float64],
+    sizes: _ImageSizes,
+    image_ids: NDArray[np.int64],
+    decoders: _PolygonDecoders,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """`judge_mask` of each; sound polygons are known by their decoding and by the area that they enclose."""
+    rows = sizes.rows(image_ids)
+    plain: list[int] = []
+    decoded: list[list[list[float]]] = []
+    for number, (text, reach) in enumerate(zip(texts, sizes.reaches[rows].tolist(), strict=True)):
+        if (polygons := _plain_polygons(text, decoders[reach])) is not None:
+            plain.append(number)
+            decoded.append(polygons)
+    flags = np.zeros(len(texts), np.uint8)
+    extents = np.full((5, len(texts)), np.nan, np.float32)
+    flags[plain] = MASKED
+    extents[:, plain], areas = extents_of_polygons(decoded, boxes_xywh[:, plain])
+    others = np.ones(len(texts), dtype=bool)
+    others[np.array(plain, dtype=np.int64)[areas > SURELY_SOME]] = False
+    for number in np.flatnonzero(others).tolist():
+        flags[number], extents[:, number] = judge_mask(
+            msgspec.json.decode(texts[number]), boxes_xywh[:, number].tolist(), sizes.by_row[rows[number]]
+        )
+    return flags, extents
+
+
+def _plain_polygons(text: msgspec.Raw, decode: _Decode | None) -> list[list[float]] | None:
+    """The polygons of a mask, if each has three points or more in the bounds; None for anything else."""
+    if decode is None:
+        return None
+    try:
+        polygons = decode(text)
+    except msgspec.ValidationError:
+        return None
+    for polygon in polygons:
+        if len(polygon) & 1:
+            return None
+    return polygons or None
 
 
 def _places(texts: Sequence[msgspec.Raw], raw: bytes) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

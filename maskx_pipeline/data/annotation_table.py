@@ -58,6 +58,8 @@ class AnnotationTable(Sequence[Annotation]):
         iscrowd: bool[M].
         has_mask: bool[M].
         taught: bool[M], whether the file says that a teacher made the mask; it may be read (to train on) or not.
+        extents: float32[M, 5]: x1, y1, x2, y2 in pixels of the box around the mask, and the share of the mask, 0..1,
+            that is in ``boxes_xywh``; NaN where there is no mask, and in a table of records.
     """
 
     ids: NDArray[np.int64]
@@ -69,6 +71,7 @@ class AnnotationTable(Sequence[Annotation]):
     iscrowd: NDArray[np.bool_]
     has_mask: NDArray[np.bool_]
     taught: NDArray[np.bool_]
+    extents: NDArray[np.float32]
     segmentations: Segmentations
 
     @classmethod
@@ -85,6 +88,7 @@ class AnnotationTable(Sequence[Annotation]):
             iscrowd=np.array([a.iscrowd for a in annotations], dtype=bool),
             has_mask=np.array([a.has_mask for a in annotations], dtype=bool),
             taught=np.array([a.taught for a in annotations], dtype=bool),
+            extents=np.full((len(annotations), 5), np.nan, dtype=np.float32),
             segmentations=[a.segmentation for a in annotations],
         )
 

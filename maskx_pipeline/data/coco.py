@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-import os
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +13,23 @@ from maskx_pipeline.data.annotation_columns import BROKEN, CROWD, MASKED, TAUGHT
 from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
 from maskx_pipeline.data.category_map import CategoryMap
+from maskx_pipeline.data.image_files import ImageFiles
+from maskx_pipeline.data.kinds import (
+    KINDS,
+    MISSING,
+    NO_BOXES,
+    REPEATED,
+    REPEATED_PER_IMAGE,
+    SHIFTED_CATEGORIES,
+    TWO_FILES,
+    UNKNOWN_CATEGORY,
+)
 from maskx_pipeline.data.odd_annotations import OddAnnotations, plain_boxes
-from maskx_pipeline.data.records import NO_BOXES, Annotation, AnnotationTable, Category, CocoData, ImageRecord, Problem
+from maskx_pipeline.data.records import Annotation, AnnotationTable, Category, CocoData, ImageRecord, Listed, Problem
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.settings import digest_of
 
-__all__ = ["Annotation", "Category", "CocoData", "ImageRecord", "Problem", "log_problems", "read_coco"]
-
-_LOG = logging.getLogger("maskx")
+__all__ = ["Annotation", "Category", "CocoData", "ImageRecord", "Problem", "read_coco"]
 
 
 def read_coco(
@@ -35,6 +40,8 @@ def read_coco(
     category_map: CategoryMap | None = None,
     check_files: bool = True,
     teacher_masks: bool = False,
+    keep_missing: bool = False,
+    crowds_are_objects: bool = False,
 ) -> CocoData:
     """Read a COCO-format annotation file, working around what can be worked around.
 
@@ -44,9 +51,11 @@ def read_coco(
             mean the same. None makes labels from the file, by ascending id.
         category_map: Where the file has categories of its own: which of them is which of ``categories``. It becomes
             part of the digest.
-        check_files: Whether to look that each image file exists.
+        check_files: Whether to look for each image file, and for the spelling that it has on disk.
         teacher_masks: Whether masks by a teacher are read, to be trained on; to all else they are absent, since they
             are no truth.
+        keep_missing: Keep the images whose files are not there.
+        crowds_are_objects: Read annotations with ``iscrowd`` as those without. It becomes part of the digest.
 
     Returns:
         The sound part of the data; ``problems`` says what was dropped or changed.
@@ -55,18 +64,16 @@ def read_coco(
         DataError: The file or the folder cannot be used at all, or its categories disagree with those given, or
             the map leaves open what a category with masks is.
     """
-    return _Reader(annotation_file, image_dir, categories, category_map, check_files, teacher_masks).read()
-
-
-def log_problems(data: CocoData) -> None:
-    """Warn about the problems of a data set: a line for each kind, with what was done about it.
-
-    Images without boxes lose nothing and are left to the report of `maskx doctor`.
-    """
-    counts = Counter((problem.kind, problem.action) for problem in data.problems if problem.kind != NO_BOXES)
-    for (kind, action), count in counts.items():
-        first = next(problem for problem in data.problems if (problem.kind, problem.action) == (kind, action))
-        _LOG.warning("%s: %d x %s: %s; the first: %s", data.path, count, kind, action, first.message)
+    return _Reader(
+        annotation_file,
+        image_dir,
+        categories,
+        category_map,
+        check_files,
+        teacher_masks,
+        keep_missing,
+        crowds_are_objects,
+    ).read()
 
 
 @dataclass
@@ -79,15 +86,20 @@ class _Reader:
     category_map: CategoryMap | None
     check_files: bool
     teacher_masks: bool
+    keep_missing: bool
+    crowds_are_objects: bool
     left_out: dict[int, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     images: dict[int, ImageRecord] = field(default_factory=dict)
     dropped_images: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
 
     def read(self) -> CocoData:
         """Read the file."""
         columns = read_annotation_columns(self.path)
         digest = columns.digest
+        if self.crowds_are_objects:
+            digest = digest_of([digest, "crowds are objects"])
         names = self._read_names(columns)
         categories, labels = self._categories_and_labels(names)
         if self.category_map is not None:
@@ -105,6 +117,7 @@ class _Reader:
             annotations=annotations,
             problems=tuple(self.problems),
             digest=digest,
+            listed=Listed(columns.images.shape[1], len(columns.areas), int(((columns.flags & MASKED) > 0).sum())),
         )
 
     def _read_names(self, columns: AnnotationColumns) -> dict[int, str]:
@@ -142,31 +155,30 @@ class _Reader:
                 "check train-images and val-images in [data] of maskx.toml",
             )
 
-        @functools.cache
-        def names_in(folder: str) -> set[str]:
-            """The files in a subfolder, listed once, since asking file by file is slow on networks."""
-            path = self.image_dir / folder
-            return {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-
+        files = ImageFiles(self.image_dir)
         ids, widths, heights = columns.images.tolist()
+        shared = _ids_of_two_files(ids, columns.file_names)
         for image in map(ImageRecord, ids, columns.file_names, widths, heights):
-            folder, name = os.path.split(image.file_name)
-            if image.id in self.images or image.id in self.dropped_images:
-                self._report("duplicate image id", f"image id {image.id} again ({image.file_name})", image.id)
+            self.names.setdefault(image.id, image.file_name)
+            found: str | None = image.file_name
+            if image.id in shared:
+                self.names[image.id] = image.file_name
+                self._drop_image(TWO_FILES, f"image id {image.id} is also of another file", image.id)
+            elif image.id in self.images or image.id in self.dropped_images:
+                self._report("duplicate image id", f"image id {image.id} again", image.id)
             elif image.width < 1 or image.height < 1:
-                message = f"image {image.id} is {image.width}x{image.height}"
-                self._report("image without size", message, image.id, "dropped with its annotations")
-                self.dropped_images.add(image.id)
-            elif self.check_files and name not in names_in(folder):
+                self._drop_image("image without size", f"image {image.id} is {image.width}x{image.height}", image.id)
+            elif self.check_files and (found := files.find(image.file_name)) is None and not self.keep_missing:
                 message = f"image {image.id}: {image.file_name} does not exist"
-                self._report("missing image file", message, image.id, "dropped with its annotations")
-                self.dropped_images.add(image.id)
-            else:
+                self._drop_image(MISSING, message, image.id)
+            elif found is None or found == image.file_name:
                 self.images[image.id] = image
+            else:
+                self.images[image.id] = replace(image, file_name=found)
         if ids and not self.images:
             raise DataError(
                 f"{self.path}: none of {len(ids)} images can be used; the first: {self.problems[0].message}.",
-                f"check their width and height, and that they lie in {self.image_dir} under their `file_name`",
+                f"{KINDS[self.problems[0].kind].advice} ({self.image_dir})",
             )
 
     def _read_annotations(self, columns: AnnotationColumns, labels: dict[int, int]) -> AnnotationTable:
@@ -188,6 +200,9 @@ class _Reader:
             labels=labels,
             left_out=self.left_out,
             problems=self.problems,
+            names=self.names,
+            repeated=REPEATED_PER_IMAGE if _count_per_image(ids, image_ids) else REPEATED,
+            unknown=SHIFTED_CATEGORIES if _are_shifted(category_ids, [*labels, *self.left_out]) else UNKNOWN_CATEGORY,
         )
         rows = plain
         for row in np.flatnonzero(~plain).tolist():
@@ -203,9 +218,10 @@ class _Reader:
             boxes_xyxy=boxes[:, chosen].T,
             boxes_xywh=columns.boxes_xywh[:, chosen].T,
             areas=areas[chosen],
-            iscrowd=(columns.flags[chosen] & CROWD) > 0,
+            iscrowd=((columns.flags[chosen] & CROWD) > 0) & (not self.crowds_are_objects),
             has_mask=has_mask[chosen],
             taught=taught[chosen],
+            extents=columns.extents[:, chosen].T,
             segmentations=_Segmentations(columns.entries, None if isinstance(chosen, slice) else chosen),
         )
 
@@ -216,11 +232,15 @@ class _Reader:
         filled[look_up(annotations.image_ids[~annotations.iscrowd], ids, places)] = True
         for image, has_box in zip(self.images.values(), filled[1:].tolist(), strict=True):
             if not has_box:
-                message = f"image {image.id} ({image.file_name}) has no box"
+                message = f"image {image.id} has no box"
                 self._report(NO_BOXES, message, image.id, "kept, not trained on")
 
     def _report(self, kind: str, message: str, image_id: int, action: str = "dropped") -> None:
-        self.problems.append(Problem(kind, message, action, None, image_id))
+        self.problems.append(Problem(kind, message, action, None, image_id, self.names.get(image_id, "")))
+
+    def _drop_image(self, kind: str, message: str, image_id: int) -> None:
+        self._report(kind, message, image_id, "dropped with its annotations")
+        self.dropped_images.add(image_id)
 
 
 class _Segmentations:
@@ -240,3 +260,25 @@ def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.zeros(len(ids), dtype=bool)
     unique, times = np.unique(ids, return_counts=True)
     return np.isin(ids, unique[times > 1])
+
+
+def _ids_of_two_files(ids: Sequence[int], names: Sequence[str]) -> set[int]:
+    """Image ids that different files have: nobody can say which of them an annotation is of."""
+    if len(set(ids)) == len(ids):
+        return set()
+    first: dict[int, str] = {}
+    return {number for number, name in zip(ids, names, strict=True) if first.setdefault(number, name) != name}
+
+
+def _count_per_image(ids: NDArray[np.int64], image_ids: NDArray[np.int64]) -> bool:
+    """Whether ids occur again and again, but never twice in an image."""
+    if (np.diff(ids) > 0).all() or len(np.unique(ids)) == len(ids):
+        return False
+    return len(np.unique(np.stack([ids, image_ids]), axis=1).T) == len(ids)
+
+
+def _are_shifted(used: NDArray[np.int64], listed: Collection[int]) -> bool:
+    """Whether category ids fit the listed ones if each is one lower, or one higher, and do not as they are."""
+    found = set(np.unique(used).tolist())
+    known = set(listed)
+    return not found <= known and any({number + step for number in found} <= known for step in (-1, 1))

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.errors import ConfigError, DataError, MaskXError
+from maskx_pipeline.errors import ConfigError, DataError, MachineError, MaskXError
 
 Target = dict[str, Any]
 """boxes FloatTensor[N, 4] (xyxy, pixels), labels and annotation_ids LongTensor[N], image_id int, flipped bool."""
@@ -65,7 +65,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         """Read one image.
 
         Returns:
-            FloatTensor[3, H, W] in 0..1 and its target, both mirrored or not.
+            uint8 [3, H, W], a quarter of the memory that `batches` makes of it, and its target, both mirrored or not.
 
         Raises:
             DataError: The image is missing or corrupt, or has another size than the annotation file says.
@@ -86,7 +86,12 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
             "image_id": image_id,
             "flipped": bool(flipped),
         }
-        return image.float().div_(255), target
+        return image, target
+
+
+def as_floats(image: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """An image of uint8 as FloatTensor[3, H, W] in 0..1, on the device."""
+    return image.to(device, non_blocking=True).float().div_(255)
 
 
 def batches(
@@ -117,6 +122,7 @@ def batches(
     Raises:
         ConfigError: images_per_batch cannot be shared out evenly.
         DataError: An image cannot be read.
+        MachineError: There is no shared memory left for what the workers read.
     """
     if images_per_batch % world_size:
         raise ConfigError(
@@ -128,7 +134,7 @@ def batches(
         _Forgiving(dataset),
         batch_sampler=_Steps(dataset, images_per_batch, range(start, iterations), seed, rank, world_size),
         num_workers=min(workers, len(os.sched_getaffinity(0))),
-        collate_fn=list,
+        collate_fn=_shared,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),
     )
@@ -136,10 +142,10 @@ def batches(
         for item in items:
             if isinstance(item, MaskXError):
                 raise item
-        yield (
-            [image.to(device, non_blocking=True) for image, _ in items],
-            [_to_device(target, device) for _, target in items],
-        )
+        images = [as_floats(image, device) for image, _ in items]
+        targets = [_to_device(target, device) for _, target in items]
+        items = item = None  # gives the shared memory back before the step
+        yield images, targets
 
 
 class _Forgiving(Dataset[Any]):
@@ -153,6 +159,25 @@ class _Forgiving(Dataset[Any]):
             return self._dataset[key]
         except MaskXError as error:
             return error
+
+
+def _shared(items: list[Any]) -> list[Any]:
+    """Put what a worker read into shared memory here: the thread that would do it later cannot report an error."""
+    if get_worker_info() is None:
+        return items
+    try:
+        for item in items:
+            if not isinstance(item, MaskXError):
+                for tensor in (item[0], *item[1].values()):
+                    if isinstance(tensor, Tensor):
+                        tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        full = MachineError(
+            f"the shared memory (/dev/shm) is full: {str(error).splitlines()[0]}.",
+            "give --workers 0, fewer --images-per-batch, or more shared memory: docker run --shm-size 1g",
+        )
+        return [full]
+    return items
 
 
 @dataclass(eq=False)

@@ -17,11 +17,23 @@ from maskx_pipeline.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error)
 """What Pillow raises on corrupt files, as found by feeding it some."""
 
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
+
+MAX_PIXELS = 178_956_970
+"""What Pillow opens by itself: 512 MB as RGB."""
+
+_limit = MAX_PIXELS
+
+
+def limit_pixels(most: int) -> None:
+    """Refuse larger images from now on, in this process; Pillow's own limit, which calls them an attack, is lifted."""
+    global _limit
+    _limit = most
+    Image.MAX_IMAGE_PIXELS = None
 
 
 def read_image(path: Path | str, *, width: int | None = None, height: int | None = None) -> Tensor:
@@ -35,12 +47,12 @@ def read_pixels(path: Path | str, *, width: int | None = None, height: int | Non
     """Read an image as RGB.
 
     Grey, palette, CMYK, 16-bit and transparent images are converted (transparency is dropped). The EXIF orientation is
-    applied only where the image then has the given size: boxes and masks were drawn on the image as the annotation
-    tool showed it, and tools differ.
+    applied, as a viewer does, unless the image has the given size only as it is stored: boxes and masks were drawn on
+    the image as the annotation tool showed it, and few tools ignore the tag.
 
     Args:
         width: Width that the annotation file gives, in pixels. None for an image without annotations, such as a
-            user's photo: then the orientation is applied as a viewer does.
+            user's photo.
         height: Height that the annotation file gives, in pixels.
 
     Returns:
@@ -49,46 +61,66 @@ def read_pixels(path: Path | str, *, width: int | None = None, height: int | Non
     Raises:
         DataError: The file is missing or corrupt, or has another size.
     """
-    with _errors_named(path), Image.open(path) as opened:
-        return np.array(to_rgb(_oriented(opened, path, width=width, height=height)))
+    with errors_named(path), Image.open(path) as opened:
+        refuse_size(opened, path)
+        opened.load()  # some formats have the orientation behind the pixels
+        if width is None or height is None or is_turned(opened, path, width=width, height=height):
+            return np.array(to_rgb(ImageOps.exif_transpose(opened)))
+        return np.array(to_rgb(opened))
 
 
-def image_fault(path: Path | str, *, width: int, height: int) -> str | None:
-    """Say why `read_image` would refuse an image, from its header alone; None if nothing speaks against it."""
-    try:
-        with _errors_named(path), Image.open(path) as opened:
-            _needs_turning(opened, path, width=width, height=height)
-    except DataError as error:
-        return error.message
-    return None
+def refuse_size(image: Image.Image, path: Path | str) -> None:
+    """Raise a TooLargeError for an image that has more pixels than are read."""
+    if image.width * image.height > _limit:
+        raise _too_large(path, f"{image.width}x{image.height} pixels, {image.width * image.height:,} in all")
+
+
+class TooLargeError(DataError):
+    """An image has more pixels than are read."""
+
+
+def _too_large(path: Path | str, pixels: str) -> TooLargeError:
+    return TooLargeError(
+        f"the image {path} is too large: it has {pixels}, and at most {_limit:,} are read.",
+        "cut it into tiles, or raise max-pixels in [data] of maskx.toml",
+    )
 
 
 @contextmanager
-def _errors_named(path: Path | str) -> Iterator[None]:
+def errors_named(path: Path | str) -> Iterator[None]:
     """Turn what Pillow raises into DataErrors that name the file."""
     try:
         yield
     except FileNotFoundError as error:
         raise DataError(f"the image {path} does not exist.", "check `file_name` and the image folder") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "more pixels than Pillow opens by itself") from error
     except _PILLOW_ERRORS as error:
         raise DataError(f"the image {path} cannot be read: {error}.", "replace it, or drop it from the data") from error
 
 
-def _oriented(image: Image.Image, path: Path | str, *, width: int | None, height: int | None) -> Image.Image:
-    if width is None or height is None or _needs_turning(image, path, width=width, height=height):
-        return ImageOps.exif_transpose(image)
-    return image
+def is_turned(image: Image.Image, path: Path | str, *, width: int, height: int) -> bool:
+    """Whether the orientation tag is applied to an image of the given size.
 
-
-def _needs_turning(image: Image.Image, path: Path | str, *, width: int, height: int) -> bool:
+    Raises:
+        DataError: It has another size, turned or not.
+    """
+    orientation = orientation_of(image)
+    shown = image.size[::-1] if orientation in _SIDEWAYS else image.size
+    if shown == (width, height):
+        return orientation != 1
     if image.size == (width, height):
         return False
-    if image.size == (height, width) and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
-        return True
     raise DataError(
         f"the image {path} is {image.width}x{image.height} pixels, but the annotation file says {width}x{height}.",
         "the boxes would not fit it: give the image that was annotated, or fix the annotation file",
     )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The orientation that a viewer applies, 1 to 8; 1 is none."""
+    found = image.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON, polygons_are_empty
 from maskx_pipeline.errors import DataError, with_article
 
-SHORTEST_POLYGON = 6
-"""Numbers in a triangle; fewer points enclose no area (and pycocotools would read four numbers as a box)."""
+HOW_WRITTEN = "COCO writes a mask as a list of lists, [[x1, y1, x2, y2, ...]], one for each part, or as RLE"
+
+NO_PIXEL = "it covers no pixel"
 
 TEACHER = "teacher:"
 """How the ``mask_source`` of a mask by a teacher begins."""
@@ -22,15 +24,20 @@ TEACHER = "teacher:"
 def mask_is_absent(segmentation: object) -> bool:
     """Tell whether an annotation has no mask; the one place where this is decided.
 
+    Broken is not absent: what cannot be read may still be what a person drew.
+
     Args:
         segmentation: The value of the annotation's ``segmentation`` key, None where the key is missing.
 
     Returns:
-        True for None, ``[]`` and a list that holds only empty polygons.
+        True for None, ``[]``, a list that holds only empty polygons, and a mask without a pixel: a point, a line, or an
+        RLE that is all background.
     """
     if segmentation is None:
         return True
-    return isinstance(segmentation, list | tuple) and not any(_has_area(polygon) for polygon in segmentation)
+    if isinstance(segmentation, dict):
+        return _rle_is_empty(segmentation)
+    return isinstance(segmentation, list | tuple) and polygons_are_empty(segmentation)
 
 
 def is_from_teacher(mask_source: object) -> bool:
@@ -43,8 +50,9 @@ def is_from_teacher(mask_source: object) -> bool:
 
 
 def segmentation_fault(segmentation: object, *, height: int, width: int) -> str | None:
-    """Say what is wrong with a mask; None for a sound mask and for an absent one.
+    """Say what is wrong with a mask; None for a sound mask and where none is written.
 
+    A mask without a pixel has a fault and is absent.
     A mask that passes can be given to pycocotools, which itself checks neither coordinates nor run lengths.
     """
     if segmentation is None:
@@ -54,10 +62,19 @@ def segmentation_fault(segmentation: object, *, height: int, width: int) -> str 
     if not isinstance(segmentation, dict):
         return f"it is {with_article(type(segmentation).__name__)}, neither polygons nor RLE"
     try:
-        counts = _rle_counts(segmentation, height, width)
+        counts = rle_runs(segmentation, height, width)
     except DataError as error:
-        return error.message
-    return None if counts[1::2].any() else "the RLE covers no pixel"
+        return NO_PIXEL if _rle_is_empty(segmentation) else error.message
+    return None if counts[1::2].any() else NO_PIXEL
+
+
+def sound_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64] | None:
+    """Run lengths of an RLE, background first; None if it is broken or covers no pixel."""
+    try:
+        runs = rle_runs(segmentation, height, width)
+    except DataError:
+        return None
+    return runs if runs[1::2].any() else None
 
 
 def rasterize_roi_target(
@@ -110,7 +127,7 @@ def segmentation_to_rle(segmentation: object, height: int, width: int) -> dict[s
     """
     if not isinstance(segmentation, dict):
         return _rle_of_polygons(_polygons(segmentation), height, width)
-    counts = _rle_counts(segmentation, height, width)
+    counts = rle_runs(segmentation, height, width)
     rle: dict[str, Any] = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     return rle
 
@@ -146,15 +163,30 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
     return first, max(min(math.floor(high + 0.5), size), first + 1)
 
 
-def _has_area(polygon: object) -> bool:
-    """False for a polygon that encloses nothing; what is no polygon at all is for `segmentation_fault` to name."""
-    return not isinstance(polygon, list | tuple | np.ndarray) or len(polygon) >= SHORTEST_POLYGON
+def _rle_is_empty(segmentation: dict[str, Any]) -> bool:
+    """Whether an RLE has no run of the object, whatever else is wrong with it."""
+    counts = segmentation.get("counts")
+    if isinstance(counts, list):
+        return all(isinstance(run, int) for run in counts) and not any(counts[1::2])
+    if not isinstance(counts, str | bytes) or len(counts) > _LONGEST_EMPTY:
+        return False
+    try:
+        text = counts.encode("utf-8") if isinstance(counts, str) else counts
+        return not text or not _decompress(text)[1::2].any()
+    except DataError:
+        return False
+
+
+_LONGEST_EMPTY = 32
+"""Characters of a compressed RLE; a longer one has many runs."""
 
 
 def _polygons(segmentation: object) -> list[Any]:
-    if mask_is_absent(segmentation) or not isinstance(segmentation, list | tuple):
+    found = segmentation if isinstance(segmentation, list | tuple) else []
+    polygons = [polygon for polygon in found if len(polygon) >= SHORTEST_POLYGON]
+    if not polygons:
         raise DataError("a mask was asked for where the annotation has none.")
-    return [polygon for polygon in segmentation if _has_area(polygon)]
+    return polygons
 
 
 def _rle_of_polygons(polygons: list[Any], height: int, width: int) -> dict[str, Any]:
@@ -165,6 +197,8 @@ def _rle_of_polygons(polygons: list[Any], height: int, width: int) -> dict[str, 
 
 def _polygon_fault(polygons: list[Any] | tuple[Any, ...], *, reach: int) -> str | None:
     """Coordinates further outside the image than its longer side cannot be meant, and would exhaust the memory."""
+    if _are_points(polygons):
+        return "it is a list of points [[x, y], ...], where COCO has a list of lists [[x1, y1, x2, y2, ...]]"
     for polygon in polygons:
         if not isinstance(polygon, list | tuple | np.ndarray):
             return "polygons must be a list of lists of numbers"
@@ -177,16 +211,24 @@ def _polygon_fault(polygons: list[Any] | tuple[Any, ...], *, reach: int) -> str 
             return "a polygon has a coordinate that is not a number"
         if len(polygon) and not (-reach <= min(polygon) and max(polygon) <= 2 * reach):
             return "a polygon has a coordinate far outside the image"
-    if mask_is_absent(polygons) and any(len(polygon) for polygon in polygons):
+    if not any(len(polygon) for polygon in polygons):
+        return None
+    if all(len(polygon) < SHORTEST_POLYGON for polygon in polygons):
         return "each polygon has fewer than three points"
-    return None
+    return NO_PIXEL if polygons_are_empty(polygons) else None
+
+
+def _are_points(polygons: Sequence[object]) -> bool:
+    """``[[x, y], ...]``, also with a list around it."""
+    inner = polygons[0] if len(polygons) == 1 and isinstance(polygons[0], list | tuple) else polygons
+    return len(inner) > 1 and all(isinstance(p, list | tuple) and len(p) == 2 for p in inner)
 
 
 def _sample_rle(
     segmentation: dict[str, Any], rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
 ) -> NDArray[np.uint8]:
     """Read single pixels from the run lengths, without decoding the image: uint8 [rows, columns]."""
-    ends = np.cumsum(_rle_counts(segmentation, height, width))
+    ends = np.cumsum(rle_runs(segmentation, height, width))
     position = np.clip(columns, 0, width - 1)[None, :] * height + np.clip(rows, 0, height - 1)[:, None]
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))[None, :]
     run = np.searchsorted(ends, position, side="right")
@@ -201,7 +243,7 @@ def _rle_size(segmentation: dict[str, Any]) -> tuple[int, int]:
     return size[0], size[1]
 
 
-def _rle_counts(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64]:
+def rle_runs(segmentation: dict[str, Any], height: int, width: int) -> NDArray[np.int64]:
     """Run lengths of an RLE, background first, checked against the size of the image."""
     size = _rle_size(segmentation)
     if size != (height, width):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.data.annotation_columns import AnnotationColumns, Entry, number
 from maskx_pipeline.data.annotation_table import look_up
-from maskx_pipeline.data.masks import segmentation_fault
+from maskx_pipeline.data.kinds import BROKEN_MASK, EMPTY_MASK, REPEATED, UNKNOWN_CATEGORY
+from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault
 from maskx_pipeline.data.records import ImageRecord, Problem
 
 _SMALLEST_SIDE = 0.01
@@ -65,6 +66,9 @@ class OddAnnotations:
         images: By id, those that are used.
         labels: By category id.
         left_out: By category id, the names of the categories that the category map leaves out.
+        names: By image id, the file names, also of images that are dropped.
+        repeated: What annotation ids that occur again are called.
+        unknown: What category ids are called that are not listed.
         problems: Where what is wrong is added.
     """
 
@@ -73,6 +77,9 @@ class OddAnnotations:
     labels: Mapping[int, int]
     left_out: Mapping[int, str]
     problems: list[Problem]
+    names: Mapping[int, str] = field(default_factory=dict)
+    repeated: str = REPEATED
+    unknown: str = UNKNOWN_CATEGORY
     _kept: set[int] = field(default_factory=set)
 
     def read(self, entry: Entry, ids: tuple[int, int, int]) -> UsablePart | None:
@@ -84,7 +91,7 @@ class OddAnnotations:
         annotation_id, image_id, category_id = ids
         if annotation_id in self._kept:
             message = f"annotation id {annotation_id} again (image {image_id})"
-            self._report("duplicate annotation id", message, ids, "dropped, first one kept")
+            self._report(self.repeated, message, ids, "dropped, first one kept")
         elif image_id in self.dropped_images:
             message = f"annotation {annotation_id} of image {image_id}, which was dropped"
             self._report("annotation of a dropped image", message, ids)
@@ -94,7 +101,7 @@ class OddAnnotations:
             message = f"annotation {annotation_id}: `{self.left_out[category_id]}` has no counterpart"
             self._report("category not in the category map", message, ids)
         elif category_id not in self.labels:
-            self._report("unknown category id", f"annotation {annotation_id}: no category has id {category_id}", ids)
+            self._report(self.unknown, f"annotation {annotation_id}: no category has id {category_id}", ids)
         elif (box := self._read_box(entry, ids)) is not None:
             self._kept.add(annotation_id)
             return UsablePart(box, _area(entry.get("area"), box), self._has_sound_mask(entry, ids))
@@ -126,11 +133,12 @@ class OddAnnotations:
         fault = segmentation_fault(entry.get("segmentation"), height=image.height, width=image.width)
         if fault is not None:
             message = f"annotation {ids[0]}: {fault}"
-            self._report("broken segmentation", message, ids, "mask treated as absent, box kept")
+            kind = BROKEN_MASK if not mask_is_absent(entry.get("segmentation")) else EMPTY_MASK
+            self._report(kind, message, ids, "mask treated as absent, box kept")
         return fault is None
 
     def _report(self, kind: str, message: str, ids: tuple[int, int, int], action: str = "dropped") -> None:
-        self.problems.append(Problem(kind, message, action, annotation_id=ids[0], image_id=ids[1]))
+        self.problems.append(Problem(kind, message, action, *ids[:2], self.names.get(ids[1], "")))
 
 
 def _area(value: object, box_xyxy: _Box) -> float:

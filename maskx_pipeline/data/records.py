@@ -58,10 +58,16 @@ class Problem:
     action: str
     annotation_id: int | None
     image_id: int | None
+    file_name: str = ""
 
 
-NO_BOXES = "image without boxes"
-"""The kind of problem that is usual: COCO's train2017 has a thousand such images."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How many entries the annotation file has, before any is dropped; ``masks`` counts broken ones too."""
+
+    images: int
+    annotations: int
+    masks: int
 
 
 class CocoData:
@@ -73,6 +79,7 @@ class CocoData:
         images: In the order of the file, also those without objects.
         annotations: In the order of the file, crowds included.
         digest: SHA-256 (hex) of the annotation file.
+        listed: What the file lists; as much as is here, if not given.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class CocoData:
         annotations: Sequence[Annotation],
         problems: tuple[Problem, ...] = (),
         digest: str = "",
+        listed: Listed | None = None,
     ) -> None:
         self.path = path
         self.image_dir = image_dir
@@ -93,6 +101,7 @@ class CocoData:
         self.problems = problems
         self.digest = digest
         self._annotations = annotations if isinstance(annotations, AnnotationTable) else AnnotationTable.of(annotations)
+        self.listed = listed or Listed(len(images), len(annotations), int(self._annotations.has_mask.sum()))
         self._places = {image.id: place for place, image in enumerate(images)}
         self._labels = {category.id: category.label for category in categories}
         ids = np.fromiter(self._places, np.int64, len(images))

@@ -13,6 +13,7 @@ from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.config.detection import IMAGENET, NONE
 from maskx_pipeline.detection.backbone import build_backbone
 from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
+from maskx_pipeline.detection.matching import Pairs, PiecewiseMatcher
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.errors import ConfigError
 
@@ -87,6 +88,11 @@ def build_detector(
         box_head=box_head,
         box_predictor=box_predictor,
     )
+    whole = detector.rpn.proposal_matcher
+    detector.rpn.proposal_matcher = PiecewiseMatcher(
+        whole.high_threshold, whole.low_threshold, allow_low_quality_matches=whole.allow_low_quality_matches
+    )
+    detector.rpn.box_similarity = Pairs
     detector.roi_heads = BoxHeads(
         smooth_l1_beta=smooth_l1_beta,
         box_roi_pool=PyramidPool(roi_size=_POOL_SIZE, canonical_box_size=canonical_box_size),

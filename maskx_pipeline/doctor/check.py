@@ -1,29 +1,42 @@
-"""What a data set holds, before anything is trained on it: per category boxes, masks and verdict, and each problem."""
+"""What a data set holds, before anything is trained on it: per category boxes, masks and verdict, and what is wrong."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks, masked_labels
-from maskx_pipeline.data.images import image_fault
-from maskx_pipeline.data.records import CocoData, Problem
-from maskx_pipeline.doctor.findings import find_fatal, find_notes, is_suspect
+from maskx_pipeline.data.findings import accept
+from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.doctor.findings import find_notes, find_verdicts, is_suspect
+from maskx_pipeline.doctor.health import check_health
+from maskx_pipeline.doctor.images import image_findings
 from maskx_pipeline.doctor.rectangles import count_rectangles
 from maskx_pipeline.doctor.report import CategoryReport, DatasetReport
-from maskx_pipeline.engine.progress import Progress
 
 __all__ = ["TINY", "CategoryReport", "DatasetReport", "check_dataset"]
 
 TINY = 16.0 * 16.0
 """Square pixels of a box in the image as it is; a mask of fewer has hardly a shape."""
 
+_NOTHING_ACCEPTED: Mapping[str, str] = {}
 
-def check_dataset(train: CocoData, val: CocoData, *, masks: tuple[CocoData, CocoData] | None = None) -> DatasetReport:
-    """Look at a data set; reads every mask and the header of every image, but no pixels.
+
+def check_dataset(
+    train: CocoData,
+    val: CocoData,
+    *,
+    masks: tuple[CocoData, CocoData] | None = None,
+    accepted: Mapping[str, str] = _NOTHING_ACCEPTED,
+    longest: int | None = None,
+) -> DatasetReport:
+    """Look at a data set; reads every mask, and the header and the end of every image.
 
     Args:
         val: The validation data, read with the categories of training.
         masks: The training and validation data whose masks are used, if they are others, read with the same categories.
+        accepted: By kind of finding, why it is right as it is.
+        longest: Pixels of the longer side of an image as the detector gets it; None if it is not known.
 
     Returns:
         The report; printing it and failing on it are left to the caller.
@@ -40,16 +53,16 @@ def check_dataset(train: CocoData, val: CocoData, *, masks: tuple[CocoData, Coco
         rows.append(
             CategoryReport(category.label, category.id, category.name, *counts, *val_counts[category.label], verdict)
         )
-    train_data, val_data = ([train], [val]) if masks is None else ([train, mask_train], [val, mask_val])
-    train_faults = [fault for data in train_data for fault in _unreadable_images(data)]
-    val_faults = [fault for data in val_data for fault in _unreadable_images(data)]
+    parts = {"train": train, "val": val}
+    if masks is not None:
+        parts |= {"train masks": mask_train, "val masks": mask_val}
+    found = [*check_health(parts, longest=longest), *image_findings(parts)]
+    found += find_verdicts(rows, train=train, val=val, known={one.kind for one in found})
     return DatasetReport(
         categories=tuple(rows),
         train_images=len(train.images),
         val_images=len(val.images),
-        train_problems=(*(problem for data in train_data for problem in data.problems), *train_faults),
-        val_problems=(*(problem for data in val_data for problem in data.problems), *val_faults),
-        fatal=find_fatal(rows, [*train_faults, *val_faults]),
+        findings=tuple(accept(found, accepted)),
         notes=find_notes(rows),
     )
 
@@ -65,15 +78,3 @@ def _counts(data: CocoData, *, masks_of: CocoData) -> dict[int, tuple[int, int, 
     masks, rectangles, taught = count_masks(masks_of), count_rectangles(masks_of), count_teacher_masks(masks_of)
     labels = [category.label for category in data.categories]
     return {n: (boxes[n], masks[n], rectangles[n], crowds[n], tiny[n], taught[n]) for n in labels}
-
-
-def _unreadable_images(data: CocoData) -> list[Problem]:
-    problems = []
-    with Progress(len(data.images), f"checking {data.image_dir.name}", "images") as bar:
-        for image in data.images:
-            fault = image_fault(data.image_path(image.id), width=image.width, height=image.height)
-            if fault is not None:
-                message = f"image {image.id}: {fault}"
-                problems.append(Problem("unusable image", message, "training would stop", None, image.id))
-            bar.update()
-    return problems

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from maskx_pipeline.data.records import Problem
+from maskx_pipeline.data.findings import Finding, finding
+from maskx_pipeline.data.kinds import CROWDED, KINDS, NO_MASKS, NOTHING, ONE_CATEGORY, RECTANGLES
+from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.doctor.report import CategoryReport
 from maskx_pipeline.errors import listed
 
@@ -25,32 +27,41 @@ FEW_SEEN = 10
 
 _NAMED = 20  # categories named before "and N more"
 
-_NEEDED = (
-    "at least one category with masks is needed: draw them in a labelling tool, or take those of another data set "
-    "with `maskx init --masks-train-images` and the options beside it"
-)
-
 
 def is_suspect(masks: int, rectangles: int) -> bool:
     """Whether nearly all masks are exactly their box."""
     return masks >= FEWEST_TO_SUSPECT and rectangles >= SUSPECT_SHARE * masks
 
 
-def find_fatal(rows: Sequence[CategoryReport], unusable: Sequence[Problem]) -> tuple[str, ...]:
-    """Why training would go wrong, a sentence each, with what to do."""
-    fatal = []
+def find_verdicts(
+    rows: Sequence[CategoryReport], *, train: CocoData, val: CocoData, known: Collection[str]
+) -> list[Finding]:
+    """What the counts of the categories say of the whole data set.
+
+    Args:
+        known: The kinds that were found before: one cause is said once.
+    """
+    found = []
     suspect = [row for row in rows if row.verdict == "suspect"]
-    if not any(row.train_boxes for row in rows):
-        fatal.append("no training image has a box")
-    elif not any(row.train_masks or row.train_teacher for row in rows):
-        fatal.append(f"no category has masks in the training data, so there is nothing to learn masks from; {_NEEDED}")
+    boxes = sum(row.train_boxes for row in rows)
+    if not boxes:
+        found.append(_nothing("train", train))
+    elif not any(row.train_masks or row.train_teacher for row in rows) and not {NO_MASKS, CROWDED} & set(known):
+        said = "so there is nothing to learn masks from"
+        found.append(finding(NO_MASKS, "train", count=boxes, of=boxes, said=said))
     if suspect:
-        fatal.append(_fake_masks(suspect, others=any(row.verdict == "seen" for row in rows)))
+        found.append(_fake_masks(suspect, others=any(row.verdict == "seen" for row in rows)))
     if not any(row.val_boxes for row in rows):
-        fatal.append("no validation image has a box, so nothing can be measured")
-    if unusable:
-        fatal.append(f"{len(unusable)} images cannot be used, the first: {unusable[0].message}")
-    return tuple(fatal)
+        found.append(_nothing("val", val))
+    if len(rows) == 1:
+        found.append(finding(ONE_CATEGORY, "", count=1, of=1, examples=[rows[0].name]))
+    return found
+
+
+def _nothing(part: str, data: CocoData) -> Finding:
+    dropped = data.listed.annotations - len(data.annotations())
+    said = f"{dropped} annotations were dropped" if dropped else ""
+    return finding(NOTHING, part, count=len(data.images), of=len(data.images), said=said)
 
 
 def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
@@ -58,9 +69,9 @@ def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
     seen = [row for row in rows if row.verdict == "seen"]
     masked = any(row.train_masks for row in rows)
     notes = []
-    if seen and not any(row.verdict in ("unseen", "suspect") for row in rows):
+    if len(rows) > 1 and seen and not any(row.verdict in ("unseen", "suspect") for row in rows):
         notes.append("each category has masks; give fit-transfer a --split to hold some back")
-    elif 0 < len(seen) < FEW_SEEN:
+    elif 0 < len(seen) < FEW_SEEN and len(rows) > 1:
         notes.append(
             f"only {_categories(len(seen))} with masks to learn from: compare with `--embedding none`, which may "
             "be as good on unseen ones"
@@ -94,15 +105,16 @@ def find_notes(rows: Sequence[CategoryReport]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _fake_masks(suspect: Sequence[CategoryReport], *, others: bool) -> str:
+def _fake_masks(suspect: Sequence[CategoryReport], *, others: bool) -> Finding:
     names = _listed([f"{row.name} ({row.train_rectangles} of {row.train_masks})" for row in suspect])
-    text = (
-        f"masks that are exactly their boxes teach a model to draw boxes: {names}. If a tool made them, "
-        "empty their `segmentation` (`[]`): then they count as boxes only"
-    )
-    if not others:
-        return f"{text}; then no category has masks, and {_NEEDED}"
-    return f"{text}, or leave these categories out of --split; if the things are such rectangles, go on"
+    about = KINDS[RECTANGLES].advice
+    if others:
+        about += ", or leave these categories out of --split; if the things are such rectangles, go on"
+    else:
+        about += f"; then no category has masks, and {KINDS[NO_MASKS].advice}"
+    count = sum(row.train_rectangles for row in suspect)
+    of = sum(row.train_masks for row in suspect)
+    return finding(RECTANGLES, "train", count=count, of=of, said=names, advice=about)
 
 
 def _categories(count: int) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.data.masks import SHORTEST_POLYGON, segmentation_to_rle
+from maskx_pipeline.data.masks import segmentation_to_rle
+from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 

@@ -19,7 +19,17 @@ from maskx_pipeline.annotate.review_folder import check_review, write_review
 from maskx_pipeline.annotate.review_items import review_items
 from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
-from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.data.coco import CocoData, read_coco
+from maskx_pipeline.data.kinds import (
+    CROWDED,
+    MISFIT,
+    NO_MASKS,
+    REPEATED,
+    REPEATED_PER_IMAGE,
+    TWICE,
+    UNKNOWN_CATEGORY,
+)
+from maskx_pipeline.doctor.health import refuse_unsound
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
@@ -27,12 +37,25 @@ from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.journal import Journal, journal_path
 from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
 from maskx_pipeline.stages.annotate_inputs import measured_data, open_inputs, read_val, refuse_inputs
+from maskx_pipeline.stages.inputs import NOTHING
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
 logger = logging.getLogger("maskx")
 
 _MOST_MEASURED = 2000
 """Masks by which a confidence is judged before a file is filled; --evaluate and --best-of measure all."""
+
+_HARMLESS = {
+    CROWDED: "crowds are left as they are",
+    MISFIT: "masks that exist are left as they are",
+    NO_MASKS: "masks that exist are left as they are",
+    REPEATED: "annotations that share an id are left as they are",
+    REPEATED_PER_IMAGE: "annotations that share an id are left as they are",
+    TWICE: "each is filled by itself",
+    **dict.fromkeys(("zero-area box", "box outside the image", "broken box"), "they are left as they are"),
+    **dict.fromkeys(("unknown image id", UNKNOWN_CATEGORY), "they are left as they are"),
+}
+"""What is wrong with a file and does not touch what is filled in."""
 
 
 def annotate_boxes(
@@ -42,6 +65,7 @@ def annotate_boxes(
     *,
     classes: DetectorClasses = NO_CLASSES,
     teachers: TeacherSettings = DEFAULT_TEACHERS,
+    accepted: Mapping[str, str] = NOTHING,
     overwrite: bool = False,
 ) -> Annotated:
     """Fill the missing masks of an annotation file, and write it to ``config.out`` with each other byte as it was.
@@ -53,8 +77,10 @@ def annotate_boxes(
     Args:
         data: Where the images are, if ``dataset`` is train- or val-annotations; val is what confidence is judged by,
             and with ``config.best_of`` what model and teacher are measured on.
+        accepted: By kind of finding, why it is right as it is.
 
     Raises:
+        CheckFailedError: With the file is what `maskx doctor` calls an error, and filling would spread it.
         ConfigError: ``config.out`` is the data set itself, or two settings contradict each other.
         OutputError: It holds something else.
         DataError: No image can be read, or no confidence gives masks of the wanted IoU.
@@ -83,7 +109,7 @@ def annotate_boxes(
         quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
     else:
         journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
-        log_problems(read)
+        refuse_unsound({"": read}, accepted={**_HARMLESS, **accepted})
         gaps = find_mask_gaps(read, labels=labels)
         if gaps.had_bom:
             logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)

@@ -29,9 +29,10 @@ def open_inputs(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
     # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
-    read = read_coco(dataset, _images_of(config, data, dataset), check_files=False)
-    if not read.image_dir.is_dir():
-        raise DataError(f"the image folder {read.image_dir} does not exist.", "give it with --images")
+    images = _images_of(config, data, dataset)
+    if not images.is_dir():
+        raise DataError(f"the image folder {images} does not exist.", "give it with --images")
+    read = read_coco(dataset, images, keep_missing=True)
     labels = labels_by_name(read.categories, model.categories)
     unknown = [category.name for category in read.categories if category.label not in labels]
     if len(unknown) == len(read.categories):

@@ -42,7 +42,12 @@ def contact_sheet(
     pictured = read_sheet_images(images or [data.val_images], limit=config.limit)
     truth = []
     if config.truth:
-        val = read_coco(data.val_annotations, data.val_images, categories=opened[0].categories)
+        val = read_coco(
+            data.val_annotations,
+            data.val_images,
+            categories=opened[0].categories,
+            crowds_are_objects=data.crowds_are_objects,
+        )
         truth.append(truth_row("ground truth", pictured, val, seen=opened[0].seen))
     rows = []
     with Progress(len(models) * len(pictured), "contact sheet", "images") as bar:

@@ -10,7 +10,8 @@ from typing import Any
 from maskx_pipeline.config import DEFAULT_TEACHERS, ConvertTeacherConfig, DataConfig, TeacherSettings
 from maskx_pipeline.config.formats import Format
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
-from maskx_pipeline.data.coco import log_problems, read_coco
+from maskx_pipeline.data.coco import read_coco
+from maskx_pipeline.data.findings import log_findings, reading_findings
 from maskx_pipeline.settings import StageConfig
 from maskx_pipeline.teachers.annotations import write_teacher_annotations
 from maskx_pipeline.teachers.construction import ask_teacher
@@ -48,8 +49,8 @@ def convert_teacher(
     Returns:
         The annotation file ``config.out``, to be used as train-annotations of [data].
     """
-    train = read_coco(data.train_annotations, data.train_images)
-    log_problems(train)
+    train = read_coco(data.train_annotations, data.train_images, crowds_are_objects=data.crowds_are_objects)
+    log_findings(reading_findings(train, "train"), str(train.path))
     keep: frozenset[int] = frozenset()
     if config.keep != "none":
         keep = resolve_category_set(config.keep, train.categories, masked=masked_labels(train), seen=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig
@@ -12,17 +13,27 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.detector_ap import box_ap
-from maskx_pipeline.stages.inputs import read_data
+from maskx_pipeline.stages.inputs import NOTHING, read_data
 
 
-def train_detector(config: DetectConfig, data: DataConfig, *, overwrite: bool = False, command: str = "") -> Path:
+def train_detector(
+    config: DetectConfig,
+    data: DataConfig,
+    *,
+    overwrite: bool = False,
+    command: str = "",
+    accepted: Mapping[str, str] = NOTHING,
+) -> Path:
     """Stage 1: train Faster R-CNN on the boxes of all categories.
+
+    Args:
+        accepted: By kind of finding, why it is right as it is; other errors of `maskx doctor` are refused.
 
     Returns:
         The run folder, with best.safetensors and last.safetensors.
     """
     distributed.start()
-    train, val = read_data(data)
+    train, val = read_data(data, accepted=accepted, longest=config.max_size)
     check_detector(config)
     if overwrite:
         amp_dtype(config.amp, resolve_device(config.device))  # an error comes before anything is removed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, TransferConfig
@@ -14,7 +14,7 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.e2e_metrics import e2e_metrics
-from maskx_pipeline.stages.inputs import embedding_files, read_data, record_masks
+from maskx_pipeline.stages.inputs import NOTHING, embedding_files, read_data, record_masks
 from maskx_pipeline.stages.names import e2e_run_name
 from maskx_pipeline.transfer.heads import mask_head_class
 
@@ -26,6 +26,7 @@ def train_e2e(
     detect: DetectConfig,
     transfer: TransferConfig,
     asked: Collection[str] = (),
+    accepted: Mapping[str, str] = NOTHING,
     overwrite: bool = False,
     command: str = "",
 ) -> Path:
@@ -35,10 +36,11 @@ def train_e2e(
 
     Args:
         detect: The settings of a new detector, at a start from the backbone.
+        accepted: By kind of finding, why it is right as it is; other errors of `maskx doctor` are refused.
         asked: Fields of ``transfer`` that must hold even if ``config.init`` brings a mask model of its own.
     """
     distributed.start()
-    train, val = read_data(data)
+    train, val = read_data(data, accepted=accepted, longest=detect.max_size)
     seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
     start = read_start(config, detect=detect, transfer=transfer, asked=asked, categories=train.categories, seen=seen)
     size = mask_head_class(start.transfer.mask_head).mask_size(config.roi_size)

@@ -95,8 +95,8 @@ def estimate_stages(
         DataError: No image has a box, or the split has no masks.
         MachineError: No such device.
     """
-    train, val = read_data(data, log=False)
-    mask_train, mask_val = read_mask_data(data, masks, categories=train.categories, log=False)
+    train, val = read_data(data, check=False)
+    mask_train, mask_val = read_mask_data(data, masks, categories=train.categories, check=False)
     seen = resolve_category_set(transfer.split, train.categories, masked=masked_labels(mask_train), seen=None)
     device = resolve_device(detect.device)
     logger.info("Timing a few images and steps of the detector and the mask model, on %s.", device)

@@ -16,6 +16,7 @@ from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
 from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, masks_from_images
+from maskx_pipeline.evaluation.detection_limit import limit_note
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import Evaluation
@@ -86,6 +87,8 @@ def evaluate(
             box_iou = with_rivals(
                 val, run.folder, masks=at_boxes, identity=model.sha256, model=model, against=config.against
             )
+    if (note := limit_note(results)) is not None:
+        logger.warning(note)
     evaluation = evaluate_results(
         results, val, labels=labels, split=config.split, seen=model.seen, model=model.folder, source=origin
     )

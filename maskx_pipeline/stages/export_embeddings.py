@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from maskx_pipeline.cache import export
@@ -18,15 +19,20 @@ from maskx_pipeline.engine.device import resolve_device
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.settings import class_of
-from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_data
+from maskx_pipeline.stages.inputs import NO_MASKS, NOTHING, read_mask_data
 
 
 def plan_export(
-    config: ExportConfig, data: DataConfig, *, masks: MasksConfig = NO_MASKS, classes: DetectorClasses = NO_CLASSES
+    config: ExportConfig,
+    data: DataConfig,
+    *,
+    masks: MasksConfig = NO_MASKS,
+    classes: DetectorClasses = NO_CLASSES,
+    accepted: Mapping[str, str] = NOTHING,
 ) -> ExportPlan:
     """What an export would write: RoIs, bytes, expected time. Nothing is written."""
     detector = open_detector(config, classes)
-    train, val = read_mask_data(data, masks, categories=detector.categories)
+    train, val = read_mask_data(data, masks, categories=detector.categories, accepted=accepted)
     return export.plan_export(config, detector=detector, train=train, val=val)
 
 
@@ -36,19 +42,21 @@ def export_embeddings(
     *,
     masks: MasksConfig = NO_MASKS,
     classes: DetectorClasses = NO_CLASSES,
+    accepted: Mapping[str, str] = NOTHING,
     overwrite: bool = False,
 ) -> Path:
     """Write class weights and RoI features of the frozen detector to the RoI cache.
 
     Args:
         masks: Another data set for the RoIs of train and val, if its paths are given.
+        accepted: By kind of finding, why it is right as it is; other errors of `maskx doctor` are refused.
 
     Returns:
         The cache file.
     """
     distributed.start()
     detector = open_detector(config, classes)
-    train, val = read_mask_data(data, masks, categories=detector.categories)
+    train, val = read_mask_data(data, masks, categories=detector.categories, accepted=accepted)
     with_masks = not class_of(config.detector) and trained_with_masks(read_detector_run(config.detector).config)
     identity = export.export_identity(config, detector, train, val, saw_masks=with_masks)
     path = export.write_cache(config, detector=detector, identity=identity, train=train, val=val, overwrite=overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from maskx_pipeline.cache.reader import RoICache
@@ -16,7 +17,7 @@ from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.settings import class_of
-from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data, record_masks
+from maskx_pipeline.stages.inputs import NO_MASKS, NOTHING, embedding_files, read_mask_data, record_masks
 from maskx_pipeline.stages.names import run_name
 from maskx_pipeline.transfer import fit
 
@@ -29,16 +30,20 @@ def fit_transfer(
     *,
     masks: MasksConfig = NO_MASKS,
     classes: DetectorClasses = NO_CLASSES,
+    accepted: Mapping[str, str] = NOTHING,
     overwrite: bool = False,
     command: str = "",
 ) -> Path:
     """Stage 2: train T and the mask head from the RoI cache, on the masks of the seen categories alone.
 
     Returns the run folder, ``out/name``.
+
+    Args:
+        accepted: By kind of finding, why it is right as it is; other errors of `maskx doctor` are refused.
     """
     folder = config.out / run_name(config)
     with RoICache(config.cache) as cache:
-        train, val = read_mask_data(data, masks, categories=cache.categories)
+        train, val = read_mask_data(data, masks, categories=cache.categories, accepted=accepted)
         cache.check_matches(train_digest=train.digest, val_digest=val.digest)
         seen = resolve_category_set(config.split, train.categories, masked=masked_labels(train), seen=None)
         fit.check_fit(config, cache, seen=seen)

@@ -8,7 +8,7 @@ from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, MasksConfig, Shape
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import PROJECT_FILE, write_project
 from maskx_pipeline.shapes.generate import generate_shapes
-from maskx_pipeline.stages.inputs import NO_MASKS, other_data, refuse_to_replace
+from maskx_pipeline.stages.inputs import NO_MASKS, other_data, paths_of, refuse_to_replace
 
 
 def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASKS, overwrite: bool = False) -> Path:
@@ -18,7 +18,7 @@ def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASK
         ConfigError: maskx.toml exists, or an annotation file or image folder does not, or ``masks`` is given in part.
     """
     refuse_to_replace(folder / PROJECT_FILE, overwrite)
-    tables = {data.table: data.to_mapping()}
+    tables = {data.table: {name: path for name, path in data.to_mapping().items() if name in paths_of(data)}}
     if other_data(masks) is not None:
         tables[masks.table] = {name: path for name, path in masks.to_mapping().items() if path is not None}
     for path in (path for table in tables.values() for path in table.values()):

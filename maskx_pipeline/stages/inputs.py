@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_map import read_category_map
 from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks
-from maskx_pipeline.data.coco import Category, CocoData, log_problems, read_coco
+from maskx_pipeline.data.coco import Category, CocoData, read_coco
+from maskx_pipeline.data.findings import log_findings, reading_findings
+from maskx_pipeline.doctor.health import refuse_unsound
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import sha256_of_file
@@ -18,32 +20,60 @@ NO_MASKS = MasksConfig.from_mapping({}, source="defaults")
 """Stage 2 reads the data set of stage 1."""
 
 
-def read_data(data: DataConfig, *, log: bool = True) -> tuple[CocoData, CocoData]:
-    train = read_coco(data.train_annotations, data.train_images, teacher_masks=True)
-    val = read_coco(data.val_annotations, data.val_images, categories=train.categories)
-    if log:
-        log_problems(train)
-        log_problems(val)
+NOTHING: Mapping[str, str] = {}
+"""No kind of finding is accepted."""
+
+
+def read_data(
+    data: DataConfig, *, check: bool = True, accepted: Mapping[str, str] = NOTHING, longest: int | None = None
+) -> tuple[CocoData, CocoData]:
+    """Train and val of [data].
+
+    Args:
+        check: Say what is wrong with them, and refuse what `maskx doctor` calls an error.
+        accepted: By kind of finding, why it is right as it is.
+        longest: Pixels of the longer side of an image as the detector gets it.
+
+    Raises:
+        CheckFailedError: There is an error that is not accepted.
+    """
+    crowds = data.crowds_are_objects
+    train = read_coco(data.train_annotations, data.train_images, teacher_masks=True, crowds_are_objects=crowds)
+    val = read_coco(data.val_annotations, data.val_images, categories=train.categories, crowds_are_objects=crowds)
+    if check:
+        refuse_unsound({"train": train, "val": val}, accepted=accepted, longest=longest)
     return train, val
 
 
 def read_mask_data(
-    data: DataConfig, masks: MasksConfig, *, categories: tuple[Category, ...], log: bool = True
+    data: DataConfig,
+    masks: MasksConfig,
+    *,
+    categories: tuple[Category, ...],
+    check: bool = True,
+    accepted: Mapping[str, str] = NOTHING,
 ) -> tuple[CocoData, CocoData]:
     """Train and val of stage 2: those of [masks], in the detector's categories; of [data] where [masks] is not given.
 
     Raises:
+        CheckFailedError: As in `read_data`.
         ConfigError: [masks] is given in part.
         DataError: The category map is broken, or does not fit the data or the detector.
     """
     other = other_data(masks)
     if other is None:
-        return read_data(data, log=log)
-    train = _read_masks(other.train_annotations, other.train_images, masks, categories, teacher_masks=True)
-    val = _read_masks(other.val_annotations, other.val_images, masks, categories)
-    if log:
-        log_problems(train)
-        log_problems(val)
+        return read_data(data, check=check, accepted=accepted)
+    train = _read_masks(
+        other.train_annotations,
+        other.train_images,
+        masks,
+        categories,
+        teacher_masks=True,
+        crowds=data.crowds_are_objects,
+    )
+    val = _read_masks(other.val_annotations, other.val_images, masks, categories, crowds=data.crowds_are_objects)
+    if check:
+        refuse_unsound({"train masks": train, "val masks": val}, accepted=accepted)
     return train, val
 
 
@@ -51,10 +81,15 @@ def read_mask_val(data: DataConfig, masks: MasksConfig, *, categories: tuple[Cat
     """Val of :func:`read_mask_data` alone."""
     other = other_data(masks)
     if other is None:
-        val = read_coco(data.val_annotations, data.val_images, categories=categories)
+        val = read_coco(
+            data.val_annotations,
+            data.val_images,
+            categories=categories,
+            crowds_are_objects=data.crowds_are_objects,
+        )
     else:
-        val = _read_masks(other.val_annotations, other.val_images, masks, categories)
-    log_problems(val)
+        val = _read_masks(other.val_annotations, other.val_images, masks, categories, crowds=data.crowds_are_objects)
+    log_findings(reading_findings(val, "val"), str(val.path))
     return val
 
 
@@ -63,7 +98,14 @@ def read_mask_train(data: DataConfig, masks: MasksConfig, *, categories: tuple[C
     other = other_data(masks)
     if other is None:
         return read_train(data)
-    return _read_masks(other.train_annotations, other.train_images, masks, categories, check_files=False)
+    return _read_masks(
+        other.train_annotations,
+        other.train_images,
+        masks,
+        categories,
+        crowds=data.crowds_are_objects,
+        check_files=False,
+    )
 
 
 def _read_masks(
@@ -72,6 +114,7 @@ def _read_masks(
     masks: MasksConfig,
     categories: tuple[Category, ...],
     *,
+    crowds: bool,
     check_files: bool = True,
     teacher_masks: bool = False,
 ) -> CocoData:
@@ -83,6 +126,7 @@ def _read_masks(
         category_map=category_map,
         check_files=check_files,
         teacher_masks=teacher_masks,
+        crowds_are_objects=crowds,
     )
 
 
@@ -98,7 +142,15 @@ def other_data(masks: MasksConfig) -> DataConfig | None:
 
 
 def read_train(data: DataConfig) -> CocoData:
-    return read_coco(data.train_annotations, data.train_images, check_files=False)
+    """Train of [data] alone, without looking at the images."""
+    return read_coco(
+        data.train_annotations, data.train_images, check_files=False, crowds_are_objects=data.crowds_are_objects
+    )
+
+
+def paths_of(data: DataConfig) -> Collection[str]:
+    """The settings of a data set that are paths."""
+    return [field.name for field in data.fields() if isinstance(getattr(data, field.name), Path)]
 
 
 def refuse_to_replace(path: Path, overwrite: bool) -> None:

@@ -19,7 +19,7 @@ from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import json_value
 from maskx_pipeline.settings import digest_of
 from maskx_pipeline.stages.fit_transfer import fit_transfer
-from maskx_pipeline.stages.inputs import NO_MASKS, embedding_files, read_mask_data
+from maskx_pipeline.stages.inputs import NO_MASKS, NOTHING, embedding_files, read_mask_data
 from maskx_pipeline.stages.tune_designs import read_designs
 from maskx_pipeline.stages.tune_fits import (
     Bench,
@@ -55,6 +55,7 @@ def tune(
     *,
     masks: MasksConfig = NO_MASKS,
     classes: DetectorClasses = NO_CLASSES,
+    accepted: Mapping[str, str] = NOTHING,
     overwrite: bool = False,
     command: str = "",
 ) -> Tuning:
@@ -65,6 +66,7 @@ def tune(
 
     Args:
         transfer: [fit-transfer]: the cache, and the sizes and the schedule of every design.
+        accepted: By kind of finding of `maskx doctor`, why it is right as it is.
 
     Raises:
         ConfigError: An unknown list of designs, a wrong design, or only one seen category.
@@ -77,7 +79,7 @@ def tune(
     split = config.split or transfer.split
     folder = config.out / _folder_name(config.designs, split)
     with RoICache(transfer.cache) as cache:
-        train, val = read_mask_data(data, masks, categories=cache.categories)
+        train, val = read_mask_data(data, masks, categories=cache.categories, accepted=accepted)
         cache.check_matches(train_digest=train.digest, val_digest=val.digest)
         seen = resolve_category_set(split, train.categories, masked=masked_labels(train), seen=None)
         counts = count_masks(train)

@@ -19,7 +19,14 @@ BOTH = {1: 1, 2: 2}
     ("annotation", "left"),
     [
         ({"segmentation": SQUARE}, "masked"),
-        ({"segmentation": {"size": [16, 20], "counts": [320]}}, "masked"),  # broken, but there
+        ({"segmentation": [[3, 3], [9, 3], [9, 9]]}, "broken segmentation"),  # drawn, however badly written
+        ({"segmentation": [[[3, 3], [9, 3], [9, 9]]]}, "broken segmentation"),
+        ({"segmentation": [3, 3, 9, 3, 9, 9]}, "broken segmentation"),
+        ({"segmentation": [{"x": 3, "y": 3}, {"x": 9, "y": 3}, {"x": 9, "y": 9}]}, "broken segmentation"),
+        ({"segmentation": [[3, 3, 9, 3, 9]]}, "broken segmentation"),
+        ({"segmentation": "POLYGON((3 3, 9 3, 9 9))"}, "broken segmentation"),
+        ({"segmentation": {"size": [20, 16], "counts": [100, 220]}}, "broken segmentation"),
+        ({"iscrowd": "1"}, "crowd"),
         ({"iscrowd": 1}, "crowd"),
         ({"bbox": [5, 5, 0, 5]}, "zero-area box"),
         ({"image_id": 99}, "unknown image id"),
@@ -40,7 +47,10 @@ def test_what_is_not_filled_is_counted_by_its_reason(make_data, annotation, left
     assert gaps.annotations == 3
 
 
-@pytest.mark.parametrize("segmentation", [None, [], [[]], [[], [1, 2, 3, 4]]])
+@pytest.mark.parametrize("segmentation", [
+    None, [], [[]], [[], [1, 2, 3, 4]], [[0, 0, 0, 0, 0, 0]], [[3, 3, 5, 5, 9, 9]],
+    {"size": [16, 20], "counts": [320]}, {"size": [16, 20], "counts": []},
+])  # fmt: skip
 def test_a_mask_is_absent_as_everywhere(make_data, segmentation):
     """The rule is that of `mask_is_absent`, on the value in the file."""
     gaps = find_mask_gaps(make_data([{"segmentation": segmentation}]), labels=BOTH)

@@ -48,7 +48,7 @@ def test_a_sound_data_set_exits_with_0(shapes, capsys):
     """And prints nothing of times that were not asked for."""
     assert _doctor(shapes) == 0
     out = capsys.readouterr().out
-    assert "only boxes" in out
+    assert "=box" in out
     assert "measured" not in out
 
 
@@ -63,6 +63,31 @@ def test_boxes_alone_exit_with_3_and_nothing_is_estimated(shapes, tmp_path, caps
     report = json.loads(capsys.readouterr().out)
     assert "estimate" not in report
     assert len(report["fatal"]) == 1
+
+
+def test_training_follows_the_doctor(shapes, tmp_path, capsys):
+    """What it calls an error stops every command that trains, before anything is written, unless it is accepted."""
+    toml = (shapes / "maskx.toml").read_text().replace('"data/shapes', f'"{shapes}/data/shapes')
+    train = json.loads((shapes / "data/shapes/train.json").read_text())
+    for annotation in train["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + w, y + h]
+    (tmp_path / "train.json").write_text(json.dumps(train))
+    toml = toml.replace(f"{shapes}/data/shapes/train.json", "train.json")
+    (tmp_path / "maskx.toml").write_text(toml)
+    assert _doctor(tmp_path) == 3
+    with contextlib.chdir(tmp_path):
+        assert run(["detect", "train"]) == 3
+    assert "boxes look like corners" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    kinds = ["boxes look like corners", "box partly outside the image"]
+    assert _doctor(tmp_path, *(part for kind in kinds for part in ("--accept", kind))) == 0
+    reasons = ", ".join(f'"{kind}: a test"' for kind in kinds)
+    (tmp_path / "maskx.toml").write_text(f"{toml}\n[doctor]\naccept = [{reasons}]\n")
+    capsys.readouterr()
+    assert _doctor(tmp_path, "--json") == 0
+    accepted = {one["kind"]: one["accepted"] for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert accepted["boxes look like corners"] == "a test"
 
 
 def test_each_stage_is_estimated(shapes, capsys):

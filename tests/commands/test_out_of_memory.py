@@ -122,3 +122,19 @@ def test_other_errors_keep_their_traceback(project: Path, monkeypatch: pytest.Mo
     _fail_with(monkeypatch, "detect_train.train_detector", RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
         run(["detect", "train"])
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (["--images-per-batch", "1"], "give a smaller --min-size and --max-size, another --device, or end"),
+        (["--images-per-batch", "2"], "give fewer --images-per-batch, another --device, or end"),
+    ],
+)
+def test_what_is_lowest_already_is_not_advised(
+    given: list[str], hint: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One image a batch cannot be fewer; smaller images are left."""
+    _fail_with(monkeypatch, "detect_train.train_detector", GPU)
+    assert run(["detect", "train", *given]) == 1
+    assert hint in capsys.readouterr().err

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.data.coco import CocoData, log_problems, read_coco
+from maskx_pipeline.data.coco import CocoData, read_coco
+from maskx_pipeline.data.findings import log_findings, reading_findings
 from maskx_pipeline.errors import DataError
 
 WIDTH, HEIGHT = 20, 16
@@ -88,11 +89,90 @@ def test_an_image_without_file_is_dropped_with_its_annotations(make_data):
     assert len(unchecked.images) == 2
 
 
-def test_a_duplicate_image_id_and_an_image_without_size_are_dropped(make_data):
-    """The first of two records with one id is used."""
-    data = make_data([{}], images=[_image(1, "a.png"), _image(1, "b.png"), _image(2, "c.png") | {"width": 0}])
-    assert [image.file_name for image in data.images] == ["a.png"]
-    assert [problem.kind for problem in data.problems] == ["duplicate image id", "image without size"]
+def test_two_files_of_one_image_id_are_dropped_with_all_annotations(make_data):
+    """Whose they are cannot be told; the same file listed again is no such thing, and its first record is used."""
+    images = [_image(1, "a.png"), _image(1, "b.png"), _image(2, "c.png"), _image(2, "c.png")]
+    data = make_data([{}, {"image_id": 2}, {"image_id": 1}], images=images)
+    assert [image.file_name for image in data.images] == ["c.png"]
+    assert [a.id for a in data.annotations()] == [2]
+    assert [(p.kind, p.file_name) for p in data.problems] == [
+        ("image id of two files", "a.png"),
+        ("image id of two files", "b.png"),
+        ("duplicate image id", "c.png"),
+        ("annotation of a dropped image", "b.png"),
+        ("annotation of a dropped image", "b.png"),
+    ]
+
+
+def test_an_image_without_size_is_dropped(make_data):
+    """A width of zero holds no box."""
+    data = make_data([{}], images=[_image(1, "a.png"), _image(2, "c.png") | {"width": 0}])
+    assert [(p.kind, p.image_id) for p in data.problems] == [("image without size", 2)]
+
+
+@pytest.mark.parametrize(("step", "kind"), [(1, "category ids shifted by one"), (-1, "category ids shifted by one"),
+                                            (40, "unknown category id")])  # fmt: skip
+def test_category_ids_that_are_numbered_from_another_start_are_told(make_data, step, kind):
+    """All used ids are listed ones, if each is moved by one: then the known ones have the name of a neighbour."""
+    categories = _categories({n: f"c{n}" for n in (11, 12, 13)})
+    data = make_data([{"category_id": n + step} for n in (11, 12, 13)], categories=categories)
+    assert {problem.kind for problem in data.problems if problem.annotation_id} == {kind}
+    assert len(data.annotations()) == (0 if step == 40 else 2)
+
+
+def test_one_unknown_category_is_no_shift(make_data):
+    """The lowest listed category is used, so the numbering is right."""
+    data = make_data([{"category_id": n} for n in (3, 7, 8)])
+    assert [problem.kind for problem in data.problems] == ["unknown category id"]
+
+
+def test_annotation_ids_that_count_anew_in_each_image_are_told(make_data):
+    """Never twice in an image, but again and again in the file."""
+    data = make_data([{"id": n, "image_id": i} for i in (1, 2) for n in (1, 2)], images=2)
+    assert [p.kind for p in data.problems if p.annotation_id] == ["annotation ids repeat per image"] * 2
+    assert len(data.annotations()) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "crowd"), [("0", False), ("1", True), ("false", False), (0.0, False), (True, True)]
+)
+def test_iscrowd_may_be_text(make_data, written, crowd):
+    """Some tools write each value as text, and "0" is 0."""
+    assert make_data([{"iscrowd": written}]).annotations()[0].iscrowd is crowd
+
+
+def test_crowds_are_read_as_objects_where_asked(make_data):
+    """The digest differs, so that no result of the one reading passes for one of the other."""
+    data = make_data([{"iscrowd": 1}])
+    again = read_coco(data.path, data.image_dir, crowds_are_objects=True)
+    assert not again.annotations()[0].iscrowd
+    assert again.digest != data.digest
+
+
+@pytest.mark.parametrize(
+    ("written", "on_disk"),
+    [("sub\\1.png", "sub/1.png"), ("caf\u00e9.png", "cafe\u0301.png"), ("cafe\u0301.png", "caf\u00e9.png"),
+     ("e\u0301t/1.png", "\u00e9t/1.png")],
+)  # fmt: skip
+def test_files_are_found_under_the_spelling_of_the_disk(make_data, tmp_path: Path, written: str, on_disk: str):
+    """Backslashes are slashes of Windows; accents are one character or two, by system."""
+    (tmp_path / "train" / on_disk).parent.mkdir(parents=True)
+    data = make_data([{}], images=[_image(1, on_disk)])
+    text = data.path.read_text()
+    data.path.write_text(text.replace(json.dumps(on_disk), json.dumps(written)))
+    again = read_coco(data.path, data.image_dir)
+    assert again.problems == ()
+    assert again.image_path(1).is_file()
+
+
+def test_nothing_is_looked_for_under_the_name_alone(make_data):
+    """A file of that name may be another; a path that leads elsewhere is a missing image."""
+    data = make_data([{}, {"image_id": 2}], images=[_image(1, "1.png"), _image(2, "2.png")])
+    data.path.write_text(data.path.read_text().replace('"2.png"', '"..\\\\label\\\\2.png"'))
+    again = read_coco(data.path, data.image_dir)
+    assert [p.kind for p in again.problems] == ["missing image file", "annotation of a dropped image"]
+    kept = read_coco(data.path, data.image_dir, keep_missing=True)
+    assert len(kept.images) == 2
 
 
 def test_an_image_without_boxes_is_kept_and_named(make_data):
@@ -107,11 +187,11 @@ def test_problems_are_logged_by_kind_with_what_was_done(make_data, caplog):
     """One warning for each kind: how many, what was done, and the first of them; an image without boxes is none."""
     data = make_data([{}, {"bbox": [5, 5, 0, 0]}, {"bbox": [5, 5, 0, 0]}, {"bbox": [0, 0, 90, 5]}], images=2)
     with caplog.at_level(logging.WARNING, logger="maskx"):
-        log_problems(data)
+        log_findings(reading_findings(data, "train"), "train.json")
     assert len(caplog.messages) == 2
-    assert "2 x zero-area box: dropped" in caplog.messages[0]
+    assert "train.json: train: 2 of 4 annotations: zero-area box, dropped" in caplog.messages[0]
     assert "annotation 2" in caplog.messages[0]
-    assert "1 x box partly outside the image: clipped" in caplog.messages[1]
+    assert "1 of 4 annotations: box partly outside the image, clipped" in caplog.messages[1]
 
 
 def test_validation_is_read_with_the_categories_of_training(make_data):

@@ -7,7 +7,7 @@ import torch
 
 from maskx_pipeline.data.dataset import DetectionDataset, batches
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.errors import ConfigError, DataError, MachineError
 
 WIDTH, HEIGHT = 20, 16
 
@@ -41,11 +41,15 @@ def _same(left, right):
     )
 
 
-def test_an_item_is_a_float_image_with_its_boxes(make_data):
-    """Values 0..1, boxes as corners, labels 1..K, crowds left out."""
+def test_an_item_is_an_image_of_bytes_with_its_boxes(make_data):
+    """A quarter of a float's shared memory; boxes as corners, labels 1..K, crowds left out."""
     data = make_data([{"bbox": [1, 2, 5, 6], "category_id": 7, "id": 40}, {"iscrowd": 1}])
     image, target = DetectionDataset(data, flip_probability=0.0, seed=0)[0]
-    assert torch.equal(image, read_image(data.image_path(1)).float() / 255)
+    assert torch.equal(image, read_image(data.image_path(1)))
+    assert image.dtype == torch.uint8
+    [(images, _)] = batches(DetectionDataset(data, flip_probability=0.0, seed=0), images_per_batch=1, start=0,
+                            iterations=1, seed=0, workers=0)  # fmt: skip
+    assert torch.equal(images[0], read_image(data.image_path(1)).float() / 255)
     assert target["boxes"].tolist() == [[1, 2, 6, 8]]
     assert (target["labels"].tolist(), target["annotation_ids"].tolist(), target["image_id"]) == ([2], [40], 1)
     assert (target["boxes"].dtype, target["labels"].dtype) == (torch.float32, torch.int64)
@@ -123,3 +127,17 @@ def test_an_unreadable_image_is_the_same_error_from_any_process(make_data, worke
         _run(dataset, size=1, iterations=1, workers=workers)
     assert caught.value.hint is not None
     assert "Traceback" not in str(caught.value)
+
+
+def test_full_shared_memory_is_a_known_error_and_no_hang(dataset, monkeypatch: pytest.MonkeyPatch):
+    """As in a container with little of it: torch's own thread would lose the batch, and wait for it for good."""
+
+    def full(_: torch.Tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(MachineError, match="shared memory") as caught:
+        _run(dataset, workers=1)
+    assert "--workers 0" in str(caught.value)
+    assert "--shm-size" in str(caught.value)
+    assert len(_run(dataset, workers=0)) == 7

@@ -37,17 +37,29 @@ def _uncompressed(bitmap: np.ndarray) -> dict:
     return {"size": list(bitmap.shape), "counts": [0, *runs] if flat[0] else runs}
 
 
-@pytest.mark.parametrize("segmentation", [None, [], [[]], [[], []], [[1, 2]], [[1, 1, 2, 2]]])
+@pytest.mark.parametrize("segmentation", [
+    None, [], [[]], [[], []], [[1, 2]], [[1, 1, 2, 2]], [[0, 0, 0, 0]], [[0, 0], [0, 0], [0, 0]],
+    [[1, 1, 3, 3, 2, 2]], [[5, 1, 5, 9, 5, 4]], [[1, 1, 9, 1, 9, 9, 9, 1]], [[0] * 8, []],
+    {"size": [H, W], "counts": [H * W]}, {"size": [H, W], "counts": [H * W, 0]}, {"size": [H, W], "counts": []},
+    {"size": [H, W], "counts": ""}, {"size": [1, 1], "counts": [1, 0]},
+])  # fmt: skip
 def test_a_mask_without_area_is_absent(segmentation):
     """Missing, null, an empty list and a list of empty polygons all mean that there is no mask."""
     assert mask_is_absent(segmentation)
 
 
 @pytest.mark.parametrize(
-    "segmentation", [[[0, 0, 5, 0, 5, 5]], [[], [0, 0, 5, 0, 5, 5]], {"size": [1, 1], "counts": [0, 1]}]
-)
-def test_polygons_and_rle_are_masks(segmentation):
-    """One polygon with area, or an RLE, is a mask."""
+    "segmentation",
+    [
+        [[0, 0, 5, 0, 5, 5]], [[], [0, 0, 5, 0, 5, 5]], {"size": [1, 1], "counts": [0, 1]},
+        [[0, 0, 6, 6, 6, 0, 0, 6]], [[0, 0, 0.3, 0, 0.3, 0.3]],
+        [[0, 0], [5, 0], [5, 5]], [[[0, 0], [5, 0], [5, 5]]], [0, 0, 5, 0, 5, 5], [{"x": 0, "y": 0}], "polygon",
+        [[1, 2, 3]], [[0, 0], [5, 5]], [["0", 0, 5, 0, 5, 5]], [[float("nan")] * 6], {}, 3,
+        [[0, 0, 5, 0], [5, 0, 5, 5]],
+    ],
+)  # fmt: skip
+def test_what_is_drawn_is_there_however_it_is_written(segmentation):
+    """A polygon with area, also one that crosses itself or is small, an RLE, and whatever cannot be read."""
     assert not mask_is_absent(segmentation)
 
 
@@ -72,7 +84,7 @@ def test_polygons_and_rle_are_masks(segmentation):
         ({"size": [H, W], "counts": "\x01\x02"}, "not valid compressed"),
         ({"size": [H, W], "counts": "ooooooooooooooooo0"}, "not valid compressed"),
         ({"size": [H, W], "counts": "o"}, "not valid compressed"),
-        ({"size": [H, W], "counts": ""}, "not valid compressed"),
+        ({"size": [H, W], "counts": ""}, "covers no pixel"),
         ({"size": [H, W], "counts": "é"}, "not valid compressed"),
         ({"size": [H, W], "counts": "52"}, "add up"),
         ({"size": [H, W], "counts": [H * W]}, "covers no pixel"),

@@ -10,7 +10,7 @@ from e2e_world import ROI_SIZE, UNSEEN, joint_model, write_data
 from torch import Tensor
 
 from maskx_pipeline.data.coco import read_coco
-from maskx_pipeline.data.dataset import DetectionDataset
+from maskx_pipeline.data.dataset import DetectionDataset, as_floats
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> CocoData:
 def _batch(data: CocoData, *, flip: float = 0.0) -> tuple[list[Tensor], list[dict[str, Any]]]:
     dataset = DetectionDataset(data, flip_probability=flip, seed=0)
     items = [dataset[dataset.key(0, index)] for index in (0, 1)]
-    return [image for image, _ in items], [target for _, target in items]
+    return [as_floats(image) for image, _ in items], [target for _, target in items]
 
 
 def _masks(data: CocoData, seen: set[int] | None = None) -> SeenMasks:

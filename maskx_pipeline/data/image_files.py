@@ -1,0 +1,51 @@
+"""Finding image files under the names that an annotation file gives them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+
+class ImageFiles:
+    """The files of an image folder; each subfolder is listed once, since asking file by file is slow on networks."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def find(self, file_name: str) -> str | None:
+        """The name on disk of an image, relative to the folder; None if it is not there.
+
+        A backslash may stand for a slash, and a letter with an accent may be written as one character or as two.
+        """
+        for name in dict.fromkeys((file_name, file_name.replace("\\", "/"))):
+            folder, last = os.path.split(name)
+            found = self._names_in(folder).get(last) or self._names_in(folder).get(_plain(last))
+            if found is not None:
+                return f"{folder}/{found}" if folder else found
+            real = self._real_folder(folder)
+            if real != folder and (found := self._names_in(real).get(_plain(last))) is not None:
+                return f"{real}/{found}"
+        return None
+
+    def _names_in(self, folder: str) -> dict[str, str]:
+        """The names in a folder, by themselves and by their composed form."""
+        if folder not in self._listed:
+            path = self._folder / folder
+            names = [entry.name for entry in os.scandir(path)] if path.is_dir() else []
+            self._listed[folder] = {_plain(name): name for name in names} | {name: name for name in names}
+        return self._listed[folder]
+
+    def _real_folder(self, folder: str) -> str:
+        """The folder in the spelling of the disk."""
+        real = "/" if folder.startswith("/") else ""
+        for part in filter(None, folder.split("/")):
+            names = self._names_in(real)
+            found = names.get(part) or names.get(_plain(part)) or part
+            real = f"{real}{found}" if real in ("", "/") else f"{real}/{found}"
+        return real
+
+
+def _plain(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
