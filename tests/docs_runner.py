@@ -83,7 +83,10 @@ BEFORE = {
         "printf 'annotation_id,decision\\n1,rejected\\n' > decisions.csv"
     ),
     ("docs/how-to/import-and-export.md", "maskx detect import --weights mine.pth"): "rm -r runs",
-    ("docs/how-to/import-and-export.md", "maskx export-model"): "maskx export-embeddings && maskx fit-transfer",
+    (
+        "docs/how-to/import-and-export.md",
+        "maskx fit-transfer --embedding cls+box --no-coordinates",
+    ): "maskx export-embeddings && maskx fit-transfer",
 }
 """Page and beginning of the block: what its reader has done before, and the page does not say."""
 

@@ -48,7 +48,9 @@ def open_inputs(
 
 def read_val(data: DataConfig) -> CocoData:
     """Val of [data]; its images are looked for when they are read."""
-    return read_coco(data.val_annotations, data.val_images, check_files=False)
+    return read_coco(
+        data.val_annotations, data.val_images, check_files=False, crowds_are_objects=data.crowds_are_objects
+    )
 
 
 def measured_data(data: DataConfig, read: CocoData, model: ModelRun) -> CocoData | None:
