@@ -58,7 +58,14 @@ class WholeModel:
         Args:
             image (FloatTensor[3, H, W]): RGB, 0..1.
         """
+        return self._instances(self.detector.extract(image))
+
+    def predict_and_segment(self, image: Tensor, boxes_xyxy: Tensor, labels: Tensor) -> tuple[Instances, Tensor]:
+        """What `predict` and `segment` give, by one look of the detector at the image."""
         detected = self.detector.extract(image)
+        return self._instances(detected), self._masks_in_parts(detected, boxes_xyxy, labels)
+
+    def _instances(self, detected: DetectedImage) -> Instances:
         found = detected.detections
         return Instances(
             boxes_xyxy=found.boxes_xyxy.float().cpu(),
@@ -78,7 +85,9 @@ class WholeModel:
         Returns:
             FloatTensor[N, M, M]: probability of the object at each cell of its box, 0..1, on the CPU.
         """
-        detected = self.detector.extract(image)
+        return self._masks_in_parts(self.detector.extract(image), boxes_xyxy, labels)
+
+    def _masks_in_parts(self, detected: DetectedImage, boxes_xyxy: Tensor, labels: Tensor) -> Tensor:
         parts = (slice(start, start + _ROIS_AT_ONCE) for start in range(0, max(1, len(labels)), _ROIS_AT_ONCE))
         return torch.cat([self._masks(detected, boxes_xyxy[part], labels[part]) for part in parts])
 

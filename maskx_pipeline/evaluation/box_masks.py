@@ -19,9 +19,10 @@ from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.box_iou import SHAPES, BoxIou
+from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import read_results
 from maskx_pipeline.evaluation.paste import encode_crop, paste_to_rle
-from maskx_pipeline.evaluation.predictions import predictions_from_cache, read_scaled, rows_by_image
+from maskx_pipeline.evaluation.predictions import predictions_from_cache, read_scaled, results_of, rows_by_image
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel
 
@@ -60,19 +61,25 @@ def masks_from_cache(
     return {id_: result["segmentation"] for id_, result in zip(ids, results, strict=True)}
 
 
-def masks_from_images(model: WholeModel, val: CocoData) -> dict[int, Rle]:
-    """The same from the images; equal if the cache was written on the same kind of device."""
+def predictions_and_masks_from_images(model: WholeModel, val: CocoData) -> tuple[list[Result], dict[int, Rle]]:
+    """What `predictions_from_images` gives, and the masks in the true boxes, by one look of the detector at each image.
+
+    The masks equal those of `masks_from_cache` if the cache was written on the same kind of device.
+    """
+    results: list[Result] = []
     found: dict[int, Rle] = {}
-    images = objects_of(val)
-    with Progress(len(images), "segment true boxes", "images") as bar:
-        for image, annotations in images:
-            boxes = torch.tensor([annotation.box_xyxy for annotation in annotations], dtype=torch.float32)
-            labels = torch.tensor([annotation.label for annotation in annotations])
-            mask_probs = model.segment(read_scaled(val, image), boxes, labels)
+    objects = {image.id: annotations for image, annotations in objects_of(val)}
+    with Progress(len(val.images), "segment images", "images") as bar:
+        for image in val.images:
+            annotations = objects.get(image.id, [])
+            boxes = torch.tensor([a.box_xyxy for a in annotations], dtype=torch.float32).reshape(-1, 4)
+            labels = torch.tensor([a.label for a in annotations], dtype=torch.int64)
+            instances, mask_probs = model.predict_and_segment(read_scaled(val, image), boxes, labels)
+            results += results_of(instances, image, val.categories)
             masks = paste_to_rle(mask_probs, boxes, image.height, image.width)
             found |= {annotation.id: mask for annotation, mask in zip(annotations, masks, strict=True)}
             bar.update(1)
-    return found
+    return results, found
 
 
 def shapes_in_boxes(val: CocoData) -> dict[str, dict[int, Rle]]:

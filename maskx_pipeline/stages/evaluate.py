@@ -15,12 +15,12 @@ from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
-from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, masks_from_images
+from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, predictions_and_masks_from_images
 from maskx_pipeline.evaluation.detection_limit import limit_note
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import Evaluation
-from maskx_pipeline.evaluation.predictions import predictions_from_cache, predictions_from_images
+from maskx_pipeline.evaluation.predictions import predictions_from_cache
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.box_rivals import with_rivals
@@ -69,19 +69,23 @@ def evaluate(
             results_file = run.folder / "results.json"
             at = resolve_device(config.device)
             dtype = amp_dtype(model.amp, at)
+            from_images: dict[int, Rle] | None = None
             if run.state == "finished" and results_file.is_file():
                 results = read_results(results_file)
             else:
                 if cache is None:
-                    results = predictions_from_images(whole or model.whole_model(config.device), val)
+                    detector_too = whole or model.whole_model(config.device)
+                    results, from_images = predictions_and_masks_from_images(detector_too, val)
                 else:
                     results = predictions_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
                 write_results(results_file, results)
                 run.finish()
 
             def at_boxes() -> dict[int, Rle]:
-                if cache is None:
-                    return masks_from_images(whole or model.whole_model(config.device), val)
+                if from_images is not None:
+                    return from_images
+                if cache is None:  # the run was finished, and what it measured here was lost
+                    return predictions_and_masks_from_images(model.whole_model(config.device), val)[1]
                 return masks_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
 
             box_iou = with_rivals(

@@ -21,10 +21,11 @@ from maskx_pipeline.evaluation.box_iou_file import newest_box_iou, read_box_iou,
 from maskx_pipeline.evaluation.box_masks import (
     masks_from_cache,
     masks_from_file,
-    masks_from_images,
     measure_box_iou,
+    predictions_and_masks_from_images,
     shapes_in_boxes,
 )
+from maskx_pipeline.evaluation.predictions import predictions_from_images
 
 SQUARE = {"bbox": [4, 2, 8, 8], "segmentation": [[4, 2, 12, 2, 12, 10, 4, 10]]}
 LEFT_HALF = [[4, 2, 8, 2, 8, 10, 4, 10]]
@@ -147,10 +148,11 @@ def test_a_difference_within_chance_is_called_level(make_data: Callable[..., Coc
 
 
 def test_cache_and_images_give_the_same_masks(world: World) -> None:
-    """Of every object, bit for bit, and there are some."""
+    """Of every object, bit for bit, and there are some; beside them stand the detections of before."""
     cached = masks_from_cache(world.cache, world.mask_model, world.val, device=CPU, amp_dtype=None)
-    live = masks_from_images(world.model, world.val)
+    results, live = predictions_and_masks_from_images(world.model, world.val)
     assert cached == live
+    assert results == predictions_from_images(world.model, world.val)
     assert sorted(cached) == sorted(annotation.id for annotation in world.val.annotations())
     assert any(coco_mask.area(mask) for mask in cached.values())
 
