@@ -20,23 +20,13 @@ from maskx_pipeline.annotate.review_items import review_items
 from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, read_coco
-from maskx_pipeline.data.kinds import (
-    CROWDED,
-    MISFIT,
-    NO_MASKS,
-    REPEATED,
-    REPEATED_PER_IMAGE,
-    TWICE,
-    UNKNOWN_CATEGORY,
-)
-from maskx_pipeline.doctor.health import refuse_unsound
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.journal import Journal, journal_path
 from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
-from maskx_pipeline.stages.annotate_inputs import measured_data, open_inputs, read_val, refuse_inputs
+from maskx_pipeline.stages.annotate_inputs import measured_data, open_inputs, read_val, refuse_inputs, refuse_spread
 from maskx_pipeline.stages.inputs import NOTHING
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
@@ -44,18 +34,6 @@ logger = logging.getLogger("maskx")
 
 _MOST_MEASURED = 2000
 """Masks by which a confidence is judged before a file is filled; --evaluate and --best-of measure all."""
-
-_HARMLESS = {
-    CROWDED: "crowds are left as they are",
-    MISFIT: "masks that exist are left as they are",
-    NO_MASKS: "masks that exist are left as they are",
-    REPEATED: "annotations that share an id are left as they are",
-    REPEATED_PER_IMAGE: "annotations that share an id are left as they are",
-    TWICE: "each is filled by itself",
-    **dict.fromkeys(("zero-area box", "box outside the image", "broken box"), "they are left as they are"),
-    **dict.fromkeys(("unknown image id", UNKNOWN_CATEGORY), "they are left as they are"),
-}
-"""What is wrong with a file and does not touch what is filled in."""
 
 
 def annotate_boxes(
@@ -109,7 +87,7 @@ def annotate_boxes(
         quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
     else:
         journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
-        refuse_unsound({"": read}, accepted={**_HARMLESS, **accepted})
+        refuse_spread(read, accepted)
         gaps = find_mask_gaps(read, labels=labels)
         if gaps.had_bom:
             logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)

@@ -12,6 +12,16 @@ from maskx_pipeline.annotate.quality import masks_of_known
 from maskx_pipeline.annotate.worklist import worklist_path
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.data.coco import CocoData, read_coco
+from maskx_pipeline.data.kinds import (
+    CROWDED,
+    MISFIT,
+    NO_MASKS,
+    REPEATED,
+    REPEATED_PER_IMAGE,
+    TWICE,
+    UNKNOWN_CATEGORY,
+)
+from maskx_pipeline.doctor.health import refuse_unsound
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import DetectorClasses
@@ -19,6 +29,18 @@ from maskx_pipeline.provenance.journal import journal_path
 from maskx_pipeline.provenance.made_from import report_path
 
 logger = logging.getLogger("maskx")
+
+_HARMLESS = {
+    CROWDED: "crowds are left as they are",
+    MISFIT: "masks that exist are left as they are",
+    NO_MASKS: "masks that exist are left as they are",
+    REPEATED: "annotations that share an id are left as they are",
+    REPEATED_PER_IMAGE: "annotations that share an id are left as they are",
+    TWICE: "each is filled by itself",
+    **dict.fromkeys(("zero-area box", "box outside the image", "broken box"), "they are left as they are"),
+    **dict.fromkeys(("unknown image id", UNKNOWN_CATEGORY), "they are left as they are"),
+}
+"""What is wrong with a file and does not touch what is filled in."""
 
 
 def open_inputs(
@@ -44,6 +66,18 @@ def open_inputs(
     if unknown:
         logger.warning("The model does not know: %s. They are left alone.", ", ".join(f"`{n}`" for n in unknown))
     return model, read, labels
+
+
+def refuse_spread(read: CocoData, accepted: Mapping[str, str]) -> None:
+    """Say what is wrong with a file, and refuse what filling would spread.
+
+    Args:
+        accepted: By kind of finding, why it is right as it is.
+
+    Raises:
+        CheckFailedError: There is such an error that is not accepted.
+    """
+    refuse_unsound({"": read}, accepted={**_HARMLESS, **accepted})
 
 
 def read_val(data: DataConfig) -> CocoData:
