@@ -8,11 +8,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from maskx_pipeline.annotate.reliability import MaskScore
-from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.evaluation.box_figures import BoxFigures, figures_of_sets
-from maskx_pipeline.evaluation.box_iou import MODEL, SHAPES, BoxIou
-from maskx_pipeline.evaluation.box_masks import mask_iou, shapes_in_boxes
+from maskx_pipeline.evaluation.box_iou import MODEL, BoxIou
+from maskx_pipeline.evaluation.box_masks import measure_box_iou, shapes_in_boxes
 
 
 def figures_at_boxes(
@@ -34,11 +33,8 @@ def figures_at_boxes(
     ious: dict[str, list[float]] = {MODEL: [score.iou for score in scores]}
     if teacher:
         ious[teacher] = [math.nan if score.teacher_iou is None else score.teacher_iou for score in scores]
-    images = [data.image(annotation.image_id) for annotation in annotations]
-    true = [segmentation_to_rle(a.segmentation, i.height, i.width) for a, i in zip(annotations, images, strict=True)]
-    shapes = shapes_in_boxes(data)
-    for name in SHAPES:
-        ious[name] = [mask_iou(shapes[name][a.id], rle) for a, rle in zip(annotations, true, strict=True)]
+    for name, of_objects in measure_box_iou(data, shapes_in_boxes(data, masked=True)).by_object().items():
+        ious[name] = [of_objects[annotation.id] for annotation in annotations]
     box_iou = BoxIou(
         annotation_ids=np.array([annotation.id for annotation in annotations], dtype=np.int64),
         image_ids=np.array([annotation.image_id for annotation in annotations], dtype=np.int64),

@@ -82,11 +82,15 @@ def predictions_and_masks_from_images(model: WholeModel, val: CocoData) -> tuple
     return results, found
 
 
-def shapes_in_boxes(val: CocoData) -> dict[str, dict[int, Rle]]:
-    """The filled box and the ellipse in it, :data:`SHAPES`, for each object: the pixels whose centre lies inside."""
+def shapes_in_boxes(val: CocoData, *, masked: bool = False) -> dict[str, dict[int, Rle]]:
+    """The filled box and the ellipse in it, :data:`SHAPES`, for each object: the pixels whose centre lies inside.
+
+    Args:
+        masked: Only for objects that have a mask to compare with.
+    """
     found: dict[str, dict[int, Rle]] = {name: {} for name in SHAPES}
     for image, objects in objects_of(val):
-        for annotation in objects:
+        for annotation in (one for one in objects if one.has_mask or not masked):
             top, left, box, ellipse = _shapes(annotation.box_xyxy, image)
             for name, crop in zip(SHAPES, (box, ellipse), strict=True):
                 found[name][annotation.id] = encode_crop(crop, top, left, image.height, image.width)

@@ -38,7 +38,7 @@ def with_rivals(
     others = {} if against is None else {str(against): masks_from_file(against, val)}
     found = read_box_iou(folder, val_digest=val.digest, identity=identity)
     if found is None:
-        found = measure_box_iou(val, {MODEL: masks(), **shapes_in_boxes(val)})
+        found = measure_box_iou(val, {MODEL: masks(), **shapes_in_boxes(val, masked=True)})
         write_box_iou(folder, found, val_digest=val.digest, identity=identity)
     rivals = {} if model is None else dict(_class_agnostic(model, val))
     if others:
