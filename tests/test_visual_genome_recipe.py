@@ -86,7 +86,8 @@ def test_3000_categories_from_their_files_to_masks(generator: ModuleType, tmp_pa
     done = run_script(RECIPE, str(tmp_path), environment=environment)
     assert done.returncode == 0, done.stderr
     table = done.stdout.splitlines()
-    assert table[-1].startswith("cls+box-published+mlp")
+    header = next(number for number, line in enumerate(table) if line.startswith("run "))
+    assert table[header + 1].startswith("cls+box-published+mlp")
     run = json.loads((tmp_path / "runs" / "transfer" / "cls+box-published+mlp" / "run.json").read_text())
     assert len(run["categories"]) == 3000
     assert run["seen"] == list(range(1, 81))

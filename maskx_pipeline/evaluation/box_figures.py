@@ -133,9 +133,12 @@ def interval_text(interval: Interval, *, sign: str = "") -> str:
     """``68.9 (67.2 to 70.4)``; a dash where nothing was measured, the mean alone where images are too few."""
     if math.isnan(interval.mean):
         return "-"
-    if math.isnan(interval.low):
-        return f"{interval.mean:{sign}.1f}"
-    return f"{interval.mean:{sign}.1f} ({interval.low:{sign}.1f} to {interval.high:{sign}.1f})"
+    return f"{interval.mean:{sign}.1f}{bounds_text(interval, sign=sign)}"
+
+
+def bounds_text(interval: Interval, *, sign: str = "+") -> str:
+    """`` (+2.0 to +4.8)``, to follow a figure; nothing where images are too few for an interval."""
+    return "" if math.isnan(interval.low) else f" ({interval.low:{sign}.1f} to {interval.high:{sign}.1f})"
 
 
 def _row(box_iou: BoxIou, name: str, labels: Collection[int], *, id_: int = 0, seen: bool = False) -> BoxFiguresRow:
@@ -158,14 +161,10 @@ def _verdict(row: BoxFiguresRow, data: str) -> str:
         return f"{kind}: {data} has no mask of one, so how good their masks are is not known."
     gap, model, rival = row.minus[row.best], row.iou[MODEL].mean, row.iou[row.best].mean
     if not gap.is_certain:
-        why = "" if math.isnan(gap.low) else f" ({gap.low:+.1f} to {gap.high:+.1f})"
-        return f"{kind}: {MODEL} and {row.best} are level within chance, {model:.1f} and {rival:.1f} IoU{why}."
+        levels = f"{model:.1f} and {rival:.1f} IoU{bounds_text(gap)}"
+        return f"{kind}: {MODEL} and {row.best} are level within chance, {levels}."
     if gap.mean > 0:
-        return (
-            f"{kind}: {MODEL} is ahead of {row.best} by more than chance, {model:.1f} to {rival:.1f} IoU "
-            f"({gap.low:+.1f} to {gap.high:+.1f})."
-        )
-    return (
-        f"{kind}: {row.best} is AHEAD of {MODEL} by more than chance, {rival:.1f} to {model:.1f} IoU "
-        f"({-gap.high:+.1f} to {-gap.low:+.1f})."
-    )
+        means = f"{model:.1f} to {rival:.1f} IoU{bounds_text(gap)}"
+        return f"{kind}: {MODEL} is ahead of {row.best} by more than chance, {means}."
+    means = f"{rival:.1f} to {model:.1f} IoU{bounds_text(Interval(-gap.mean, -gap.high, -gap.low))}"
+    return f"{kind}: {row.best} is AHEAD of {MODEL} by more than chance, {means}."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.evaluation.box_iou import MODEL, BoxIou
+from maskx_pipeline.evaluation.box_figures import bounds_text
+from maskx_pipeline.evaluation.box_iou import MODEL, SHAPES, BoxIou
 from maskx_pipeline.study.compared_run import ComparedRun
 
 
@@ -39,12 +41,16 @@ def _together(runs: Sequence[ComparedRun]) -> tuple[BoxIou, NDArray[np.bool_]] |
 
 
 def _sentence(box_iou: BoxIou, kind: str, chosen: NDArray[np.bool_]) -> str:
-    if not chosen.any():
+    """On the best of all and the next; where the best is a shape in the box, on it and the best run."""
+    found = {source: box_iou.mean(source, chosen).mean for source in box_iou.ious}
+    means = {source: mean for source, mean in found.items() if not math.isnan(mean)}
+    best = max(means, key=means.__getitem__, default="")
+    others = [source for source in means if source != best and (best not in SHAPES or source not in SHAPES)]
+    if not others:
         return ""
-    means = {source: box_iou.mean(source, chosen).mean for source in box_iou.ious}
-    best, second = sorted(means, key=lambda source: -means[source])[:2]
+    second = max(others, key=means.__getitem__)
     gap = box_iou.difference(best, second, chosen)
-    values = f"{means[best]:.1f} and {means[second]:.1f} IoU ({gap.low:+.1f} to {gap.high:+.1f})"
+    values = f"{means[best]:.1f} and {means[second]:.1f} IoU{bounds_text(gap)}"
     if gap.is_certain:
         return f"{kind} categories: {best} is ahead of {second} by more than chance, {values}."
     return f"{kind} categories: {best} and {second} are level within chance, {values}."

@@ -30,6 +30,20 @@ def test_the_two_best_are_named_of_runs_and_shapes() -> None:
     assert seen.startswith("Seen categories: t is ahead of agnostic by more than chance, 85.0 and 75.0 IoU (+10.0 to ")
 
 
+def test_where_a_shape_is_the_best_the_best_run_stands_beside_it() -> None:
+    """Not the other shape, which nobody asks about; and without an interval where there is one image."""
+    run = a_run("t", [0.1, 0.1, 0.2, 0.2])
+    assert run.box_iou is not None
+    run.box_iou.ious["the filled box"] = np.array([0.4, 0.4, 0.5, 0.5])
+    unseen, seen = verdicts_of_runs([run])
+    assert unseen.startswith("Unseen categories: the ellipse in the box is ahead of t by more than chance, 55.0 and 20")
+    assert seen.startswith("Seen categories: the ellipse in the box is ahead of t by more than chance, 50.0 and 10.0")
+    run.box_iou.image_ids[:] = 0
+    assert verdicts_of_runs([run])[1].endswith(
+        "the ellipse in the box and t are level within chance, 50.0 and 10.0 IoU."
+    )
+
+
 def test_what_may_be_chance_is_called_level() -> None:
     """One object up and one down."""
     unseen, _ = verdicts_of_runs([a_run("t", [0.9, 0.8, 0.9, 0.9]), a_run("other", [0.9, 0.8, 0.8, 0.99])])
