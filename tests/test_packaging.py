@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 NOT_CODE = (
     "py.typed", "study/report_template/report.html.j2", "study/report_template/report.css",
     "annotate/review_template/review.html.j2", "annotate/review_template/review.css",
-    "annotate/review_template/review.js",
+    "annotate/review_template/review.js", "page/page.css", "page/page.js",
 )  # fmt: skip
 
 

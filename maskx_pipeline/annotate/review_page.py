@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 from maskx_pipeline.annotate.quality import AnnotationQuality
 from maskx_pipeline.annotate.reliability import MaskScore, reliability
 from maskx_pipeline.annotate.review_items import ReviewItem
+from maskx_pipeline.page import render_page
 
 _SIDE = 300  # of the plot, in its own units
 
@@ -28,22 +26,11 @@ def render_review(
         shown: The masks on the page, the least certain ones.
         digest: Of the annotation file: decisions are kept under it.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("maskx_pipeline.annotate", "review_template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _part("review.js")
     counts = Counter(item.seen for item in shown)
-    return environment.get_template("review.html.j2").render(
-        style=Markup(_part("review.css")),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    return render_page(
+        "maskx_pipeline.annotate",
+        "review_template",
+        "review",
         name=name,
         filled=filled,
         empty=empty,
@@ -80,7 +67,3 @@ def _marks(scores: Sequence[MaskScore]) -> list[dict[str, Any]]:
         }
         for step in reliability(scores)
     ]
-
-
-def _part(name: str) -> str:
-    return (resources.files("maskx_pipeline.annotate") / "review_template" / name).read_text(encoding="utf-8")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import datetime
-import hashlib
 import io
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, resources
+from importlib import metadata
 from typing import Any
 
 from maskx_pipeline import __version__
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import FIGURES
+from maskx_pipeline.page import render_page
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.study.compare import WORDS, Comparison
 from maskx_pipeline.study.report_gallery import GalleryItem
@@ -61,24 +60,15 @@ def render_report(
     Args:
         shown: The one whose gains and masks are shown first.
     """
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("maskx_pipeline.study", "report_template"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number_text
-    style, script = _part("report.css"), _part("report.js")
     baseline = baseline_of(shown, runs)
     plots = {"sets": plot_sets(runs), "loss": plot_losses(runs), "ap": plot_ap(runs)}
-    return environment.get_template("report.html.j2").render(
-        style=Markup(style),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    return render_page(
+        "maskx_pipeline.study",
+        "report_template",
+        "report",
+        filters={"number": number_text},
         runs=runs,
         run_colours=RUN_COLOURS,
         shown=shown,
@@ -98,10 +88,6 @@ def render_report(
         provenance=_provenance(data, command),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-def _part(name: str) -> str:
-    return (resources.files("maskx_pipeline.study") / "report_template" / name).read_text(encoding="utf-8")
 
 
 def _comparison(runs: Sequence[ReportedRun]) -> list[list[str]]:

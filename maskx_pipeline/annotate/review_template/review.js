@@ -1,18 +1,8 @@
-"use strict";
 // The index of all masks is loaded first, to filter by; outlines come in chunks and pictures one by one, as they are looked at.
-const byId = (id) => document.getElementById(id);
 const PAGE = 24; // thumbnails
 const KEPT = 80; // chunks in memory
 const SVG = "http://www.w3.org/2000/svg";
 const WORDS = { a: "accepted", r: "rejected" };
-
-const theme = byId("theme");
-const applyTheme = () => {
-  if (theme.value) document.documentElement.dataset.theme = theme.value;
-  else delete document.documentElement.dataset.theme;
-};
-theme.addEventListener("change", applyTheme);
-applyTheme(); // browsers keep the choice when a page is loaded again
 
 const trouble = (text) => {
   byId("trouble").textContent = text;

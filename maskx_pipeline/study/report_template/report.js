@@ -1,14 +1,4 @@
-"use strict";
 // Without this script the page shows everything; it adds the theme switch, the filters and the lightbox.
-const byId = (id) => document.getElementById(id);
-
-const theme = byId("theme");
-const applyTheme = () => {
-  if (theme.value) document.documentElement.dataset.theme = theme.value;
-  else delete document.documentElement.dataset.theme;
-};
-theme.addEventListener("change", applyTheme);
-applyTheme(); // browsers keep the choice when a page is loaded again
 
 const gainRun = byId("gain-run");
 if (gainRun) {
