@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from design_study import DATA, measure
+from design_study import DATA, measure, rival
 from design_study_rows import BASELINE, DESIGNS, Design
 from design_study_table import RESULT
 from mean_of_tables import mean_of_seeds
@@ -51,7 +51,6 @@ def run_task(task: Task) -> tuple[str, float]:
     from maskx_pipeline.data.coco import read_coco
     from maskx_pipeline.project import read_project
     from maskx_pipeline.provenance.files import write_json
-    from maskx_pipeline.study.hidden_figures import rival
     from maskx_pipeline.transfer.load import load_mask_model
 
     _, project, seed, design, half, part = task

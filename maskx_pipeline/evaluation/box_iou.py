@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 MODEL = "this model"
 """The source of masks that the others are rivals of."""
 
-SHAPES = ("the filled box", "the ellipse in the box")
+ELLIPSE = "the ellipse in the box"
+SHAPES = ("the filled box", ELLIPSE)
 """What a person would take who has boxes alone."""
 
 _RESAMPLES, _SEED = 1000, 0

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline.cache.reader import RoICache
@@ -18,15 +17,22 @@ from maskx_pipeline.data.masks import pixels_of_box, segmentation_fault, segment
 from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.evaluation.box_iou import SHAPES, BoxIou
+from maskx_pipeline.evaluation.box_iou import ELLIPSE, SHAPES, BoxIou
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import read_results
 from maskx_pipeline.evaluation.paste import encode_crop, paste_to_rle
-from maskx_pipeline.evaluation.predictions import predictions_from_cache, read_scaled, results_of, rows_by_image
+from maskx_pipeline.evaluation.predictions import (
+    box_results_of,
+    predictions_from_cache,
+    read_scaled,
+    results_of,
+    rows_by_image,
+)
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import WholeModel
 
 Rle = dict[str, Any]
+_THIN = 1e-9  # pixels: what a detector finds may have no width
 _SAME_BOX = 0.5  # IoU from which a mask of a file that names no annotation is taken for that of an object
 
 
@@ -91,10 +97,23 @@ def shapes_in_boxes(val: CocoData, *, masked: bool = False) -> dict[str, dict[in
     found: dict[str, dict[int, Rle]] = {name: {} for name in SHAPES}
     for image, objects in objects_of(val):
         for annotation in (one for one in objects if one.has_mask or not masked):
-            top, left, box, ellipse = _shapes(annotation.box_xyxy, image)
-            for name, crop in zip(SHAPES, (box, ellipse), strict=True):
-                found[name][annotation.id] = encode_crop(crop, top, left, image.height, image.width)
+            for name in SHAPES:
+                found[name][annotation.id] = _shape(name, annotation.box_xyxy, image)
     return found
+
+
+def shapes_in_detections(shape: str, cache: RoICache, val: CocoData, *, labels: Collection[int]) -> list[Result]:
+    """The cached detections of some categories, each with one of :data:`SHAPES` in its box as its mask."""
+    found = cache.detections
+    rows_of = rows_by_image(found.image_ids[np.isin(found.labels, sorted(labels))])
+    chosen = np.flatnonzero(np.isin(found.labels, sorted(labels)))
+    results: list[Result] = []
+    for image in val.images:
+        here = found.at(chosen[rows_of.get(image.id, np.zeros(0, dtype=np.int64))])
+        boxes = box_results_of(here, image, val.categories)
+        masks = [_shape(shape, box_xyxy, image) for box_xyxy in here.boxes_xyxy.tolist()]
+        results += [{**box, "segmentation": mask} for box, mask in zip(boxes, masks, strict=True)]
+    return results
 
 
 def measure_box_iou(val: CocoData, sources: Mapping[str, Mapping[int, Rle]]) -> BoxIou:
@@ -210,11 +229,13 @@ def _box_of(entry: Mapping[str, Any], rle: Rle) -> Sequence[float]:
     return around
 
 
-def _shapes(box_xyxy: Sequence[float], image: ImageRecord) -> tuple[int, int, NDArray[np.bool_], NDArray[np.bool_]]:
-    """The first row and column of the part of a box in the image, and the two shapes in that part."""
+def _shape(shape: str, box_xyxy: Sequence[float], image: ImageRecord) -> Rle:
+    """The part of a shape in a box that lies in the image."""
     x1, y1, x2, y2 = box_xyxy
     left, top, right, bottom = pixels_of_box(box_xyxy, image.height, image.width)
-    across = ((np.arange(left, right) + 0.5 - (x1 + x2) / 2) / ((x2 - x1) / 2)) ** 2
-    down = ((np.arange(top, bottom) + 0.5 - (y1 + y2) / 2) / ((y2 - y1) / 2)) ** 2
-    ellipse = down[:, None] + across[None, :] <= 1
-    return top, left, np.ones_like(ellipse), ellipse
+    inside = np.ones((bottom - top, right - left), dtype=np.bool_)
+    if shape == ELLIPSE:
+        across = ((np.arange(left, right) + 0.5 - (x1 + x2) / 2) / max((x2 - x1) / 2, _THIN)) ** 2
+        down = ((np.arange(top, bottom) + 0.5 - (y1 + y2) / 2) / max((y2 - y1) / 2, _THIN)) ** 2
+        inside = down[:, None] + across[None, :] <= 1
+    return encode_crop(inside, top, left, image.height, image.width)

@@ -11,9 +11,9 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig, TuneConfig
 from maskx_pipeline.config.tune import DESIGN_LISTS
 from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
-from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import ConfigError, DataError, MaskXError
+from maskx_pipeline.evaluation.box_iou import SHAPES
 from maskx_pipeline.evaluation.expectation import record_expectation
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import json_value
@@ -32,12 +32,11 @@ from maskx_pipeline.stages.tune_fits import (
     write_figures,
 )
 from maskx_pipeline.study.category_folds import FEW, category_folds
-from maskx_pipeline.study.hidden_figures import RIVALS, hidden_figures, rival
+from maskx_pipeline.study.hidden_figures import shape_figures
 from maskx_pipeline.study.tuning import (
     AGNOSTIC,
     DESIGN,
     SHAPE,
-    CategoryFigures,
     TunedDesign,
     Tuning,
     read_tuning,
@@ -120,7 +119,7 @@ def tune(
                     names={category.id: category.name for category in cache.categories},
                     unseen=_unseen_in_val(cache, seen),
                     designs=_validate(config, designs, folds, folder, bench, data, masks, devices),
-                    shapes=tuple(_shape(kind, title, folder, bench, seen) for kind, title in RIVALS.items()),
+                    shapes=tuple(_shape(shape, folder, bench, seen) for shape in SHAPES),
                 )
                 run.finish(**json_value(tuning.to_json()))
     best = designs[tuning.best().name].replace(split=split, device=devices[0])
@@ -223,14 +222,10 @@ def _design(name: str, kind: str, figures: Mapping[int, FoldFigures]) -> TunedDe
     return TunedDesign(name, kind, tuple(each.figures for each in ordered), sum(each.seconds for each in ordered))
 
 
-def _shape(kind: str, title: str, folder: Path, bench: Bench, seen: frozenset[int]) -> TunedDesign:
+def _shape(shape: str, folder: Path, bench: Bench, seen: frozenset[int]) -> TunedDesign:
     """A shape in the box, on all seen categories."""
-    path = folder / f"{kind}.json"
+    title = shape.removeprefix("the ")
+    path = folder / f"{title.replace(' ', '-')}.json"
     if not path.exists():
-        at = resolve_device(bench.device)
-        model = rival(kind, bench.cache.mask_size)
-        found: dict[int, CategoryFigures] = hidden_figures(
-            model, bench.cache, bench.val, labels=seen, device=at, amp_dtype=amp_dtype("off", at)
-        )
-        write_figures(path, by_id(found, bench.cache))
+        write_figures(path, by_id(shape_figures(shape, bench.cache, bench.val, labels=seen), bench.cache))
     return TunedDesign(title, SHAPE, (read_figures(path),))
