@@ -52,6 +52,7 @@ def command(
             project.load(EvaluateTeacherConfig, {f.name: options[f.name] for f in EvaluateTeacherConfig.fields()}),
             data,
             split=config.split,
+            max_detections=config.max_detections,
             runs=config.runs,
             masks=masks,
             teachers=teacher_settings(project, weights),

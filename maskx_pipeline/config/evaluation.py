@@ -44,6 +44,12 @@ class EvaluateConfig(Use, ModelConfig):
         choices=("auto", "cache", "images"),
         identity=False,
     )
+    max_detections: int = option(
+        100,
+        "Detections of an image and category that AP counts, the best ones; COCO counts 100.",
+        identity=False,
+        minimum=1,
+    )
     against: Path | None = option(
         None,
         "File with other masks of val's boxes, measured beside the model's: COCO results, or an annotation file.",

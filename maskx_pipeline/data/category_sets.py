@@ -94,6 +94,12 @@ def masked_labels(data: CocoData) -> frozenset[int]:
     return frozenset(count_masks(data))
 
 
+def count_objects(data: CocoData) -> Counter[int]:
+    """By image id, how many objects it has; crowds do not count."""
+    annotations = data.annotations()
+    return Counter(annotations.image_ids[~annotations.iscrowd].tolist())
+
+
 def count_masks(data: CocoData) -> Counter[int]:
     """By label, how many objects have a mask of their own.
 

@@ -13,7 +13,15 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.evaluation.matching import PRECISION_SHAPE, Found, Objects, Shape, precision_of
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
+from maskx_pipeline.evaluation.matching import (
+    PRECISION_SHAPE,
+    RECALL_SHAPE,
+    Found,
+    Objects,
+    Shape,
+    precision_and_recall,
+)
 
 IouType = Literal["bbox", "segm"]
 Result = dict[str, Any]
@@ -24,7 +32,7 @@ _IOU_50, _IOU_75 = 0, 5  # of the thresholds .50, .55, .., .95
 
 @dataclass(frozen=True, slots=True)
 class ApSummary:
-    """The six figures of COCO for one category set, in percent (0..100); nan where there is nothing to measure.
+    """The figures of COCO for one category set, in percent (0..100); nan where there is nothing to measure.
 
     Attributes:
         ap: Mean over the IoU thresholds .50:.05:.95 and the categories.
@@ -33,6 +41,7 @@ class ApSummary:
         ap_small: Of objects below 32 x 32 pixels.
         ap_medium: Of objects between 32 x 32 and 96 x 96 pixels.
         ap_large: Of objects above 96 x 96 pixels.
+        ar: Average recall, the mean over the same thresholds and categories: the share of objects that is found.
         per_category: Label -> AP.
         unmeasured: Labels of the set that val has no object of (for masks: none with a mask); no figure counts them.
     """
@@ -43,6 +52,7 @@ class ApSummary:
     ap_small: float
     ap_medium: float
     ap_large: float
+    ar: float
     per_category: Mapping[int, float]
     unmeasured: tuple[int, ...]
 
@@ -58,10 +68,12 @@ class ApTable:
     Attributes:
         labels: The measured labels, in the order of the columns.
         precision: float64[10 IoU thresholds, 101 recalls, K labels, 4 area ranges], 0..1; -1: nothing to measure.
+        recall: float64[10, K, 4], likewise.
     """
 
     labels: tuple[int, ...]
     precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
 
     def summary(self, labels: Collection[int]) -> ApSummary:
         """The figures of a category set; the same as an evaluation restricted to it.
@@ -77,6 +89,7 @@ class ApTable:
         per_category = {self.labels[column]: _mean(self.precision[:, :, column, _ALL]) for column in columns}
         return ApSummary(
             *_figures(self.precision[:, :, columns]),
+            ar=_mean(self.recall[:, columns, _ALL]),
             per_category=per_category,
             unmeasured=tuple(label for label, ap in per_category.items() if np.isnan(ap)),
         )
@@ -85,6 +98,10 @@ class ApTable:
         """AP, AP50, AP75, APS, APM, APL of one category; those of a category set are the means of these."""
         column = self.labels.index(label)
         return _figures(self.precision[:, :, column : column + 1])
+
+    def recall_of(self, label: int) -> float:
+        """The average recall of one category, in percent."""
+        return _mean(self.recall[:, self.labels.index(label), _ALL])
 
 
 def average_precision(
@@ -101,6 +118,7 @@ def precision_table(
     labels: Collection[int],
     iou_type: IouType,
     image_ids: Collection[int] | None = None,
+    most: int = MOST_DETECTIONS,
 ) -> ApTable:
     """Match results to ground truth, as pycocotools does.
 
@@ -113,6 +131,8 @@ def precision_table(
             ``segmentation`` (RLE). Not changed.
         iou_type: ``bbox``: IoU of boxes; ``segm``: IoU of masks.
         image_ids: The images to measure; all of them if not given.
+        most: The detections of an image and category that count, the best ones; with another number than COCO's 100
+            the figures are not COCO's.
 
     Raises:
         DataError: A result of an image that the data set does not have.
@@ -123,11 +143,14 @@ def precision_table(
     found = _found(results, images, measured, ground_truth, "bbox" if iou_type == "bbox" else "segmentation")
     objects = _objects(ground_truth, set(ordered), measured, iou_type)
     precision = np.full((*PRECISION_SHAPE[:2], len(ordered), PRECISION_SHAPE[2]), -1.0)
+    recall = np.full((RECALL_SHAPE[0], len(ordered), RECALL_SHAPE[1]), -1.0)
     for column, label in enumerate(ordered):
         if label in objects:
             category_id = ground_truth.category(label).id
-            precision[:, :, column] = precision_of(objects[label], _columns(found.get(category_id, [])))
-    return ApTable(labels=tuple(ordered), precision=precision)
+            precision[:, :, column], recall[:, column] = precision_and_recall(
+                objects[label], _columns(found.get(category_id, [])), most=most
+            )
+    return ApTable(labels=tuple(ordered), precision=precision, recall=recall)
 
 
 def _objects(data: CocoData, labels: set[int], image_ids: set[int], iou_type: IouType) -> dict[int, Objects]:

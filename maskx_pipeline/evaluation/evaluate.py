@@ -11,6 +11,7 @@ from maskx_pipeline.data.category_sets import count_masks
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.coco_ap import ApSummary, ApTable, Result, precision_table
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
 from maskx_pipeline.evaluation.figures import CategoryAp, Evaluation, SetAp
 from maskx_pipeline.provenance.files import atomic_path
 
@@ -24,6 +25,7 @@ def evaluate_results(
     seen: Collection[int],
     model: Path | str = "",
     source: str = "cache",
+    max_detections: int = MOST_DETECTIONS,
 ) -> Evaluation:
     """Measure COCO results of val.
 
@@ -31,11 +33,12 @@ def evaluate_results(
         results: With ``bbox`` and ``segmentation``.
         seen: Labels whose masks were used in training; all others are unseen.
         source: ``cache`` or ``images``, for the record.
+        max_detections: The detections of an image and category that count, the best ones.
     """
     everything = frozenset(category.label for category in val.categories)
     sets = {split: frozenset(labels), "seen": frozenset(seen), "unseen": everything - frozenset(seen)}
-    box = precision_table(val, results, labels=everything, iou_type="bbox")
-    mask = precision_table(val, results, labels=everything, iou_type="segm")
+    box = precision_table(val, results, labels=everything, iou_type="bbox", most=max_detections)
+    mask = precision_table(val, results, labels=everything, iou_type="segm", most=max_detections)
     rows = tuple(SetAp(name, len(chosen), box.summary(chosen), mask.summary(chosen)) for name, chosen in sets.items())
     return Evaluation(
         model=str(model),
@@ -43,6 +46,7 @@ def evaluate_results(
         split=split,
         images=len(val.images),
         detections=len(results),
+        max_detections=max_detections,
         sets=rows,
         categories=_category_rows(val, labels=sets[split], seen=sets["seen"], box=rows[0].box, mask=mask),
     )
@@ -107,6 +111,7 @@ def _category_rows(
             box=box.per_category[category.label],
             mask=figures[category.label][0],
             mask_figures=figures[category.label],
+            mask_recall=mask.recall_of(category.label),
         )
         for category in val.categories
         if category.label in labels

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskx_pipeline.errors import listed
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.text import number_text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 """The names of COCO's six figures, in the order of `ApSummary.figures`."""
 
+_COLUMNS = (*FIGURES, "AR")  # average recall beside them
 _WIDTH = 6
 _COUNT = 8
 _NAMED = 8  # categories named in a remark before "and N more"
@@ -38,7 +40,7 @@ class SetAp:
 
 @dataclass(frozen=True, slots=True)
 class CategoryAp:
-    """The AP of one category, and the six figures of its masks.
+    """The AP of one category, and the figures of its masks.
 
     ``objects`` and ``masks`` count what val has of it, crowds left out.
     """
@@ -52,6 +54,7 @@ class CategoryAp:
     box: float
     mask: float
     mask_figures: tuple[float, ...]
+    mask_recall: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Evaluation:
 
     Attributes:
         source: ``cache`` or ``images``: where the detections come from.
+        max_detections: The detections of an image and category that count, the best ones.
         sets: The set asked for, then ``seen`` and ``unseen``.
         categories: Those of the set asked for, by ascending label.
         boxes: The mask IoU at the true boxes, where it was measured.
@@ -71,6 +75,7 @@ class Evaluation:
     split: str
     images: int
     detections: int
+    max_detections: int
     sets: tuple[SetAp, ...]
     categories: tuple[CategoryAp, ...]
     boxes: BoxFigures | None = None
@@ -84,6 +89,7 @@ class Evaluation:
             "split": self.split,
             "images": self.images,
             "detections": self.detections,
+            "max_detections": self.max_detections,
             "sets": {
                 row.name: {"categories": row.categories, "box": _plain(row.box), "mask": _plain(row.mask)}
                 for row in self.sets
@@ -97,7 +103,7 @@ class Evaluation:
                     "masks": row.masks,
                     "box_ap": _or_none(row.box),
                     "mask_ap": _or_none(row.mask),
-                    "mask": _named(row.mask_figures),
+                    "mask": _named((*row.mask_figures, row.mask_recall)),
                 }
                 for row in self.categories
             ],
@@ -120,10 +126,12 @@ def _table(evaluation: Evaluation, *, per_category: bool) -> str:
     """Category sets down, box and mask AP across, in percent; ``-`` where there is nothing to measure."""
     origin = {"cache": "cached detections", "images": "the images"}.get(evaluation.source, evaluation.source)
     title = f"{evaluation.images} images, {evaluation.detections} detections, from {origin}"
+    if evaluation.max_detections != MOST_DETECTIONS:
+        title += f", the {evaluation.max_detections} best of an image and category counted (COCO: {MOST_DETECTIONS})"
     if evaluation.model:
         title = f"{evaluation.model}: {title}"
     first = max([len(row.name) for row in evaluation.sets] + [6])
-    figures = "".join(name.rjust(_WIDTH) for name in FIGURES)
+    figures = "".join(name.rjust(_WIDTH) for name in _COLUMNS)
     groups = f"{_ruled('box', len(figures))}  {_ruled('mask', len(figures))}"
     boxes = evaluation.boxes
     lines = [title, ""]
@@ -135,7 +143,7 @@ def _table(evaluation: Evaluation, *, per_category: bool) -> str:
         f"{'set':{first}}{'categ.':>{_COUNT}}{figures}  {figures}",
     ]
     for row in evaluation.sets:
-        box, mask = _numbers(row.box.figures()), _numbers(row.mask.figures())
+        box, mask = (_numbers((*ap.figures(), ap.ar)) for ap in (row.box, row.mask))
         lines.append(f"{row.name:{first}}{row.categories:>{_COUNT}}{box}  {mask}")
     if evaluation.expected is not None:
         measured = next((row.mask.ap for row in evaluation.sets if row.name == "unseen"), float("nan"))
@@ -176,11 +184,11 @@ def _category_lines(categories: Sequence[CategoryAp]) -> list[str]:
 
 
 def _plain(summary: ApSummary) -> dict[str, float | None]:
-    return _named(summary.figures())
+    return _named((*summary.figures(), summary.ar))
 
 
 def _named(figures: Sequence[float]) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in zip(FIGURES, figures, strict=True)}
+    return {name: _or_none(value) for name, value in zip(_COLUMNS, figures, strict=True)}
 
 
 def _or_none(value: float) -> float | None:

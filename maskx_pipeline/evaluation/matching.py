@@ -1,4 +1,4 @@
-"""COCO's matching of detections to objects, and the precision that follows, for one category.
+"""COCO's matching of detections to objects, and the precision and recall that follow, for one category.
 
 The arithmetic of ``pycocotools.cocoeval``, operation by operation, so that the numbers are the same to the last digit;
 but each step is done for all IoU thresholds and area ranges at once. The IoU itself is computed by pycocotools.
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import Params
 
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
+
 Shape = Any
 """A box as a list of x, y, width, height in pixels, or a mask as compressed RLE."""
 
@@ -22,11 +24,13 @@ _PARAMS = Params("bbox")  # those of masks are the same
 _IOUS = np.minimum(_PARAMS.iouThrs, 1 - 1e-10)
 _RECALLS: NDArray[np.float64] = _PARAMS.recThrs
 _SMALLEST, _LARGEST = np.array(_PARAMS.areaRng, dtype=np.float64).T[:, :, None]
-_MOST_PER_IMAGE: int = _PARAMS.maxDets[-1]
 _AREAS_AT_ONCE = 255  # pycocotools counts them in a byte
 
 PRECISION_SHAPE = (len(_IOUS), len(_RECALLS), len(_SMALLEST))
 """10 IoU thresholds, 101 recalls, 4 area ranges."""
+
+RECALL_SHAPE = (len(_IOUS), len(_SMALLEST))
+"""10 IoU thresholds, 4 area ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,19 @@ class Found:
     scores: NDArray[np.float64]
 
 
-def precision_of(objects: Objects, found: Found) -> NDArray[np.float64]:
-    """The precision of one category.
+def precision_and_recall(
+    objects: Objects, found: Found, *, most: int = MOST_DETECTIONS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The precision of one category at each recall, and the recall that is reached.
+
+    Args:
+        most: The detections of an image that count, the best ones.
 
     Returns:
-        float64[10 IoU thresholds, 101 recalls, 4 area ranges], 0..1; -1 where there is no object to find.
+        float64[10 IoU thresholds, 101 recalls, 4 area ranges] and float64[10, 4], 0..1; -1 where there is no object
+        to find.
     """
-    rows = _by_image_and_score(found)
+    rows = _by_image_and_score(found, most)
     ignored_objects = objects.crowds | _outside(objects.areas)
     matched, ignored = _match_all(objects, ignored_objects, found, rows)
     ignored |= ~matched & _outside(_areas([found.shapes[row] for row in rows.tolist()]))[:, None]
@@ -74,19 +84,20 @@ def precision_of(objects: Objects, found: Found) -> NDArray[np.float64]:
     by_score = np.argsort(-found.scores[rows], kind="stable")
     true = (matched & ~ignored)[..., by_score]
     false = (~matched & ~ignored)[..., by_score]
-    precision = np.full(PRECISION_SHAPE, -1.0)
+    precision, recall = np.full(PRECISION_SHAPE, -1.0), np.full(RECALL_SHAPE, -1.0)
     for size, wanted in enumerate((~ignored_objects).sum(axis=1)):
         for threshold in range(len(_IOUS) if wanted else 0):
             precision[threshold, :, size] = _at_recalls(true[size, threshold], false[size, threshold], wanted)
-    return precision
+            recall[threshold, size] = true[size, threshold].sum() / wanted
+    return precision, recall
 
 
-def _by_image_and_score(found: Found) -> NDArray[np.int64]:
+def _by_image_and_score(found: Found, most: int) -> NDArray[np.int64]:
     """The rows of the detections that count, by image and falling score; of equal scores the first is the first."""
     rows = np.lexsort((-found.scores, found.image_ids))
     _, starts, counts = np.unique(found.image_ids[rows], return_index=True, return_counts=True)
     rank = np.arange(len(rows)) - np.repeat(starts, counts)
-    return rows[rank < _MOST_PER_IMAGE]
+    return rows[rank < most]
 
 
 def _match_all(

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
-from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.data.category_sets import count_objects, masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
 from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, predictions_and_masks_from_images
-from maskx_pipeline.evaluation.detection_limit import limit_note
+from maskx_pipeline.evaluation.detection_limit import limit_notes
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import Evaluation
@@ -91,10 +91,17 @@ def evaluate(
             box_iou = with_rivals(
                 val, run.folder, masks=at_boxes, identity=model.sha256, model=model, against=config.against
             )
-    if (note := limit_note(results)) is not None:
+    for note in limit_notes(results, count_objects(val), most=config.max_detections):
         logger.warning(note)
     evaluation = evaluate_results(
-        results, val, labels=labels, split=config.split, seen=model.seen, model=model.folder, source=origin
+        results,
+        val,
+        labels=labels,
+        split=config.split,
+        seen=model.seen,
+        model=model.folder,
+        source=origin,
+        max_detections=config.max_detections,
     )
     boxes = figures_of_sets(box_iou, split=config.split, labels=labels, seen=model.seen, categories=val.categories)
     expected = expectation_of(model.expected)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DEFAULT_TEACHERS, DataConfig, EvaluateTeacherConfig, MasksConfig, TeacherSettings
-from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
+from maskx_pipeline.data.category_sets import count_objects, masked_labels, resolve_category_set
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
 from maskx_pipeline.evaluation.box_masks import Rle, objects_of
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS, limit_notes
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.figures import Evaluation
 from maskx_pipeline.stages.box_rivals import with_rivals
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val, read_train
 from maskx_pipeline.teachers.construction import ask_teacher, teacher_name
 from maskx_pipeline.teachers.predictions import predictions_by_teacher
+
+logger = logging.getLogger("maskx")
 
 
 def evaluate_teacher(
@@ -26,6 +30,7 @@ def evaluate_teacher(
     data: DataConfig,
     *,
     split: str = "all",
+    max_detections: int = MOST_DETECTIONS,
     runs: Path = Path("runs"),
     teachers: TeacherSettings = DEFAULT_TEACHERS,
     device: str = "auto",
@@ -75,8 +80,17 @@ def evaluate_teacher(
                 write_results(folder / "results.json", results)
                 run.update(seen=[], categories=[asdict(category) for category in val.categories])
                 run.finish(detections=len(results), whole_boxes=whole)
+    for note in limit_notes(results, count_objects(val), most=max_detections):
+        logger.warning(note)
     evaluation = evaluate_results(
-        results, val, labels=labels, split=split, seen=seen, model=out, source="given boxes" if given else "cache"
+        results,
+        val,
+        labels=labels,
+        split=split,
+        seen=seen,
+        model=out,
+        source="given boxes" if given else "cache",
+        max_detections=max_detections,
     )
     if given:
 

@@ -94,7 +94,8 @@ class Comparison:
 def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Comparison:
     """Read what ``maskx evaluate`` recorded last in the folders of stage-2 and e2e runs.
 
-    Warns where some were evaluated with their best weights and others with their last.
+    Warns where some were evaluated with their best weights and others with their last, or with another limit of
+    detections.
 
     Raises:
         RunError: A folder is no such run, or some were not evaluated.
@@ -109,6 +110,13 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
             "The runs were not evaluated with the same checkpoint: %s with the last weights, the others with the best. "
             "Evaluate again with --checkpoint to compare like with like.",
             ", ".join(last),
+        )
+    limits = sorted({row.max_detections for row in runs})
+    if len(limits) > 1:
+        logger.warning(
+            "The AP of these runs counts different numbers of detections of an image and category: %s. Evaluate again "
+            "with one --max-detections to compare like with like.",
+            " and ".join(map(str, limits)),
         )
     return Comparison(runs, all_figures)
 

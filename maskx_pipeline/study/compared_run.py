@@ -12,6 +12,7 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.errors import RunError, listed
 from maskx_pipeline.evaluation.box_iou import MODEL, BoxIou
 from maskx_pipeline.evaluation.box_iou_file import read_box_iou
+from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.text import number_text
@@ -32,6 +33,7 @@ class ComparedRun:
         masks: How many training objects of each of these have a mask; empty where the run did not record it.
         per_category: The figures of each category that was evaluated, by its id.
         evaluated: Where the detections come from and which weights were taken, as in ``cache-best``.
+        max_detections: The detections of an image and category that its AP counts.
     """
 
     run: str
@@ -47,6 +49,7 @@ class ComparedRun:
     known: frozenset[int] = frozenset()
     per_category: dict[int, dict[str, float | None]] = field(default_factory=dict)
     evaluated: str = ""
+    max_detections: int = MOST_DETECTIONS
     at_boxes: Mapping[str, Any] = field(default_factory=dict)
     box_iou: BoxIou | None = None
 
@@ -105,6 +108,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
         known=frozenset(entry["id"] for entry in content.get("categories", ())),
         per_category=per_category,
         evaluated=path.parent.name,
+        max_detections=evaluation.get("max_detections", MOST_DETECTIONS),
         at_boxes=evaluation.get("at_boxes", {}).get("sets", {}),
         box_iou=read_box_iou(path.parent),
     )

@@ -64,7 +64,7 @@ def by_hand(ground_truth: Path, results: Path, iou_type: str, category_ids: list
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return [float("nan") if value == -1 else value * 100 for value in evaluation.stats[:6]]
+    return [float("nan") if value == -1 else value * 100 for value in evaluation.stats[[*range(6), 8]]]
 
 
 @pytest.fixture(params=["generated", "coco-mini"])
@@ -79,19 +79,21 @@ def val_data(request: pytest.FixtureRequest, tmp_path: Path) -> CocoData:
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
 def test_ap_equals_pycocotools_run_by_hand(val_data: CocoData, tmp_path: Path, iou_type: IouType) -> None:
-    """All six figures, on the whole file and on a category set, from the results files that are written."""
+    """Six figures and the average recall, on the whole file and on a set, from the results files that are written."""
     results = jittered(val_data)
     write_results(tmp_path / "results.json", results)
     file = tmp_path / ("results.json" if iou_type == "segm" else "results_bbox.json")
     every = range(1, val_data.num_classes + 1)
     table = precision_table(val_data, results, labels=every, iou_type=iou_type)
-    figures = table.summary(every).figures()
+    summary = table.summary(every)
+    figures = (*summary.figures(), summary.ar)
     assert figures == pytest.approx(by_hand(val_data.path, file, iou_type), abs=0, rel=0, nan_ok=True)
     assert 10 < figures[0] < 90
     some = every[1::3]
     ids = [val_data.category(label).id for label in some]
     by_hand_on_set = by_hand(val_data.path, file, iou_type, ids)
-    assert table.summary(some).figures() == pytest.approx(by_hand_on_set, abs=0, rel=0, nan_ok=True)
+    summary = table.summary(some)
+    assert (*summary.figures(), summary.ar) == pytest.approx(by_hand_on_set, abs=0, rel=0, nan_ok=True)
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
@@ -104,6 +106,16 @@ def test_a_set_from_the_table_equals_an_evaluation_of_that_set(tmp_path: Path, i
         alone = average_precision(val, results, labels=labels, iou_type=iou_type)
         assert alone.figures() == pytest.approx(table.summary(labels).figures(), abs=0, nan_ok=True)
         assert list(alone.per_category) == list(labels)
+
+
+def test_annotation_0_is_found_like_any_other(tmp_path: Path) -> None:
+    """pycocotools marks a match with the id of the object, so that a match with id 0 counts as none."""
+    entry = {"image_id": 1, "category_id": CATEGORIES[0]["id"], "bbox": [1, 1, 9, 9]}
+    val = write_data(tmp_path, "val", [{**entry, "id": 0}])
+    results = [{**entry, "score": 1.0}]
+    assert average_precision(val, results, labels=[1], iou_type="bbox").ap == pytest.approx(100)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert by_hand(val.path, tmp_path / "results.json", "bbox")[0] == 0
 
 
 def test_nothing_is_printed_and_results_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

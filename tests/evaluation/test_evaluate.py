@@ -19,11 +19,11 @@ from maskx_pipeline.evaluation.quick import quick_metrics, some_images
 TABLE = """\
 runs/transfer/cls: 3 images, 2 detections, from cached detections
 
-                 -------------- box --------------     -------------- mask -------------
-set     categ.    AP  AP50  AP75   APS   APM   APL      AP  AP50  AP75   APS   APM   APL
-voc          2 100.0 100.0 100.0 100.0     -     -   100.0 100.0 100.0 100.0     -     -
-seen         1 100.0 100.0 100.0 100.0     -     -   100.0 100.0 100.0 100.0     -     -
-unseen       2   0.0   0.0   0.0   0.0     -     -       -     -     -     -     -     -
+                 ----------------- box -----------------     ----------------- mask ----------------
+set     categ.    AP  AP50  AP75   APS   APM   APL    AR      AP  AP50  AP75   APS   APM   APL    AR
+voc          2 100.0 100.0 100.0 100.0     -     - 100.0   100.0 100.0 100.0 100.0     -     - 100.0
+seen         1 100.0 100.0 100.0 100.0     -     - 100.0   100.0 100.0 100.0 100.0     -     - 100.0
+unseen       2   0.0   0.0   0.0   0.0     -     -   0.0       -     -     -     -     -     -     -
 
 Not in val, so not counted: dog.
 
@@ -80,7 +80,7 @@ def test_json_is_strict_and_holds_every_figure(tmp_path: Path) -> None:
     assert found["sets"]["unseen"]["mask"]["AP"] is None
     assert [row["mask_ap"] for row in found["categories"]] == [pytest.approx(100), None]
     cat, dog = (row["mask"] for row in found["categories"])
-    assert list(cat) == ["AP", "AP50", "AP75", "APS", "APM", "APL"]
+    assert list(cat) == ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR"]
     assert [cat["APS"], cat["APM"], dog["AP50"]] == [pytest.approx(100), None, None]
 
 

@@ -13,13 +13,15 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskx_pipeline.evaluation.matching import Found, Objects, precision_of
+from maskx_pipeline.evaluation.matching import Found, Objects, precision_and_recall
 
 SIDE = 300
 
 
-def by_pycocotools(objects: list[dict[str, Any]], results: list[dict[str, Any]], iou_type: str) -> NDArray[Any]:
-    """All numbers of the one category."""
+def by_pycocotools(
+    objects: list[dict[str, Any]], results: list[dict[str, Any]], iou_type: str, most: int = 100
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """All numbers of the one category: precision and recall."""
     coco = COCO()
     coco.dataset = {
         "images": [{"id": number, "height": SIDE, "width": SIDE} for number in range(1, 9)],
@@ -29,10 +31,10 @@ def by_pycocotools(objects: list[dict[str, Any]], results: list[dict[str, Any]],
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes([dict(entry) for entry in results]), iou_type)
+        evaluation.params.maxDets = [most]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision: NDArray[Any] = evaluation.eval["precision"][:, :, 0, :, -1]
-    return precision
+    return evaluation.eval["precision"][:, :, 0, :, -1], evaluation.eval["recall"][:, 0, :, -1]
 
 
 def random_world(seed: int, iou_type: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -65,12 +67,12 @@ def random_world(seed: int, iou_type: str) -> tuple[list[dict[str, Any]], list[d
 
 
 @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
-@pytest.mark.parametrize("seed", range(6))
-def test_every_number_is_that_of_pycocotools(seed: int, iou_type: str) -> None:
+@pytest.mark.parametrize(("seed", "most"), [*((seed, 100) for seed in range(6)), (0, 3), (1, 500)])
+def test_every_number_is_that_of_pycocotools(seed: int, most: int, iou_type: str) -> None:
     """Not nearly: the same bits, whatever is ignored, tied or too many."""
     entries, results = random_world(seed, iou_type)
     key = "bbox" if iou_type == "bbox" else "segmentation"
-    expected = by_pycocotools(entries, results, iou_type)
+    expected, recall = by_pycocotools(entries, results, iou_type, most)
     objects = Objects(
         image_ids=np.array([entry["image_id"] for entry in entries]),
         shapes=[entry[key] for entry in entries],
@@ -83,5 +85,7 @@ def test_every_number_is_that_of_pycocotools(seed: int, iou_type: str) -> None:
         scores=np.array([result["score"] for result in results]),
     )
     assert len(results) > 255  # more masks than pycocotools measures at once
-    assert np.array_equal(precision_of(objects, found), expected)
+    ours = precision_and_recall(objects, found, most=most)
+    assert np.array_equal(ours[0], expected)
+    assert np.array_equal(ours[1], recall)
     assert 0 < expected[..., 0].mean() < 1

@@ -117,6 +117,14 @@ def test_best_weights_beside_last_ones_are_said(study: list[Path], caplog: pytes
     assert [row["evaluated"] for row in comparison.to_json()["runs"]] == ["cache-best", "cache-last"]
 
 
+def test_different_limits_of_detections_are_said(study: list[Path], caplog: pytest.LogCaptureFixture) -> None:
+    """100 is COCO's, and that of files that do not say."""
+    path = next(study[1].glob("evaluation/*/ap-*.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_detections": 300}))
+    compare_runs(study)
+    assert "an image and category: 100 and 300." in caplog.text
+
+
 def test_what_was_not_evaluated_is_refused_with_the_command(tmp_path: Path) -> None:
     """All of them at once; also a broken record, and a folder that is no run."""
     folder = a_run(tmp_path / "t")
