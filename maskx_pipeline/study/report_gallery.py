@@ -32,15 +32,23 @@ logger = logging.getLogger("maskx")
 _LONGEST_SIDE = 800  # larger images are shrunk: this is for looking, and the page is one file
 _QUALITY = 82
 
+DIFFERENCE = "where they differ"
+_ONLY_FIRST, _ONLY_SECOND = (38, 128, 235), (255, 140, 0)  # blue and orange: they differ in lightness too
+_FADED = 0.7  # how far the image steps back behind the pixels that differ
+
 _Drawn = tuple[NDArray[np.uint8], list[float], int, str]  # mask, box in the image, label, text
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture: the masks of a run, or the true ones."""
+    """One picture: the masks of a run, the true ones, or the pixels in which two runs differ.
+
+    ``differing`` names the two runs there, first the one whose pixels are blue.
+    """
 
     title: str
     uri: str
+    differing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,8 @@ def draw_gallery(
     """Choose images and draw them.
 
     Args:
-        runs: What is drawn, by the title of its panel; the detections of the last one choose the images.
+        runs: What is drawn, by the title of its panel; the detections of the last one choose the images. Of two, the
+            pixels in which their masks differ are drawn as well.
         gains: All categories, in the order of their importance within unseen and seen ones.
         seen: Labels whose masks were used in training.
         count: At most so many images.
@@ -152,9 +161,13 @@ def _item(
     drawn = {title: [_detected(val, result) for result in results] for title, results in found.items()}
     drawn["ground truth"] = _true_objects(val, image)
     labels = {entry[2] for entries in drawn.values() for entry in entries}
-    panels = tuple(Panel(title, _draw(picture, image, entries, seen)) for title, entries in drawn.items())
+    panels = [Panel(title, _draw(picture, image, entries, seen)) for title, entries in drawn.items()]
+    if len(found) == 2:
+        first, second = (drawn[title] for title in found)
+        differing = _picture_of_masks(picture, differing_pixels(first, second, height=image.height, width=image.width))
+        panels.insert(2, Panel(DIFFERENCE, _uri(differing), tuple(found)))
     detections = sum(map(len, found.values()))
-    return GalleryItem(image, label, tuple(sorted(labels)), detections, panels, picture.width, picture.height)
+    return GalleryItem(image, label, tuple(sorted(labels)), detections, tuple(panels), picture.width, picture.height)
 
 
 def _draw(picture: Image.Image, image: ImageRecord, drawn: Sequence[_Drawn], seen: frozenset[int]) -> str:
@@ -169,6 +182,41 @@ def _draw(picture: Image.Image, image: ImageRecord, drawn: Sequence[_Drawn], see
         texts=[entry[3] for entry in drawn],
         seen=seen,
     )
+    return _uri(drawing)
+
+
+def differing_pixels(
+    first: Sequence[_Drawn], second: Sequence[_Drawn], *, height: int, width: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The pixels that only the first, and only the second, gives to a detection.
+
+    Two detections of one label and box are the same, and their masks are compared; others stand alone.
+
+    Returns:
+        Twice bool[H, W].
+    """
+    pairs: dict[tuple[int, tuple[float, ...]], list[NDArray[np.bool_]]] = {}
+    for place, drawn in enumerate((first, second)):
+        for mask, box, label, _ in drawn:
+            masks = pairs.setdefault((label, tuple(box)), [np.zeros((height, width), dtype=np.bool_) for _ in range(2)])
+            masks[place] |= mask.astype(np.bool_)
+    only = [np.zeros((height, width), dtype=np.bool_) for _ in range(2)]
+    for one, other in pairs.values():
+        only[0] |= one & ~other
+        only[1] |= other & ~one
+    return only[0], only[1]
+
+
+def _picture_of_masks(picture: Image.Image, only: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> Image.Image:
+    """The image in pale grey, and on it the pixels of either mask."""
+    grey = Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, "white"), _FADED)
+    for mask, colour in zip(only, (_ONLY_FIRST, _ONLY_SECOND), strict=True):
+        shape = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.NEAREST)
+        grey.paste(colour, mask=shape)
+    return grey
+
+
+def _uri(drawing: Image.Image) -> str:
     written = io.BytesIO()
     drawing.save(written, format="WEBP", quality=_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode('ascii')}"

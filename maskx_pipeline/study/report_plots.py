@@ -53,11 +53,16 @@ def plot_losses(runs: Sequence[ReportedRun]) -> str | None:
 
 
 def plot_ap(runs: Sequence[ReportedRun]) -> str | None:
-    """Mask AP measured in training, on unseen (solid) and seen categories (dashed); None where none was."""
+    """Mask AP measured in training, on unseen (solid) and seen categories (dashed).
+
+    None where no run measured it more than once: a point is no curve, and the table has its like.
+    """
     lines = [
         (run, number, [run.measured("unseen_mask_ap"), run.measured("seen_mask_ap")], ["-", "--"])
         for number, run in enumerate(runs)
     ]
+    if all(len(points) < 2 for _, _, series, _ in lines for points in series):
+        return None
     return _curves(lines, title="Mask AP by training step", label="Mask AP", name="a", least=_LEAST_AP)
 
 

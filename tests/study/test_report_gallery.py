@@ -60,8 +60,8 @@ def test_the_score_of_the_detection_chooses(study: Study) -> None:
 def test_panels_show_what_was_recorded(study: Study) -> None:
     """The baseline's mask is the whole box where T's is the triangle, as in the ground truth; unseen is red."""
     item = next(item for item in drawn(study) if item.image.id == 1)
-    assert [panel.title for panel in item.panels] == ["baseline", "transfer", "ground truth"]
-    baseline, transfer, truth = (pixels(panel.uri) for panel in item.panels)
+    assert [panel.title for panel in item.panels] == ["baseline", "transfer", "where they differ", "ground truth"]
+    baseline, transfer, differing, truth = (pixels(panel.uri) for panel in item.panels)
     assert baseline.shape == (item.height, item.width, 3)
     plain = np.asarray(Image.open(study.val.image_path(1)).resize((item.width, item.height)), dtype=int)
     scale = item.width / 64
@@ -73,6 +73,10 @@ def test_panels_show_what_was_recorded(study: Study) -> None:
     change = [np.abs(picture[outside] - plain[outside]).mean() for picture in (baseline, transfer, truth)]
     assert change[0] > 25
     assert max(change[1:]) < 12
+    assert item.panels[2].differing == ("baseline", "transfer")
+    only_baseline, both = (differing[part].mean(axis=(0, 1)) for part in (outside, inside))
+    assert only_baseline[2] > only_baseline[0] + 100  # blue
+    assert np.ptp(both) < 20  # grey
     redder = (transfer[inside] - plain[inside]).mean(axis=(0, 1))
     assert redder[0] > max(redder[1:]) + 10
 
@@ -80,8 +84,9 @@ def test_panels_show_what_was_recorded(study: Study) -> None:
 def test_detections_below_the_threshold_are_not_drawn(study: Study) -> None:
     """The ground truth is."""
     item = drawn(study, score_threshold=0.95, count=1)[0]
-    baseline, transfer, truth = (pixels(panel.uri) for panel in item.panels)
+    baseline, transfer, differing, truth = (pixels(panel.uri) for panel in item.panels)
     assert (baseline == transfer).all()
+    assert np.ptp(differing, axis=2).max() < 20  # grey all over
     assert (truth != transfer).any()
     assert item.labels == tuple(sorted({a.label for a in study.val.annotations_of(item.image.id)}))
 

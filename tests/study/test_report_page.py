@@ -132,7 +132,7 @@ def test_the_gallery_can_be_used_by_keyboard_and_heard(page: Page) -> None:
     """Each picture is a button with a name, and has a text; wide boxes can be reached to be scrolled."""
     pictures = [image for image in page.all("img") if "src" in image]
     buttons = [button for button in page.all("button") if button.get("class") == "zoom"]
-    assert len(pictures) == len(buttons) == 9
+    assert len(pictures) == len(buttons) == 12
     assert all(image["alt"] and image["src"].startswith("data:image/webp;base64,") for image in pictures)
     assert all(button["aria-label"].startswith("Enlarge ") for button in buttons)
     boxes = [attributes for _, attributes in page.tags if "scroll" in attributes.get("class", "").split()]

@@ -9,6 +9,7 @@ import pytest
 from report_world import EMPTY_ID, NAMES, SEEN_IDS, T_NAME, WORSE_ID, Study, make_study, write_run
 
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.study.report_plots import plot_ap
 from maskx_pipeline.study.report_runs import baseline_of, category_gains, read_reported_runs, shown_run
 
 
@@ -73,6 +74,17 @@ def test_what_the_run_recorded_in_training_is_read(study: Study) -> None:
     assert run.detector is not None
     assert run.detector["command"] == "maskx detect"
     assert run.val_digest == study.val.digest
+
+
+def test_ap_that_was_measured_once_is_no_curve(study: Study) -> None:
+    """Points say nothing that the table does not; a second measurement makes a plot."""
+    (run,) = read_reported_runs([study.baseline])
+    assert plot_ap([run]) is None
+    with (study.baseline / "metrics.jsonl").open("a") as stream:
+        stream.write('\n{"step": 400, "unseen_mask_ap": 6.0}\n')
+    drawn = plot_ap(read_reported_runs([study.baseline]))
+    assert drawn is not None
+    assert "Mask AP by training step" in drawn
 
 
 def test_a_run_that_was_not_evaluated_is_refused_with_the_command(study: Study, tmp_path: Path) -> None:
