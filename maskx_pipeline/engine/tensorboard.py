@@ -26,7 +26,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise MachineError(
             f"--tensorboard needs the package tensorboard: {error}.",
-            'pip install "maskx-pipeline[tensorboard]", or leave the option out',
+            "run `pip install tensorboard`, or leave the option out",
         ) from error
 
 

@@ -29,7 +29,7 @@ def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int)
     except ImportError as error:
         raise MachineError(
             f"Writing ONNX needs the package {error.name}, which is not installed.",
-            'pip install "maskx-pipeline[onnx]", or pip install onnx onnxscript',
+            "run `pip install onnx onnxscript`, or install maskx with the extra onnx",
         ) from error
     example = (torch.zeros(2, channels, roi_size, roi_size), torch.ones(2, dtype=torch.long))
     rois = torch.export.Dim("rois")

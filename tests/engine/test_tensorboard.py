@@ -117,5 +117,5 @@ def test_a_missing_package_is_an_error_before_anything_is_written(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(MachineError, match="--tensorboard needs the package tensorboard") as caught:
         _run(tmp_path / "run")
-    assert 'pip install "maskx-pipeline[tensorboard]"' in str(caught.value)
+    assert "pip install tensorboard" in str(caught.value)
     assert not (tmp_path / "run").exists()
