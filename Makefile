@@ -1,9 +1,9 @@
-# make setup | test | test-slow | check | docs | site
+# make setup | test | test-slow | test-gpu | check | docs | site
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow check docs site format clean
+.PHONY: setup test test-slow test-gpu check docs site format clean
 
 setup: $(VENV)/.installed-dev
 
@@ -18,6 +18,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m "slow and not gpu" --durations=10
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu tests/gpu --durations=20 -rs
 
 check: setup
 	$(BIN)/ruff check .

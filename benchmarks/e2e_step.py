@@ -70,8 +70,8 @@ def our_step(data: CocoData, *, images: int, size: int, amp: str, seen: list[int
     batch = [DetectionDataset(data, flip_probability=0.0, seed=0)[number] for number in range(images)]
     pixels = [as_floats(image, device) for image, _ in batch]
     targets = [{k: v.to(device) if isinstance(v, Tensor) else v for k, v in t.items()} for _, t in batch]
-    _replace_proposals(model.detector, targets, side=size)
-    return _step(lambda: model(pixels, targets, masks), optimizer, device=device, dtype=dtype)
+    replace_proposals(model.detector, targets, side=size)
+    return training_step(lambda: model(pixels, targets, masks), optimizer, device=device, dtype=dtype)
 
 
 def torchvision_step(data: CocoData, *, images: int, size: int, amp: str) -> Step:
@@ -103,11 +103,11 @@ def torchvision_step(data: CocoData, *, images: int, size: int, amp: str) -> Ste
         image, target = dataset[number]
         pixels.append(as_floats(image, device))
         targets.append(_torchvision_target(data, image, target, device))
-    _replace_proposals(model, targets, side=size)
-    return _step(lambda: model(pixels, targets), optimizer, device=device, dtype=amp_dtype(amp, device))
+    replace_proposals(model, targets, side=size)
+    return training_step(lambda: model(pixels, targets), optimizer, device=device, dtype=amp_dtype(amp, device))
 
 
-def _replace_proposals(detector: GeneralizedRCNN, targets: list[dict[str, Any]], *, side: int) -> None:
+def replace_proposals(detector: GeneralizedRCNN, targets: list[dict[str, Any]], *, side: int) -> None:
     """Let the RPN propose 50 boxes about each object, and boxes anywhere up to its usual number."""
     generator = torch.Generator().manual_seed(0)
     proposals = []
@@ -143,7 +143,7 @@ def _torchvision_target(
     }
 
 
-def _step(
+def training_step(
     losses_of: Callable[[], dict[str, Tensor]],
     optimizer: torch.optim.Optimizer,
     *,

@@ -70,9 +70,9 @@ def make_project(folder: Path, *, images: int, side: int, detections: int) -> Da
     return config
 
 
-def time_export(folder: Path, data: DataConfig, *, repeats: int) -> list[tuple[str, Measured, int]]:
+def time_export(folder: Path, data: DataConfig, *, repeats: int, workers: int = 1) -> list[tuple[str, Measured, int]]:
     """The export against the whole detector, and against the parts of the detector that it needs."""
-    config = ExportConfig(detector=folder / "detector", out=folder / "cache.h5", workers=1)
+    config = ExportConfig(detector=folder / "detector", out=folder / "cache.h5", workers=workers)
     device = resolve_device("auto")
     dtype = amp_dtype("auto", device)
     loaded = load_detector(folder / "detector")

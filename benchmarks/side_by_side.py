@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,8 @@ def print_machine() -> None:
     )
 
 
-def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print a table in Markdown; all but the first column are numbers."""
-    print(f"| {' | '.join(header)} |\n| --- {'| ---: ' * (len(header) - 1)}|")
+def print_table(header: list[str], rows: Iterable[list[str]]) -> None:
+    """Print a table in Markdown, each row as it comes; all but the first column are numbers."""
+    print(f"| {' | '.join(header)} |\n| --- {'| ---: ' * (len(header) - 1)}|", flush=True)
     for row in rows:
-        print(f"| {' | '.join(row)} |")
+        print(f"| {' | '.join(row)} |", flush=True)

@@ -106,9 +106,9 @@ def torchvision_step(*, rois: int, side: int, amp: str, device: torch.device) ->
     return step
 
 
-def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+def matrix_rate(dtype: torch.dtype, device: torch.device, side: int = _MATRIX) -> float:
     """FLOP/s of a square matrix product, the best of a few."""
-    left, right = (torch.randn(_MATRIX, _MATRIX, device=device).to(dtype) for _ in range(2))
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(8):
         began = time.perf_counter()
@@ -116,7 +116,7 @@ def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - began)
-    return 2 * _MATRIX**3 / best
+    return 2 * side**3 / best
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ def main() -> None:
     print_table(["a step on", "GFLOP", "matrix product, GFLOP/s", "step, GFLOP/s", "share of the rate"], utilisation)
 
 
-def _seen_rois(cache: RoICache, rois: int, device: torch.device, cache_in: str) -> RoIBatches:
+def batches_of(cache: RoICache, rois: int, device: torch.device, cache_in: str) -> RoIBatches:
     drawing = Drawing(seed=0, device=device, cache_in=cache_in)
     return mask_rois(cache, range(1, 81), drawing, rois_per_batch=rois)
 
@@ -160,8 +160,8 @@ def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
     """The same steps with --cache-in disk and --cache-in ram."""
     stage2 = Stage2(cache, amp="auto")
     with (
-        _seen_rois(cache, rois, stage2.device, "disk") as on_disk,
-        _seen_rois(cache, rois, stage2.device, "ram") as in_ram,
+        batches_of(cache, rois, stage2.device, "disk") as on_disk,
+        batches_of(cache, rois, stage2.device, "ram") as in_ram,
     ):
         disk_steps, ram_steps = itertools.count(), itertools.count()
         measured = side_by_side(
@@ -176,7 +176,7 @@ def _disk_against_ram(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
 def _boxes_against_more_masks(cache: RoICache, *, rois: int, repeats: int) -> list[list[str]]:
     """Half of the RoIs supervised by boxes, against all of them by masks; from tensors in memory."""
     stage2, half = Stage2(cache, amp="auto"), rois // 2
-    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
+    with batches_of(cache, rois, stage2.device, "auto") as seen_rois:
         kept = tuple(column.clone() for column in seen_rois.batch(0))
     masks = tuple(column[:half] for column in kept)
     corner = torch.rand(half, 2, device=stage2.device) * 400
@@ -196,7 +196,7 @@ def _boxes_against_more_masks(cache: RoICache, *, rois: int, repeats: int) -> li
 def _compiled_against_eager(cache: RoICache, *, rois: int, repeats: int) -> list[str]:
     """The same step on tensors in memory, compiled and as it is; compiling is the warm-up."""
     compiled, eager = Stage2(cache, amp="auto", compiled=True), Stage2(cache, amp="auto")
-    with _seen_rois(cache, rois, eager.device, "auto") as seen_rois:
+    with batches_of(cache, rois, eager.device, "auto") as seen_rois:
         kept = tuple(column.clone() for column in seen_rois.batch(0))
     measured = side_by_side(lambda: compiled.step(*kept), lambda: eager.step(*kept), repeats=3 * repeats, warm_up=2)
     return [f"{rois} RoIs in {precision_name(eager.dtype)}, compiled against as it is", *measured.cells(each=rois)]
@@ -208,7 +208,7 @@ def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argpa
     name = "float32" if stage2.dtype is None else "bf16"
     references = ["off"] if name == "float32" else ["off", "bf16"]
     rows = []
-    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
+    with batches_of(cache, rois, stage2.device, "auto") as seen_rois:
         steps = iter(range(10**6))
         for reference in references:
             other = torchvision_step(rois=rois, side=options.image_side, amp=reference, device=stage2.device)
@@ -223,7 +223,7 @@ def _against_torchvision(cache: RoICache, *, rois: int, amp: str, options: argpa
 def _against_memory_and_matrix(cache: RoICache, *, rois: int, repeats: int) -> tuple[list[str], list[str]]:
     stage2 = Stage2(cache, amp="auto")
     dtype = stage2.dtype or torch.float32
-    with _seen_rois(cache, rois, stage2.device, "auto") as seen_rois:
+    with batches_of(cache, rois, stage2.device, "auto") as seen_rois:
         steps = iter(range(10**6))
         kept = tuple(column.clone() for column in seen_rois.batch(next(steps)))
         measured: Measured = side_by_side(

@@ -12,7 +12,7 @@ from maskx_pipeline.config import DetectConfig, E2EConfig
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import DetectionDataset, Target, batches
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, deterministic, resolve_device
 from maskx_pipeline.engine.loop import run_loop
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.engine.schedule import schedule_of
@@ -77,20 +77,21 @@ def train_on_images(
             )
         return losses_of(wrapped, *next(source), schedule.ramp_at(step))
 
-    return run_loop(
-        module=module,
-        schedule=schedule,
-        loss_at=loss_at,
-        run=run,
-        seed=config.seed,
-        amp_dtype=amp_dtype(config.amp, device),
-        device=device,
-        checkpoint_every=config.checkpoint_every,
-        evaluate=None if evaluate is None else lambda _: evaluate(),
-        evaluate_every=config.eval_every,
-        best_metric=best_metric,
-        desc=desc,
-    )
+    with deterministic(config.deterministic, device):
+        return run_loop(
+            module=module,
+            schedule=schedule,
+            loss_at=loss_at,
+            run=run,
+            seed=config.seed,
+            amp_dtype=amp_dtype(config.amp, device),
+            device=device,
+            checkpoint_every=config.checkpoint_every,
+            evaluate=None if evaluate is None else lambda _: evaluate(),
+            evaluate_every=config.eval_every,
+            best_metric=best_metric,
+            desc=desc,
+        )
 
 
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:

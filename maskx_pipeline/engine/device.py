@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.utils.deterministic
 
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import MachineError
@@ -67,6 +70,25 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.Abst
         device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
     )
     return context
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool, device: torch.device) -> Iterator[None]:
+    """Let a GPU add in a fixed order, so that the same steps give the same bits; a CPU with one thread does anyway."""
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    # Read by cuBLAS when it is first used, and by PyTorch's check whenever it is.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def _computes_bf16(device: torch.device) -> bool:

@@ -33,7 +33,8 @@ def start() -> None:
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(local_rank())
+        if local_rank() < torch.cuda.device_count():  # else --device cpu is meant, or resolve_device says what is wrong
+            torch.cuda.set_device(local_rank())
     dist.init_process_group(backend, timeout=_TIMEOUT)
     atexit.register(stop)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD
 
@@ -80,4 +81,9 @@ def build_optimizer(
         {"params": biases, "weight_decay": 0.0, "lr_scale": bias_lr_factor},
         {"params": norm_parameters, "weight_decay": 0.0, "lr_scale": 1.0},
     ]
-    return SGD([group for group in groups if group["params"]], lr=lr, momentum=momentum, fused=True)
+    optimizer = SGD([group for group in groups if group["params"]], lr=lr, momentum=momentum, fused=True)
+    if momentum > 0:
+        # Else the fused step makes it of memory as it lies there, and leaves it so where fp16 skips the first step.
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -16,7 +16,7 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.identity import refuse_mask_weights
-from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.device import amp_dtype, deterministic, resolve_device
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.engine.schedule import schedule_of
@@ -61,6 +61,7 @@ def fit_transfer(
     dtype = amp_dtype(config.amp, device)
     losses_of_boxes = BoxLosses.named(config.box_loss)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(deterministic(config.deterministic, device))
         place = Drawing(
             rois=config.rois,
             seed=config.seed,

@@ -66,7 +66,7 @@ class Similarities(nn.Module):
         similarities = self.gain * torch.exp(self.exponent * distances.square())
         if not self.training or self.hide_own == 0 or labels is None:
             return similarities
-        hidden = (torch.rand(len(labels)) < self.hide_own).to(labels.device)
+        hidden = (torch.rand(len(labels)) < self.hide_own).to(labels.device, non_blocking=True)
         own = labels.unsqueeze(1) == self.labels
         return similarities.masked_fill(own & hidden.unsqueeze(1), 0.0)
 
