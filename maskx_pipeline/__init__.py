@@ -7,9 +7,11 @@ command. Both import torch when they are first asked for, and not before.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not from typing: under `python -m`, that would be looked for in the working directory
 if TYPE_CHECKING:
+    from typing import Any
+
     from maskx_pipeline.api import Model, Prediction, load
 
 __version__ = "0.1.0"

@@ -125,7 +125,7 @@ def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
     """
     finished = []
     for path in runs.glob("*/*/run.json"):
-        content = read_run(path.parent)
+        content = read_run(path.parent, removed=True)
         if content["stage"] in ("fit-transfer", E2EConfig.table) and content["status"] == "finished":
             finished.append((content["finished"], path.parent, content))
     if not finished:

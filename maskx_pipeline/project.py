@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from maskx_pipeline.config import STAGE_CONFIGS, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.provenance.files import write_text
 from maskx_pipeline.settings import (
     StageConfig,
     class_of,
@@ -26,6 +27,7 @@ from maskx_pipeline.settings import (
     plain,
     unknown_key,
 )
+from maskx_pipeline.text import shown
 
 PROJECT_FILE = "maskx.toml"
 PROJECT_VARIABLE = "MASKX_PROJECT"
@@ -119,10 +121,25 @@ def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> 
         return text
     try:
         return tomllib.loads(f"value = [{text}]" if isinstance(field.default, tuple) else f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{name}: {text!r} is not a value of {option_name(field.name)}.", "fix or unset it"
+            f"{name}: {text!r:.80} is not a value of {option_name(field.name)}.", "fix or unset it"
         ) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        OSError: It cannot be read.
+        ConfigError: It is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply.", "write tables of plain values") from error
+    except ValueError as error:  # of TOML, of UTF-8, or a number with too many digits
+        raise ConfigError(f"{path} is not valid TOML: {error}", "fix that line") from error
 
 
 def read_project(folder: Path) -> Project:
@@ -138,15 +155,17 @@ def read_project(folder: Path) -> Project:
             "make one with `maskx init` (its --help says how), or give the folder with --project DIR",
         )
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}", "fix that line") from error
+        tables = read_toml(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "check its permissions") from error
     known = {cls.table: cls for cls in STAGE_CONFIGS}
     for name, table in tables.items():
         if name not in (*known, DETECTOR_TABLE):
             raise unknown_key(name, [*known, DETECTOR_TABLE], where=str(path), what="table")
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: [{name}] must be a table, not a value.", f"write [{name}] on a line of its own")
+            raise ConfigError(
+                f"{path}: [{shown(name)}] must be a table, not a value.", f"write [{name}] on a line of its own"
+            )
         if name in known:
             known[name].from_mapping(table, source=str(path))
     _warn_of_unknown_variables()
@@ -172,6 +191,5 @@ def write_project(folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path
         ]
         lines.append("")
     path = folder / PROJECT_FILE
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))
     return path

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import keyword
+import os
 import re
 import types
 import typing
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 from maskx_pipeline.errors import ConfigError, with_article
+from maskx_pipeline.text import shown
 
 _T = TypeVar("_T")
 
@@ -166,7 +168,7 @@ def unknown_key(key: str, known: list[str], *, where: str, what: str = "key") ->
     """The error for a key nobody knows, naming the nearest right one."""
     near = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
-    return ConfigError(f"{where}: unknown {what} `{key}`.", hint)
+    return ConfigError(f"{where}: unknown {what} `{shown(key)}`.", hint)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -188,7 +190,7 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     converted = _convert_plain(value, kind, where)
     choices, minimum, maximum = (metadata.get(name) for name in ("choices", "minimum", "maximum"))
     if choices is not None and converted not in choices:
-        raise ConfigError(f"{where}: `{converted}` is not allowed.", f"one of: {', '.join(choices)}")
+        raise ConfigError(f"{where}: `{shown(str(converted))}` is not allowed.", f"one of: {', '.join(choices)}")
     if minimum is not None and isinstance(converted, int | float) and not converted >= minimum:
         raise ConfigError(f"{where}: {converted} is too small.", f"give at least {minimum:g}")
     if maximum is not None and not converted <= maximum:
@@ -202,7 +204,7 @@ def _count_or(value: Any, words: tuple[str, ...], where: str) -> str:
     if text in words:
         return text
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
-        raise ConfigError(f"{where}: `{text}` is not allowed.", f"a whole number, or one of: {', '.join(words)}")
+        raise ConfigError(f"{where}: `{shown(text)}` is not allowed.", f"a whole number, or one of: {', '.join(words)}")
     return str(int(text))
 
 
@@ -214,10 +216,28 @@ def _convert_plain(value: Any, kind: Any, where: str) -> Any:
     else:
         accepted, name = _KINDS[kind]
         if isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
-            return kind(value)
+            return _checked(value, kind, where)
     raise ConfigError(
         f"{where}: {value!r} is not {with_article(name)}.", "the command's --help says what the option takes"
     )
+
+
+def _checked(value: Any, kind: Any, where: str) -> Any:
+    """The value as its kind; a text with a NUL or half a character can name no file, and a number may be too large."""
+    if isinstance(value, str) and ("\0" in value or not _is_whole_text(value)):
+        raise ConfigError(f"{where}: `{shown(value)}` holds a character that no file name can have.", "remove it")
+    try:
+        return kind(value)
+    except (OverflowError, ValueError) as error:
+        raise ConfigError(f"{where}: the number is too large.", "give a smaller one") from error
+
+
+def _is_whole_text(value: str) -> bool:
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _KINDS: dict[Any, tuple[Any, str]] = {

@@ -1,11 +1,40 @@
-"""How tables and sizes are printed for people."""
+"""How tables, sizes and names from elsewhere are printed for people."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
+import re
 from collections.abc import Sequence
+
+# Control characters, halves of characters, marks that turn the direction of writing or are not seen, other ends of
+# lines. Two joiners are left, which scripts and pictures need.
+_HIDDEN = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f"
+)
+_FOREIGN = re.compile(f"[\x00-\x1f{_HIDDEN}]")
+_ON_A_TERMINAL = re.compile(f"[\x00-\x08\x0b-\x1f{_HIDDEN}]")
+
+
+def shown(name: str) -> str:
+    """A name from elsewhere (a category, a file, a setting) as it is printed: on one line, and all of it seen."""
+    return name if name.isascii() and name.isprintable() else _FOREIGN.sub(_escaped, name)
+
+
+def printable(text: str) -> str:
+    """A text of several lines as it is printed: what would move the cursor, or the order of letters, is written out.
+
+    JSON stays JSON.
+    """
+    return _ON_A_TERMINAL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    return f"\\u{ord(character):04x}" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[bool], style: str = "text") -> str:
@@ -17,8 +46,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequen
     """
     if style == "csv":
         text = io.StringIO()
+        rows = [[shown(cell) for cell in row] for row in rows]
         csv.writer(text, lineterminator="\n").writerows([header, *rows])
         return text.getvalue().rstrip("\n")
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     padded = [
         [cell.ljust(width) if word else cell.rjust(width) for cell, width, word in zip(row, widths, words, strict=True)]

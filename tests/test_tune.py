@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import pytest
 import torch
+from cache_fakes import without_checksums
 from tune_world import NAMES, SEEN, make_project
 
 from maskx_pipeline.commands import run
@@ -213,6 +214,7 @@ def test_of_two_categories_t_is_left_out_where_it_cannot_learn_from_one(
 def test_a_cache_without_a_seen_category_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is fitted."""
     with h5py.File("runs/cache.h5", "r+") as file:
+        without_checksums(file)
         labels = file["train/labels"]
         labels[...] = [2 if label == 1 else label for label in labels[...]]
     error = refused(capsys, *TUNE)
@@ -250,6 +252,7 @@ def test_an_unknown_list_names_the_nearest(here: Path, capsys: pytest.CaptureFix
 def test_val_without_a_mask_of_a_seen_category_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """There is nothing to measure."""
     with h5py.File("runs/cache.h5", "r+") as file:
+        without_checksums(file)
         file["val/ground_truth/has_mask"][...] = 0
     assert "no mask of any seen category" in refused(capsys, *TUNE)
 

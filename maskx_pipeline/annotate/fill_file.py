@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from maskx_pipeline.annotate.worklist import worklist_path
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.provenance.journal import Journal
+from maskx_pipeline.provenance.room import writing
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -143,6 +144,7 @@ def annotate(
     gaps: MaskGaps,
     *,
     out: Path,
+    write_to: Path,
     journal: Journal,
     labels: Mapping[int, int],
     seen: Collection[int],
@@ -154,7 +156,8 @@ def annotate(
     """Predict the masks that are not in the journal yet, and write the annotation file.
 
     Args:
-        out: The annotation file to write; it is whole or not there.
+        out: The annotation file, as it is called in the counts.
+        write_to: A temporary file, which becomes ``out``.
         journal: Holds what an earlier, interrupted call has done.
         labels: The model's label of each label of ``data`` that it knows.
         seen: The model's labels whose masks it was trained on.
@@ -169,33 +172,68 @@ def annotate(
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
     unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format, second=second)
-    found = {mask.annotation_id: mask for mask in (FilledMask(**entry) for entry in journal.masks())}
-    kept = {number: m for number, m in found.items() if m.segmentation and m.confidence >= min_confidence}
-    changes = {number: _changes(mask, source, second) for number, mask in kept.items()}
-    with atomic_path(out) as temporary:
-        temporary.write_bytes(gaps.filled(changes))
-    label_of = {a.id: labels[a.label] for annotations in gaps.work.values() for a in annotations}
-    seen_ids = {number for number in kept if label_of[number] in seen}
-    empty = sum(not mask.segmentation for mask in found.values())
+    table = data.annotations()
+    tally = _Tally()
+
+    def changes(row: int) -> dict[str, Any] | None:
+        image_id, number = int(table.image_ids[row]), int(table.ids[row])
+        if image_id not in journal.done:
+            return None
+        mask = next(FilledMask(**m) for m in journal.masks_of(image_id) if m["annotation_id"] == number)
+        kept = bool(mask.segmentation) and mask.confidence >= min_confidence
+        tally.count(mask, kept=kept, seen=labels[int(table.labels[row])] in seen)
+        return _changes(mask, source, second) if kept else None
+
+    with writing(out, needed=2 * data.path.stat().st_size), write_to.open("wb") as stream:
+        gaps.write(stream, changes)
     counts = Annotated(
         out=str(out),
         annotations=gaps.annotations,
-        filled=len(kept),
-        filled_seen=len(seen_ids),
-        confidence_seen=_mean([kept[number].confidence for number in seen_ids]),
-        confidence_unseen=_mean([kept[number].confidence for number in kept.keys() - seen_ids]),
+        filled=len(tally.seen) + len(tally.unseen),
+        filled_seen=len(tally.seen),
+        confidence_seen=_mean(tally.seen),
+        confidence_unseen=_mean(tally.unseen),
         masked=gaps.left_alone.masked,
         crowd=gaps.left_alone.crowd,
-        uncertain=len(found) - len(kept) - empty,
-        empty=empty,
-        filled_holes=sum(mask.filled_holes > 0 for mask in kept.values()),
+        uncertain=len(tally.without) - tally.empty,
+        empty=tally.empty,
+        filled_holes=tally.filled_holes,
         unknown=dict(gaps.left_alone.unknown),
         problems=dict(gaps.left_alone.problems),
         unreadable=tuple(unreadable),
         min_confidence=min_confidence,
-        **_agreement_of(out, kept, second),
+        **_agreement_of(out, tally, second),
     )
-    return counts, {number: mask.confidence for number, mask in found.items() if number not in kept}
+    return counts, tally.without
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted while the file is written.
+
+    Attributes:
+        seen, unseen: The confidences of the masks of seen and of other categories.
+        agreements: Of the masks that are written.
+        without: By annotation id, the confidence of a mask that is left out, 0 where the box is empty.
+    """
+
+    seen: array[float] = field(default_factory=lambda: array("d"))
+    unseen: array[float] = field(default_factory=lambda: array("d"))
+    agreements: array[float] = field(default_factory=lambda: array("d"))
+    without: dict[int, float] = field(default_factory=dict)
+    empty: int = 0
+    filled_holes: int = 0
+    by_teacher: int = 0
+
+    def count(self, mask: FilledMask, *, kept: bool, seen: bool) -> None:
+        if not kept:
+            self.without[mask.annotation_id] = mask.confidence
+            self.empty += not mask.segmentation
+            return
+        (self.seen if seen else self.unseen).append(mask.confidence)
+        self.filled_holes += mask.filled_holes > 0
+        self.by_teacher += mask.by_teacher
+        self.agreements.append(mask.agreement or 0.0)
 
 
 def _changes(mask: FilledMask, source: str, second: Second | None) -> dict[str, Any]:
@@ -211,15 +249,14 @@ def _changes(mask: FilledMask, source: str, second: Second | None) -> dict[str, 
     return changes
 
 
-def _agreement_of(out: Path, kept: Mapping[int, FilledMask], second: Second | None) -> dict[str, Any]:
+def _agreement_of(out: Path, tally: _Tally, second: Second | None) -> dict[str, Any]:
     if second is None:
         return {}
-    agreements = [mask.agreement or 0.0 for mask in kept.values()]
     return {
         "teacher": second.name,
-        "by_teacher": sum(mask.by_teacher for mask in kept.values()),
-        "agreement": _mean(agreements),
-        "disagreements": sum(agreement < DISAGREEMENT for agreement in agreements),
+        "by_teacher": tally.by_teacher,
+        "agreement": _mean(tally.agreements),
+        "disagreements": sum(agreement < DISAGREEMENT for agreement in tally.agreements),
         "worklist": str(worklist_path(out)),
     }
 
@@ -264,5 +301,5 @@ def _line(count: int, what: str) -> list[str]:
     return [f"  {count:>6} {what}"] if count else []
 
 
-def _mean(values: list[float]) -> float | None:
+def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None

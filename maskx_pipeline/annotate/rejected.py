@@ -13,7 +13,7 @@ from typing import Any
 from maskx_pipeline.annotate.json_splice import list_spans, with_members
 from maskx_pipeline.data.masks import is_from_teacher, mask_is_absent
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.files import write_text
 
 SOURCE = "maskx:"
 """How ``mask_source`` begins of masks that maskx filled in."""
@@ -119,8 +119,7 @@ def empty_rejected(dataset: Path, out: Path, ids: Collection[int], *, digest: st
             at = span.end
         else:
             empty, others = empty + (not masked), others + masked
-    with atomic_path(out) as temporary:
-        temporary.write_bytes("".join([*pieces, text[at:]]).encode("utf-8", "surrogatepass"))
+    write_text(out, "".join([*pieces, text[at:]]), errors="surrogatepass")
     return Emptied(str(out), emptied, empty, others, filled)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +16,12 @@ from maskx_pipeline.annotate.review_pictures import write_pictures
 from maskx_pipeline.annotate.worklist import write_worklist
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.errors import OutputError
-from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.file_lists import FILES, digests_of
+from maskx_pipeline.provenance.files import atomic_folder, write_json, write_text
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import read_json, refuse_another
 from maskx_pipeline.settings import digest_of
+from maskx_pipeline.text import printable
 
 logger = logging.getLogger("maskx")
 
@@ -64,29 +66,17 @@ def write_review(
         logger.info("%s is finished and unchanged.", folder)
         return
     items = review_items(data, without=without, unreadable=unreadable, seen_names=seen_names)
-    place = folder.resolve()
-    temporary, old = (place.with_name(f".{place.name}.{ending}") for ending in ("tmp", "old"))
-    for left in (temporary, old):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with locked(folder), atomic_folder(folder) as temporary:
         write_worklist(temporary / WORKLIST, items)
         filled = [item for item in items if item.filled]
         shown = filled[:limit]
         _write_data(temporary / "data", shown, write_pictures(temporary, data, shown))
         page = render_review(annotated.name, len(filled), len(items) - len(filled), shown, quality, digest=data.digest)
-        (temporary / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
-        write_json(temporary / NOTE, {"made_from": made_from})
-        if place.exists():
-            place.rename(old)
-        temporary.rename(place)
-    except BaseException:
-        if old.exists() and not place.exists():
-            old.rename(place)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        write_text(temporary / "index.html", printable(page), sync=False, errors="backslashreplace")
+        files = digests_of(
+            temporary, (path for path in temporary.rglob("*") if path.is_file() and path.name != WORKLIST)
+        )
+        write_json(temporary / NOTE, {"made_from": made_from, FILES: files})
     logger.info("%s: %d of %d masks of maskx on the page, the least certain ones", folder, len(shown), len(filled))
 
 
@@ -139,4 +129,4 @@ def _write_call(path: Path, function: str, *arguments: Any) -> None:
     """A script that hands values to a function of the page; the data's texts are strings of ASCII there."""
     texts = (json.dumps(argument, ensure_ascii=True, separators=(",", ":")) for argument in arguments)
     safe = ",".join(texts).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    path.write_text(f"{function}({safe});\n", encoding="ascii")
+    write_text(path, f"{function}({safe});\n", sync=False)

@@ -20,6 +20,8 @@ from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.text import shown
 
 logger = logging.getLogger("maskx")
 
@@ -70,10 +72,11 @@ def _detail(path: Path, pixels: NDArray[np.uint8] | None, item: ReviewItem) -> l
     if pixels is not None:
         crop = Image.fromarray(pixels[top:bottom, left:right])
         crop.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
-        crop.save(path, format="WEBP", quality=_QUALITY, method=2)
+        with atomic_path(path, sync=False) as temporary:
+            crop.save(temporary, format="WEBP", quality=_QUALITY, method=2)
     box = [round(number, 1) for number in (x1 - left, y1 - top, x2 - x1, y2 - y1)]
     shape = [right - left, bottom - top]
-    return [item.image.file_name, item.reason, int(pixels is not None), *shape, *box, _path(item, left, top)]
+    return [shown(item.image.file_name), item.reason, int(pixels is not None), *shape, *box, _path(item, left, top)]
 
 
 def _path(item: ReviewItem, left: int, top: int) -> str:

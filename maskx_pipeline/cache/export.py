@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import errno
 import glob
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
-
+from maskx_pipeline.cache.hdf5_file import is_damaged, open_hdf5
 from maskx_pipeline.cache.job import ExportJob
 from maskx_pipeline.cache.join import join_shards, shard_path
 from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.restructure import redo_path
+from maskx_pipeline.cache.restructure import is_redo, redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity, Dimensions
-from maskx_pipeline.cache.validation import check_not_written
+from maskx_pipeline.cache.validation import being_written, check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.errors import CacheError, DataError, MachineError
+from maskx_pipeline.errors import CacheError, DataError
+from maskx_pipeline.provenance.files import remove_file, remove_temporaries
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import AGAIN, text_of
+from maskx_pipeline.provenance.room import writing
 from maskx_pipeline.settings import class_of
 
 __all__ = ["ExportPlan", "export_identity", "plan_export", "write_cache"]
@@ -90,24 +93,19 @@ def write_cache(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
             "run `maskx doctor` to see which categories have masks",
         )
-    if distributed.on_main(lambda: _prepare(config.out, shards, identity, plan.bytes, overwrite)):
-        logger.info("%s is finished and unchanged.", config.out)
-        return config.out
-    mine = shards[rank]
-    if not mine.exists():
-        job = ExportJob(config, detector, train, val, rank, world_size)
-        try:
-            with _writer(mine, identity, job) as writer:
+    with contextlib.ExitStack() as lock:  # held until the cache has its name
+        distributed.on_main(lambda: lock.enter_context(locked(config.out)))
+        if distributed.on_main(lambda: _prepare(config.out, shards, identity, plan.bytes, overwrite)):
+            logger.info("%s is finished and unchanged.", config.out)
+            return config.out
+        mine = shards[rank]
+        if not mine.exists():
+            job = ExportJob(config, detector, train, val, rank, world_size)
+            with writing(mine), _writer(mine, identity, job) as writer:
                 job.run(writer)
-        except OSError as error:
-            if error.errno == errno.ENOSPC or "No space left" in str(error):
-                raise MachineError(
-                    f"the disk of {mine} is full.", "free some space and run `maskx export-embeddings` again"
-                ) from error
-            raise
-    if world_size > 1:
-        distributed.barrier()
-        distributed.on_main(lambda: join_shards(shards, config.out))
+        if world_size > 1:
+            distributed.barrier()
+            distributed.on_main(lambda: join_shards(shards, config.out))
     return config.out
 
 
@@ -130,10 +128,13 @@ def _check_categories(detector: Detector, train: CocoData) -> None:
 
 def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed: int, overwrite: bool) -> bool:
     """Look at what is there before anything is written; whether the cache is already finished."""
+    for path in [out, *shards]:
+        for name in (path.name, partial_path(path).name, redo_path(partial_path(path)).name):
+            remove_temporaries(out.parent, name)
     if overwrite:
-        _check_replaceable(out)
         for path in filter(Path.exists, _files_of(out)):
             check_not_written(path)
+            _check_replaceable(path)
     else:
         for path in dict.fromkeys([out, *shards]):
             if path.exists():
@@ -142,29 +143,46 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
                         raise CacheError(text_of(f"{path} was made from something else", different), AGAIN)
                 if path == out:
                     return True
+        _check_processes(out, shards)
     leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
     occupied = sum(path.stat().st_blocks * 512 for path in leftovers if path.exists())
     check_disk(out.parent, needed - occupied)
     if overwrite:
         for path in leftovers:
-            path.unlink(missing_ok=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
+            remove_file(path)
     return False
 
 
-def _check_replaceable(out: Path) -> None:
-    """Never delete what is not ours."""
-    if not out.exists():
+def _check_processes(out: Path, shards: Sequence[Path]) -> None:
+    """Never leave the work of an export by another number of processes lying, and begin anew beside it."""
+    mine = {file for path in shards for file in (path, partial_path(path), redo_path(partial_path(path)))}
+    others = [path for path in _files_of(out) if path.exists() and path not in mine]
+    if not others:
         return
-    ours = False
-    if out.is_file() and h5py.is_hdf5(out):
+    found = re.search(r"\.shard-\d+-of-(\d+)", others[0].name)
+    began = int(found[1]) if found else 1
+    with_as_many = f"start it by `torchrun --nproc-per-node {began}`" if began > 1 else "start it without torchrun"
+    raise CacheError(
+        f"{others[0]} is of an export that began with {began} processes; now there are {len(shards)}.",
+        f"{with_as_many} to continue it, or give --overwrite to start it again",
+    )
+
+
+def _check_replaceable(path: Path) -> None:
+    """Never delete what is not ours: neither in the place of the cache nor of what is beside it while it is written."""
+    ours = path.is_file() and (path.stat().st_size == 0 or is_redo(path))
+    if not ours and path.is_file():
         try:
-            with h5py.File(out, "r") as file:
+            with open_hdf5(path, "r") as file:
                 ours = file.attrs.get("format") == FORMAT
-        except OSError:
-            ours = True  # a damaged cache
-    if not ours and (out.is_dir() or out.stat().st_size > 0):
-        raise CacheError(f"{out} exists and is no RoI cache.", "give another --out; --overwrite replaces caches only")
+        except BlockingIOError as error:
+            raise being_written(path) from error
+        except OSError as error:
+            ours = is_damaged(error)
+    if not ours:
+        raise CacheError(
+            f"{path} exists and is no RoI cache.", "give another --out, or move it; --overwrite replaces caches only"
+        )
 
 
 def _files_of(out: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 from h5py import h5s
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.links import FORMAT_HINT, check_source, find_dataset
 from maskx_pipeline.errors import CacheError
 
 
@@ -100,18 +101,24 @@ class FeatureRows:
 
     def _virtual_segments(self, dataset: Any) -> list[_Segment]:
         """The sources of a virtual dataset, each checked to exist: HDF5 would show zeros in place of a missing one."""
-        segments, covered = [], 0
+        segments, covered, shown = [], 0, 0
         try:
             mappings = dataset.virtual_sources()
         except RuntimeError as error:  # an empty selection, for one
             raise CacheError(f"{self._path}: HDF5 cannot say what {dataset.name} is joined from: {error}.") from error
         for mapping in mappings:
+            check_source(mapping.file_name, dataset.name, self._path)
             source = self._path if mapping.file_name == "." else self._path.parent / mapping.file_name
-            opened = self._open_source(source)[mapping.dset_name]
+            opened = find_dataset(self._open_source(source), mapping.dset_name.lstrip("/"), source)
+            if opened is None:
+                raise CacheError(f"{source}: the dataset {mapping.dset_name} is missing.", FORMAT_HINT)
+            shown += mapping.vspace.get_select_npoints()
             block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
             if block is not None and source_block is not None:
                 segments.append(_Segment(block[0], source_block[0], opened, self.dtype))
                 covered += block[1]
+        if shown < math.prod(self.shape):
+            raise CacheError(f"{self._path}: {dataset.name} has rows that no file holds.", FORMAT_HINT)
         if covered != self.shape[0]:  # joined in some other way than runs of rows: HDF5 finds the rows
             return [self._whole(dataset)]
         return segments
@@ -145,6 +152,8 @@ def _row_offsets(dataset: Any, dtype: np.dtype[Any]) -> NDArray[np.int64] | None
     offsets = np.full(len(dataset), -1, dtype=np.int64)
 
     def note(chunk: Any) -> None:
+        if not 0 <= chunk.chunk_offset[0] < len(offsets):
+            raise OSError(f"its index has a row {chunk.chunk_offset[0]} of {len(offsets)}")
         offsets[chunk.chunk_offset[0]] = chunk.byte_offset
 
     dataset.id.chunk_iter(note)

@@ -25,6 +25,7 @@ from maskx_pipeline.detection.detector import DetectedImage, Detections, Detecto
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError, WeightsError
+from maskx_pipeline.text import shown
 
 logger = logging.getLogger("maskx")
 
@@ -54,11 +55,18 @@ class ExportJob:
 
     def run(self, writer: RoICacheWriter) -> None:
         """Write what is not written yet, and finish the file."""
-        if writer.is_complete:
-            writer.finish()
-            return
         first_val = len(self.train_images)
-        with Progress(self.images, "export", "images", initial=writer.images_done) as bar, DeferredInterrupt() as stop:
+        with DeferredInterrupt() as stop:
+            if not writer.is_complete:
+                self._write(writer, first_val, stop)
+                if self.images == writer.images_done:
+                    self._begin_val(writer)
+            writer.finish()
+        if stop.asked:
+            raise stop.error()
+
+    def _write(self, writer: RoICacheWriter, first_val: int, stop: DeferredInterrupt) -> None:
+        with Progress(self.images, "export", "images", initial=writer.images_done) as bar:
             for done, (record, image) in enumerate(self._images(writer.images_done), start=writer.images_done + 1):
                 if done > first_val:
                     self._begin_val(writer)
@@ -70,10 +78,7 @@ class ExportJob:
                 bar.update()
                 if stop.asked and done < self.images:
                     logger.info("Interrupted after %d of %d images; they are saved.", done, self.images)
-                    raise KeyboardInterrupt
-        if self.images == writer.images_done:
-            self._begin_val(writer)
-        writer.finish()
+                    raise stop.error()
 
     def _begin_val(self, writer: RoICacheWriter) -> None:
         if not writer.has_val:
@@ -162,12 +167,14 @@ class ExportJob:
         wrong = [int(label) for label in found.labels if not 1 <= label <= classes]
         if wrong:
             raise DataError(
-                f"the detector gave an object of {record.file_name} the label {wrong[0]}; labels are 1 to {classes}.",
+                f"the detector gave an object of {shown(record.file_name)} the label {wrong[0]}; labels are 1 to "
+                f"{classes}.",
                 "number the categories by ascending id, from 1",
             )
         if len(found) > most:
             raise DataError(
-                f"the detector found {len(found)} objects in {record.file_name}; its detections_per_image is {most}.",
+                f"the detector found {len(found)} objects in {shown(record.file_name)}; its detections_per_image is "
+                f"{most}.",
                 "keep the best so many, or give a larger detections_per_image",
             )
 

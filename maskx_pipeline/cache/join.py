@@ -8,11 +8,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from maskx_pipeline.cache.checksums import SUMS, seal_cache
+from maskx_pipeline.cache.hdf5_file import open_hdf5
 from maskx_pipeline.cache.layout import write_header
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import GROUP_PATHS, pack_targets
 from maskx_pipeline.errors import CacheError
 from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.room import check_room
 
 
 def shard_path(path: Path, rank: int, world_size: int) -> Path:
@@ -41,11 +44,25 @@ def join_shards(shards: Sequence[Path], path: Path) -> None:
                     f"{cache.path} was made from something else than {first.path}: {', '.join(different)}.",
                     "run `maskx export-embeddings --overwrite`",
                 )
-        with atomic_path(path) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
-            _write(file, caches, path)
+        needed = sum(shard.stat().st_size - _large_bytes(cache) for shard, cache in zip(shards, caches, strict=True))
+        with atomic_path(path, needed=needed) as temporary:
+            check_room(temporary, written=needed, size=needed)
+            with open_hdf5(temporary, "w", libver=("earliest", "v110")) as file:
+                _write(file, caches, path)
+            seal_cache(temporary)
     finally:
         for cache in caches:
             cache.close()
+
+
+def _large_bytes(cache: RoICache) -> int:
+    """Of the columns that stay in a shard."""
+    dimensions = cache.dimensions
+    return sum(
+        len(getattr(cache, group)) * np.dtype(dtype).itemsize * int(np.prod(shape))
+        for group in GROUP_PATHS
+        for dtype, shape in dimensions.large_columns(group).values()
+    )
 
 
 def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
@@ -66,6 +83,8 @@ def _write(file: h5py.File, caches: Sequence[RoICache], path: Path) -> None:
             else:
                 parts = [getattr(getattr(cache, group), name) for cache in caches]
             target.create_dataset(name, data=np.concatenate(parts).astype(dtype))
+        if all(cache.sums[group] is not None for cache in caches):
+            target.create_dataset(SUMS, data=np.concatenate([cache.sums[group] for cache in caches]))
         for name, (dtype, shape) in large.items():
             layout = h5py.VirtualLayout((sum(counts), *shape), dtype=dtype)
             start = 0

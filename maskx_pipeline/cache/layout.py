@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
+from maskx_pipeline.cache.checksums import HEAD_DIGEST, SUMS, head_digest
 from maskx_pipeline.cache.schema import FORMAT, GROUP_PATHS, SCHEMA_VERSION, CacheIdentity, Dimensions, GroupName
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
@@ -30,6 +31,7 @@ def write_header(
     group.create_dataset("name", data=[category.name for category in categories], dtype=h5py.string_dtype())
     for name in ("w_cls", "b_cls", "w_box", "b_box"):
         group[name] = np.asarray(getattr(class_weights, name), dtype="<f4")
+    file.attrs[HEAD_DIGEST] = head_digest(file)
 
 
 def index_bytes(chunks: int) -> int:
@@ -48,7 +50,7 @@ def allocate(file: h5py.File, group: GroupName, dimensions: Dimensions, rows: in
     """
     parent = file.create_group(GROUP_PATHS[group])
     large = dimensions.large_columns(group)
-    for name, (dtype, shape) in dimensions.columns(group).items():
+    for name, (dtype, shape) in {SUMS: (np.dtype("<u8"), (3,)), **dimensions.columns(group)}.items():
         properties = h5p.create(h5p.DATASET_CREATE)
         properties.set_chunk((1 if name in large else max(1, min(_CHUNK_ROWS, rows)), *shape))
         properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.checksums import AGAIN, damaged_rows, wrong_rows
 from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.feature_rows import FeatureRows
 from maskx_pipeline.cache.schema import GROUP_PATHS, CacheIdentity, Dimensions, GroupName, unpack_targets
-from maskx_pipeline.cache.validation import check_rows, check_scales, open_cache_file, read_identity, read_sizes
+from maskx_pipeline.cache.validation import (
+    check_head,
+    check_rows,
+    check_scales,
+    open_cache_file,
+    read_identity,
+    read_sizes,
+    read_sums,
+)
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.text import shown
 
 Indices = NDArray[np.integer[Any]] | Sequence[int]
 
@@ -99,6 +109,9 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
         self._files: list[Any] = []
         try:
             self._read()
+        except (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError) as error:
+            self.close()
+            raise CacheError(f"{self.path} is damaged: {error}.", AGAIN) from error
         except BaseException:
             self.close()
             raise
@@ -110,9 +123,10 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
         self.dimensions = dimensions
         self.channels, self.roi_size = dimensions.channels, dimensions.roi_size
         self.mask_size = dimensions.mask_size
+        check_head(file, self.path)
         group = file["categories"]
         self.categories = tuple(
-            Category(id=int(category_id), name=name, label=label)
+            Category(id=int(category_id), name=shown(name), label=label)
             for label, (category_id, name) in enumerate(zip(group["id"][:], group["name"].asstr()[:], strict=True), 1)
         )
         weights = {
@@ -120,6 +134,7 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
         }
         self.class_weights = ClassWeights(**weights)
         self._large: dict[GroupName, dict[str, FeatureRows]] = {}
+        self.sums: dict[GroupName, NDArray[np.uint64] | None] = {}
         self._targets: dict[GroupName, NDArray[np.uint8]] = {}
         columns: dict[GroupName, dict[str, NDArray[Any]]] = {}
         for name, group_path in GROUP_PATHS.items():
@@ -127,6 +142,7 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
             columns[name] = {
                 column: datasets[column][...] for column in dimensions.columns(name) if column not in large
             }
+            self.sums[name] = read_sums(file, group_path, columns[name], self.path)
             check_rows(columns[name], path=self.path, group=group_path, num_classes=len(self.categories))
             if "targets" in columns[name]:
                 self._targets[name] = columns[name].pop("targets")
@@ -141,6 +157,11 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
     def num_classes(self) -> int:
         """K, the number of categories."""
         return len(self.categories)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file and those joined in it."""
+        return tuple(Path(file.filename) for file in self._files)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -175,11 +196,13 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
             scales and int8 [n, C, S, S].
 
         Raises:
-            CacheError: The file cannot be read there, or a scale is not finite.
+            CacheError: The file cannot be read there, or what is read is not what was written, or a scale not finite.
         """
-        columns = [self._large[group][name] for name in self.dimensions.feature_columns(group)]
+        names = list(self.dimensions.feature_columns(group))
+        columns = [self._large[group][name] for name in names]
         places = [None] * len(columns) if out is None else out
         stored = tuple(rows.read(indices, place) for rows, place in zip(columns, places, strict=True))
+        self._check_sums(group, dict(zip(names, stored, strict=True)), indices, 1)
         if len(stored) == 2:
             check_scales(stored[0], np.asarray(indices, dtype=np.int64).reshape(-1), self.path)
         return stored
@@ -203,7 +226,15 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
             raise CacheError(
                 f"{self.path} holds no colours of the RoIs.", "run `maskx export-embeddings --colours --overwrite`"
             )
-        return self._large["train"]["colours"].read(indices)
+        colours = self._large["train"]["colours"].read(indices)
+        self._check_sums("train", {"colours": colours}, indices, 2)
+        return colours
+
+    def _check_sums(self, group: GroupName, columns: Mapping[str, NDArray[Any]], indices: Indices, part: int) -> None:
+        sums = self.sums[group]
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if sums is not None and len(rows) and (wrong := wrong_rows(columns, sums[rows, part], rows)):
+            raise damaged_rows(self.path, f"{' and '.join(columns)} of {GROUP_PATHS[group]}", wrong)
 
     def feature_bytes(self, group: GroupName) -> int:
         """Bytes of all features of a group as they are stored, with their scales."""

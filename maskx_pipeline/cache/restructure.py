@@ -1,4 +1,4 @@
-"""Changing the structure of an HDF5 file so that a kill at any moment leaves the old structure or the new one.
+"""Changing the structure of an HDF5 file so that a kill or a power cut leaves the old structure or the new one.
 
 HDF5 has no journal: killed while it writes its chunk index, it leaves a file whose index may be wrong. So the few
 changes of structure that an export needs are collected in memory, written to a redo file beside the file, and only
@@ -16,9 +16,10 @@ from typing import Any
 
 import h5py
 
-from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.files import remove_file, write_bytes
 
 _PAGE = 4096
+_HEAD = '{"size": '
 
 
 def restructure(path: Path, change: Callable[[h5py.File], None], *, metadata_bytes: int = 2048) -> None:
@@ -34,8 +35,7 @@ def restructure(path: Path, change: Callable[[h5py.File], None], *, metadata_byt
         overlay = _Overlay(base)
         with h5py.File(overlay, "r+", libver="earliest", meta_block_size=metadata_bytes) as file:
             change(file)
-    with atomic_path(redo_path(path)) as temporary:
-        temporary.write_bytes(overlay.to_bytes())
+    write_bytes(redo_path(path), overlay.to_bytes())  # on the disk, with its name, before the file is touched
     recover(path)
 
 
@@ -56,7 +56,13 @@ def recover(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    redo.unlink(missing_ok=True)
+    remove_file(redo)  # for good: copied again later, it would undo what was written since
+
+
+def is_redo(path: Path) -> bool:
+    """Whether a file is a pending change of another one."""
+    with path.open("rb") as stream:
+        return stream.read(len(_HEAD)) == _HEAD.encode()
 
 
 def redo_path(path: Path) -> Path:
@@ -76,7 +82,7 @@ class _Overlay(io.RawIOBase):
     def to_bytes(self) -> bytes:
         """A JSON line (the size of the file, the numbers of the changed pages), then these pages."""
         pages = sorted(number for number in self._pages if number * _PAGE < self._size)
-        header = json.dumps({"size": self._size, "pages": pages}).encode() + b"\n"
+        header = f'{_HEAD}{self._size}, "pages": {json.dumps(pages)}}}\n'.encode()
         return header + b"".join(bytes(self._pages[number]) for number in pages)
 
     def seekable(self) -> bool:

@@ -11,6 +11,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.checksums import AGAIN, HEAD_DIGEST, LARGE, SUMS, damaged_rows, head_digest, sums_of
+from maskx_pipeline.cache.hdf5_file import open_hdf5, what_is_wrong
+from maskx_pipeline.cache.links import FORMAT_HINT, find_dataset
 from maskx_pipeline.cache.schema import (
     FEATURE_DTYPES,
     FORMAT,
@@ -23,7 +26,6 @@ from maskx_pipeline.cache.schema import (
 )
 from maskx_pipeline.errors import CacheError
 
-_FORMAT_HINT = "see docs/reference/cache-format.md"
 _EXPORT_HINT = "run `maskx export-embeddings`, or give another cache with --cache"
 
 
@@ -42,12 +44,12 @@ def open_cache_file(path: Path) -> Any:
             )
         raise CacheError(f"{path} does not exist.", _EXPORT_HINT)
     try:
-        file = h5py.File(path, "r")
+        file = open_hdf5(path, "r")
+    except BlockingIOError as error:
+        raise being_written(path) from error
     except OSError as error:
-        reason = "is truncated" if "truncated" in str(error) else "is not an HDF5 file, or is damaged"
-        raise CacheError(
-            f"{path} {reason}: {error}.", "copy it again, or run `maskx export-embeddings --overwrite`"
-        ) from error
+        hint = AGAIN if error.errno is None else "see that it can be read"
+        raise CacheError(f"{path} {what_is_wrong(error)}.", hint) from error
     try:
         _check_header(file, path)
     except BaseException:
@@ -65,9 +67,9 @@ def read_identity(file: Any, path: Path) -> CacheIdentity:
     try:
         return CacheIdentity.from_attributes(file.attrs)
     except KeyError as error:
-        raise CacheError(f"{path} does not say what it was made from: {error.args[0]}.", _FORMAT_HINT) from error
+        raise CacheError(f"{path} does not say what it was made from: {error.args[0]}.", FORMAT_HINT) from error
     except (ValueError, TypeError) as error:
-        raise CacheError(f"{path} does not say what it was made from: {error}.", _FORMAT_HINT) from error
+        raise CacheError(f"{path} does not say what it was made from: {error}.", FORMAT_HINT) from error
 
 
 def read_sizes(file: Any, path: Path) -> Dimensions:
@@ -78,16 +80,16 @@ def read_sizes(file: Any, path: Path) -> Dimensions:
     """
     mask_size = file.attrs.get("mask_size")
     if not isinstance(mask_size, int | np.integer) or mask_size < 1:
-        raise CacheError(f"{path}: the attribute mask_size is {mask_size}, not a whole number.", _FORMAT_HINT)
+        raise CacheError(f"{path}: the attribute mask_size is {mask_size}, not a whole number.", FORMAT_HINT)
     features = _dataset(file, "train/features", path)
     if features.ndim != 4 or features.shape[2] != features.shape[3]:
-        raise CacheError(f"{path}: train/features has shape {features.shape}, not [N, C, S, S].", _FORMAT_HINT)
+        raise CacheError(f"{path}: train/features has shape {features.shape}, not [N, C, S, S].", FORMAT_HINT)
     names = [name for name, dtype in FEATURE_DTYPES.items() if features.dtype == dtype]
     if not names:
         raise CacheError(
-            f"{path}: train/features has type {features.dtype}, not {' or '.join(FEATURE_DTYPES)}.", _FORMAT_HINT
+            f"{path}: train/features has type {features.dtype}, not {' or '.join(FEATURE_DTYPES)}.", FORMAT_HINT
         )
-    colours = "train/colours" in file
+    colours = find_dataset(file, "train/colours", path, virtual=True) is not None
     dimensions = Dimensions(int(features.shape[1]), int(features.shape[2]), int(mask_size), names[0], colours)
     for group, group_path in GROUP_PATHS.items():
         rows = len(_dataset(file, f"{group_path}/features", path))
@@ -95,7 +97,7 @@ def read_sizes(file: Any, path: Path) -> Dimensions:
             _check_dataset(file, f"{group_path}/{name}", path, dtype, (rows, *shape))
     count = _dataset(file, "categories/id", path).size
     if h5py.check_string_dtype(_dataset(file, "categories/name", path).dtype) is None:
-        raise CacheError(f"{path}: categories/name does not hold text.", _FORMAT_HINT)
+        raise CacheError(f"{path}: categories/name does not hold text.", FORMAT_HINT)
     for name, kind, wide in (
         ("id", "<i8", False), ("name", None, False), ("w_cls", "<f4", True), ("b_cls", "<f4", False),
         ("w_box", "<f4", True), ("b_box", "<f4", True),
@@ -136,7 +138,40 @@ def check_rows(columns: Mapping[str, NDArray[Any]], *, path: Path, group: str, n
     ):
         if len(wrong := np.flatnonzero(~sound)):
             value = columns[name][wrong[0]].tolist()
-            raise CacheError(f"{path}: {group}/{name}[{wrong[0]}] is {value}{rule}.", _FORMAT_HINT)
+            raise CacheError(f"{path}: {group}/{name}[{wrong[0]}] is {value}{rule}.", FORMAT_HINT)
+
+
+def read_sums(file: Any, group: str, columns: Mapping[str, NDArray[Any]], path: Path) -> NDArray[np.uint64] | None:
+    """The sums of a group's rows, those of its small columns checked; None in a cache that another program wrote.
+
+    Raises:
+        CacheError: A row is not what was written.
+    """
+    dataset = find_dataset(file, f"{group}/{SUMS}", path)
+    if dataset is None:
+        return None
+    _check_dataset(file, f"{group}/{SUMS}", path, np.dtype("<u8"), (len(columns["boxes"]), 3))
+    sums: NDArray[np.uint64] = dataset[...]
+    wrong = np.flatnonzero(sums_of(columns) != sums[:, 0]).tolist()
+    if wrong:
+        raise damaged_rows(path, f"boxes, labels, ids or targets of {group}", wrong)
+    return sums
+
+
+def check_head(file: Any, path: Path) -> None:
+    """Check attributes and categories by their digest, if the cache has one, and that the class weights are numbers.
+
+    Raises:
+        CacheError: They are not.
+    """
+    if HEAD_DIGEST in file.attrs and file.attrs[HEAD_DIGEST] != head_digest(file):
+        raise CacheError(f"{path} is damaged: its attributes or categories are not what was written.", AGAIN)
+    for name in ("w_cls", "b_cls", "w_box", "b_box"):
+        if not np.isfinite(file[f"categories/{name}"][...]).all():
+            raise CacheError(
+                f"{path}: categories/{name} are not finite numbers.",
+                "the detector's training has diverged: train it again with a lower --lr, and export again",
+            )
 
 
 def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Path) -> None:
@@ -147,7 +182,7 @@ def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Pat
     """
     wrong = np.flatnonzero(~_are_finite(scales))
     if len(wrong):
-        raise CacheError(f"{path}: train/feature_scales[{rows[wrong[0]]}] is not finite.", _FORMAT_HINT)
+        raise CacheError(f"{path}: train/feature_scales[{rows[wrong[0]]}] is not finite.", FORMAT_HINT)
 
 
 def check_not_written(path: Path) -> None:
@@ -174,7 +209,7 @@ def _check_header(file: Any, path: Path) -> None:
     attributes = file.attrs
     if attributes.get("format") != FORMAT:
         raise CacheError(
-            f"{path} is an HDF5 file, but no RoI cache: its attribute `format` is not {FORMAT}.", _FORMAT_HINT
+            f"{path} is an HDF5 file, but no RoI cache: its attribute `format` is not {FORMAT}.", FORMAT_HINT
         )
     version = attributes.get("schema_version")
     if version != SCHEMA_VERSION:
@@ -187,18 +222,18 @@ def _check_header(file: Any, path: Path) -> None:
 
 
 def _dataset(file: Any, name: str, path: Path) -> Any:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise CacheError(f"{path}: the dataset {name} is missing.", _FORMAT_HINT)
+    dataset = find_dataset(file, name, path, virtual=name.rpartition("/")[2] in LARGE)
+    if dataset is None:
+        raise CacheError(f"{path}: the dataset {name} is missing.", FORMAT_HINT)
     return dataset
 
 
 def _check_dataset(file: Any, name: str, path: Path, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
     dataset = _dataset(file, name, path)
     if dataset.shape != shape:
-        raise CacheError(f"{path}: {name} has shape {dataset.shape}, not {shape}.", _FORMAT_HINT)
+        raise CacheError(f"{path}: {name} has shape {dataset.shape}, not {shape}.", FORMAT_HINT)
     if dtype is not None and dataset.dtype != dtype:
-        raise CacheError(f"{path}: {name} has type {dataset.dtype}, not {dtype}.", _FORMAT_HINT)
+        raise CacheError(f"{path}: {name} has type {dataset.dtype}, not {dtype}.", FORMAT_HINT)
 
 
 def _are_finite(rows: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Writing a RoI cache so that a process killed at any moment loses only the images since the last commit.
+"""Writing a RoI cache so that a kill or a power cut at any moment loses only the images since the last commit.
 
 All space is allocated when a group is made, with an upper bound of rows. From then on rows go to places that are
 already in the chunk index, so the structure of the file does not change, and a counter says how many rows are whole.
+The counter is kept twice and written in turn, with a checksum: one of the two is whole even if the other is torn.
 The structure changes twice, each time by :func:`restructure`: when train is whole, it is cut to the rows used and val
 is added; and when all is whole, val is cut and the file marked as complete.
 """
@@ -9,7 +10,10 @@ is added; and when all is whole, val is cut and the file marked as complete.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +21,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.checksums import SUMS, seal_cache, sums_of_rows
 from maskx_pipeline.cache.eight_bit import quantise
+from maskx_pipeline.cache.hdf5_file import is_damaged, open_hdf5, what_is_wrong
 from maskx_pipeline.cache.layout import allocate, cut, index_bytes, write_header
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Dimensions, GroupName, pack_targets
@@ -25,7 +31,8 @@ from maskx_pipeline.cache.validation import being_written
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import CacheError
-from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.files import atomic_path, move_into_place, remove_file
+from maskx_pipeline.provenance.room import check_room, reserve, writing
 
 _GROUPS = tuple(GROUP_PATHS)
 
@@ -63,13 +70,15 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         """
         chunks = train_rows * len(dimensions.large_columns("train"))
         discard_partial(path)
-        with (
-            atomic_path(partial_path(path)) as temporary,
-            h5py.File(temporary, "w", libver="earliest", meta_block_size=index_bytes(chunks)) as file,
-        ):
-            write_header(file, identity, categories, class_weights, dimensions.mask_size, complete=False)
-            file.create_dataset(PROGRESS, data=np.zeros(1 + len(_GROUPS), dtype="<i8"))
-            allocate(file, "train", dimensions, train_rows)
+        weights = sum(getattr(class_weights, field.name).nbytes for field in dataclasses.fields(class_weights))
+        needed = index_bytes(chunks) + weights + train_rows * dimensions.row_bytes("train")
+        with atomic_path(partial_path(path), needed=needed) as temporary:
+            check_room(temporary, written=index_bytes(chunks) + weights, size=needed)
+            with open_hdf5(temporary, "w", libver="earliest", meta_block_size=index_bytes(chunks)) as file:
+                write_header(file, identity, categories, class_weights, dimensions.mask_size, complete=False)
+                counters = [_counter(number, 0, [0] * len(_GROUPS)) for number in range(2)]
+                file.create_dataset(PROGRESS, data=np.array(counters, dtype="<i8"))
+                allocate(file, "train", dimensions, train_rows)
         return cls(path)
 
     @classmethod
@@ -84,7 +93,10 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             writer = cls(path)
         except BlockingIOError as error:
             raise being_written(partial_path(path)) from error
-        except (OSError, ValueError, KeyError) as error:
+        except OSError as error:
+            hint = again if is_damaged(error) else "see that it can be read and written, or give another --out"
+            raise CacheError(f"{partial_path(path)} {what_is_wrong(error)}.", hint) from error
+        except (ValueError, KeyError, RuntimeError) as error:
             raise CacheError(f"{partial_path(path)} is damaged: {error}.", again) from error
         try:
             found = CacheIdentity.from_attributes(writer._file.attrs)
@@ -101,7 +113,7 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
     @property
     def images_done(self) -> int:
         """Images of train and val whose rows are whole, in the order of the export."""
-        return int(self._file[PROGRESS][0])
+        return last_counter(self._file)[1]
 
     @property
     def is_complete(self) -> bool:
@@ -128,24 +140,29 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         room = len(datasets["features"]) - start
         if count > room or any(len(column) != count for column in columns.values()):
             raise ValueError(f"{count} rows for {group}, which has room for {room}; columns must have equal lengths")
-        if missing := (columns.keys() ^ datasets.keys()) - {"feature_scales"}:
+        if missing := (columns.keys() ^ datasets.keys()) - {"feature_scales", SUMS}:
             raise ValueError(f"the columns of {group} and those given differ in {', '.join(sorted(missing))}")
         if count == 0:
             return
         large: dict[str, NDArray[Any]] = {}
+        small: dict[str, NDArray[Any]] = {}
         for name, column in columns.items():
             if column.shape[1:] != datasets[name].shape[1:]:
                 raise ValueError(f"{name} are {column.shape[1:]}, the cache has {datasets[name].shape[1:]}")
             if name in ("features", "colours"):
                 large[name] = np.ascontiguousarray(column, dtype="<f2" if name == "features" else "u1")
             else:
-                datasets[name][start : start + count] = column
+                small[name] = np.ascontiguousarray(column, dtype=datasets[name].dtype)
         if "feature_scales" in datasets:
             large["feature_scales"], large["features"] = quantise(large["features"])
+        small[SUMS] = sums_of_rows({**small, **large})
+        self._reserve(datasets, start, count)
         for name, rows in large.items():
             dataset = datasets[name].id
             for number, row in enumerate(rows, start=start):
                 dataset.write_direct_chunk((number, *(0,) * row.ndim), row)
+        for name, column in small.items():
+            datasets[name][start : start + count] = column
         self._rows[group] = start + count
 
     def begin_val(self, *, detection_rows: int, ground_truth_rows: int) -> None:
@@ -153,21 +170,22 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         self._check_committed()
 
         def change(file: h5py.File) -> None:
-            rows = file[PROGRESS][:]
-            cut(file, "train", int(rows[1]))
+            cut(file, "train", last_counter(file)[2])
             features = file["train/features"].shape
             dimensions = Dimensions(features[1], features[2], int(file.attrs["mask_size"]))
             allocate(file, "ground_truth", dimensions, ground_truth_rows)
             allocate(file, "detections", dimensions, detection_rows)  # the looser bound: its end is cut from the file
 
         self.close()
-        restructure(self._partial, change, metadata_bytes=index_bytes(detection_rows + ground_truth_rows))
-        self._open()
+        with writing(self._partial):
+            restructure(self._partial, change, metadata_bytes=index_bytes(detection_rows + ground_truth_rows))
+            self._open()
 
     def commit(self, images_done: int) -> None:
         """Make what was added permanent: an interrupted export continues after ``images_done`` images."""
         self._sync()  # rows first: the counter must never promise rows that are not there
-        self._file[PROGRESS][...] = [images_done, *(self._rows[group] for group in _GROUPS)]
+        number = last_counter(self._file)[0] + 1
+        self._file[PROGRESS][number % 2] = _counter(number, images_done, [self._rows[group] for group in _GROUPS])
         self._sync()
 
     def finish(self) -> Path:
@@ -175,9 +193,12 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         if not self.is_complete:
             self._check_committed()
             self.close()
-            restructure(self._partial, _finish)
+            with writing(self._partial):
+                restructure(self._partial, _finish)
         self.close()
-        self._partial.replace(self.path)
+        with writing(self._partial):
+            seal_cache(self._partial)
+        move_into_place(self._partial, self.path)
         return self.path
 
     def close(self) -> None:
@@ -190,8 +211,8 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
 
     def _open(self) -> None:
         recover(self._partial)
-        self._file = h5py.File(self._partial, "r+", libver="earliest", locking="best-effort")
-        rows = self._file[PROGRESS][1:] if PROGRESS in self._file else [0] * len(_GROUPS)
+        self._file = open_hdf5(self._partial, "r+", libver="earliest")
+        rows = last_counter(self._file)[2:] if PROGRESS in self._file else [0] * len(_GROUPS)
         self._rows = {group: int(count) for group, count in zip(_GROUPS, rows, strict=True)}
         self._datasets: dict[GroupName, dict[str, Any]] = {}
 
@@ -201,8 +222,21 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             self._datasets[group] = dict(self._file[GROUP_PATHS[group]].items())
         return self._datasets[group]
 
+    def _reserve(self, datasets: Mapping[str, Any], start: int, count: int) -> None:
+        """Make sure that some rows can be written: once a write has failed, HDF5 crashes when it closes the file.
+
+        Raises:
+            MachineError: There is no room.
+        """
+        descriptor = self._file.id.get_vfd_handle()
+        for_row = sum(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])) for dataset in datasets.values())
+        with writing(self._partial, needed=for_row * (len(datasets["features"]) - start)):
+            for dataset in datasets.values():
+                for begin, length in _places(dataset, start, count):
+                    reserve(descriptor, begin, length)
+
     def _check_committed(self) -> None:
-        if [self._rows[group] for group in _GROUPS] != self._file[PROGRESS][1:].tolist():
+        if [self._rows[group] for group in _GROUPS] != last_counter(self._file)[2:]:
             raise ValueError("commit() the last rows first")
 
     def _sync(self) -> None:
@@ -212,13 +246,50 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
 
 def discard_partial(path: Path) -> None:
     """Remove what an unfinished export left of this cache."""
-    redo_path(partial_path(path)).unlink(missing_ok=True)
-    partial_path(path).unlink(missing_ok=True)
+    remove_file(redo_path(partial_path(path)))
+    remove_file(partial_path(path))
+
+
+def _places(dataset: Any, start: int, count: int) -> list[tuple[int, int]]:
+    """Where some rows of a dataset lie in the file, with those that share a chunk: first byte and length."""
+    rows = dataset.chunks[0]
+    first, last = start // rows, (start + count - 1) // rows
+
+    def place(chunk: int) -> tuple[int, int]:
+        info = dataset.id.get_chunk_info_by_coord((chunk * rows, *(0,) * (dataset.ndim - 1)))
+        return int(info.byte_offset), int(info.size)
+
+    begin, size = place(first)
+    if place(last)[0] == begin + (last - first) * size:  # they were allocated one after the other
+        return [(begin, (last - first + 1) * size)]
+    return [place(chunk) for chunk in range(first, last + 1)]
 
 
 def _finish(file: h5py.File) -> None:
-    _, *rows = file[PROGRESS][:].tolist()
-    for group, count in zip(_GROUPS, rows, strict=True):
+    for group, count in zip(_GROUPS, last_counter(file)[2:], strict=True):
         cut(file, group, count)
     del file[PROGRESS]
     file.attrs["complete"] = True
+
+
+def _counter(number: int, images_done: int, rows: Sequence[int]) -> list[int]:
+    """A counter as it lies in the file: which commit it is, the images, the rows of each group, a checksum."""
+    values = [number, images_done, *rows]
+    return [*values, zlib.crc32(np.array(values, dtype="<i8").tobytes())]
+
+
+def last_counter(file: Any) -> list[int]:
+    """The last counter that was written whole, without its checksum: which commit, the images, rows of each group.
+
+    Raises:
+        ValueError: None is whole.
+    """
+    values = whole_counters(file)
+    if not values:
+        raise ValueError("its counter of images is broken")
+    return max(values)
+
+
+def whole_counters(file: Any) -> list[list[int]]:
+    """Those of the two counters that are as they were written, without their checksums."""
+    return [row[:-1] for row in file[PROGRESS][:].tolist() if row == _counter(row[0], row[1], row[2:-1])]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -13,14 +16,16 @@ from click.exceptions import NoSuchCommand
 
 from maskx_pipeline import __version__
 from maskx_pipeline.commands.options import SETTINGS
+from maskx_pipeline.engine.interrupt import Terminated, ending_on_signals, forget, received
 from maskx_pipeline.errors import MachineError, MaskXError
+from maskx_pipeline.text import printable
 
 _SECTIONS = {
     "The pipeline": (
         "init", "doctor", "detect", "export-embeddings", "fit-transfer", "tune", "e2e", "evaluate", "predict",
     ),
     "Compare and show": ("compare", "report", "plot-splits", "contact-sheet"),
-    "In and out": ("annotate", "convert", "export-model"),
+    "In and out": ("annotate", "convert", "export-model", "verify"),
 }  # fmt: skip
 
 # What to do where memory has run out: the option of a command, and how to give it.
@@ -79,41 +84,61 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    sys.exit(run())
+    with ending_on_signals():
+        code = run()
+    if received() is not None:  # all is closed, and the end of a Python that holds torch may take seconds
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command: 0 ok, 1 known error, 2 usage, 3 a check failed, 130 interrupted.
+    """Run one command: 0 ok, 1 known error, 2 usage, 3 a check failed, 130 interrupted, 143 ended by SIGTERM.
 
     Args:
         arguments: What follows ``maskx``; those of this process if None.
     """
+    forget()
     try:
         code = cli.main(args=arguments, prog_name="maskx", standalone_mode=False)
     except MaskXError as error:
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
+        click.echo(printable(f"Error: {error}"), err=True)
+        number = received()
+        return error.exit_code if number is None else _interrupted(number)
     except click.ClickException as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "Interrupted. Training and export continue where they stopped; give the same command again.", err=True
-        )
-        return 130
+    except (KeyboardInterrupt, click.Abort) as error:
+        by_signal = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        return _interrupted(signal.SIGTERM if by_signal else signal.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except OSError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
-    except (RuntimeError, MemoryError) as error:
-        known = _out_of_memory(error, sys.argv[1:] if arguments is None else arguments)
+    except Exception as error:
+        if number := received():  # it came while a library was at work, which made another error of it
+            return _interrupted(number)
+        known = _known_error(error, sys.argv[1:] if arguments is None else arguments)
         if known is None:
             raise
-        click.echo(f"Error: {known}", err=True)
+        click.echo(printable(f"Error: {known}"), err=True)
         return known.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(number: int) -> int:
+    click.echo("Interrupted. Training and export continue where they stopped; give the same command again.", err=True)
+    return 128 + number
+
+
+def _known_error(error: Exception, arguments: Sequence[str]) -> MaskXError | None:
+    """What the error of another library means to a user; None for a bug."""
+    from maskx_pipeline.engine.faults import known_fault
+
+    if isinstance(error, RuntimeError | MemoryError) and (full := _out_of_memory(error, arguments)):
+        return full
+    return known_fault(error) or (MaskXError(str(error)) if isinstance(error, OSError) else None)
 
 
 def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) -> MachineError | None:
@@ -152,7 +177,7 @@ class _StderrHandler(logging.Handler):
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         from tqdm import tqdm
 
-        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+        tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
 
 
 def _log_to_stderr() -> None:

@@ -17,6 +17,7 @@ import click
 from maskx_pipeline.config import DataConfig, DoctorConfig, GrabCutConfig, SamConfig, TeacherSettings
 from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
+from maskx_pipeline.text import printable
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -194,7 +195,7 @@ def print_result(value: Any, *, nl: bool = True) -> None:
     from maskx_pipeline.engine import distributed
 
     if distributed.is_main():
-        click.echo(value, nl=nl)
+        click.echo(printable(str(value)), nl=nl)
 
 
 def print_json(value: Any) -> None:

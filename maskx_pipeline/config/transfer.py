@@ -105,7 +105,7 @@ class TransferConfig(MaskTraining, StageConfig):
         choices=(*FORMS,),
     )
     layers: int | None = option(
-        None, "Linear layers of T, in the paper 1, 2 or 3; by default as the form says.", minimum=1
+        None, "Linear layers of T, in the paper 1, 2 or 3; by default as the form says.", minimum=1, maximum=1000
     )
     activation: str | None = option(
         None, "Between the layers of T; by default as the form says.", choices=("none", "relu", "leaky_relu")
@@ -149,9 +149,11 @@ class TransferConfig(MaskTraining, StageConfig):
         "them; fcn+mlp: the sum of both logits.",
         choices=("fcn", "mlp", "fcn+mlp"),
     )
-    mlp_layers: int = option(1, "Layers of the MLP branch, hidden ones 1024 wide; the authors' code has 1.", minimum=1)
+    mlp_layers: int = option(
+        1, "Layers of the MLP branch, hidden ones 1024 wide; the authors' code has 1.", minimum=1, maximum=1000
+    )
     head_width: int = option(256, "Channels of the mask head.", minimum=1)
-    head_depth: int = option(4, "Convolutions of fcn before the deconvolution.", minimum=0)
+    head_depth: int = option(4, "Convolutions of fcn before the deconvolution.", minimum=0, maximum=1000)
     head_norm: str = option(
         "group", "Normalisation in the mask heads resnet and hourglass; fcn has none.", choices=("group", "batch")
     )

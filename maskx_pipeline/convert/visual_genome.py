@@ -19,8 +19,11 @@ from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_c
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError, listed
+from maskx_pipeline.provenance.file_lists import FILES
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import are_written
+from maskx_pipeline.provenance.seals import read_json_file, sealed_json
 
 logger = logging.getLogger("maskx")
 
@@ -43,8 +46,13 @@ def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
 
     Raises:
         DataError: A file is missing, broken, or not Visual Genome's.
-        OutputError: The folder holds other annotations.
+        OutputError: The folder holds other annotations, or another process writes it.
     """
+    with locked(config.out, folder=True):
+        return _convert(config, overwrite=overwrite)
+
+
+def _convert(config: VisualGenomeConfig, *, overwrite: bool) -> Path:
     info = _info(config)
     whole = (config.out / MAP_FILE).exists() and (config.out / REPORT_FILE).exists()
     if not overwrite and are_written([config.out / f"{split}.json" for split in SPLITS], info) and whole:
@@ -61,27 +69,29 @@ def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
             name: stack.enter_context(atomic_path(config.out / name))
             for name in (*(f"{split}.json" for split in SPLITS), MAP_FILE, REPORT_FILE)
         }
-        writers = {
-            split: stack.enter_context(SplitWriter(temporary[f"{split}.json"], head, splits[split], categories))
-            for split in SPLITS
-        }
-        sorter = Sorter(images, splits, {c.synset: c.id for c in categories}, repeated_ids, writers)
-        with Progress(len(images), "write annotations", "images") as bar:
-            for entry in stream_objects(config.objects):
-                for item in entry.objects:
-                    sorter.put(entry.image_id, item)
-                bar.update()
+        with contextlib.ExitStack() as files:
+            writers = {
+                split: files.enter_context(SplitWriter(temporary[f"{split}.json"], head, splits[split], categories))
+                for split in SPLITS
+            }
+            sorter = Sorter(images, splits, {c.synset: c.id for c in categories}, repeated_ids, writers)
+            with Progress(len(images), "write annotations", "images") as bar:
+                for entry in stream_objects(config.objects):
+                    for item in entry.objects:
+                        sorter.put(entry.image_id, item)
+                    bar.update()
         report = {"info": info, **sorter.report(), "image entries that repeat an id": repeated_images}
         report["categories"] = _describe_categories(categories, synset_counts, config.categories, writers["train"])
         temporary[MAP_FILE].write_text(_pretty(category_map(categories)), encoding="utf-8")
-        temporary[REPORT_FILE].write_text(_pretty(report), encoding="utf-8")
+        report[FILES] = {name: sha256_of_file(file) for name, file in temporary.items() if name != REPORT_FILE}
+        temporary[REPORT_FILE].write_text(sealed_json(report), encoding="utf-8")
     _log(config.out, report)
     return config.out
 
 
 def read_report(folder: Path) -> dict[str, Any]:
     """What a conversion counted: its report.json."""
-    report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    report: dict[str, Any] = read_json_file(folder / REPORT_FILE)
     return report
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, VisualGenomeObject, clip_box
+from maskx_pipeline.provenance.room import writing
 
 
 class SplitWriter(contextlib.AbstractContextManager["SplitWriter"]):
@@ -26,21 +27,27 @@ class SplitWriter(contextlib.AbstractContextManager["SplitWriter"]):
         self.images = images
         self.boxes_of: Counter[int] = Counter()  # by category id
         self.images_with_boxes: set[int] = set()
-        self._stream: TextIO = path.open("w", encoding="utf-8")
-        self._stream.write(head[:-1])
-        self._write_list("images", (image._asdict() for image in images))
-        self._write_list("categories", (category.to_json() for category in categories))
-        self._stream.write(',\n"annotations": [')
+        self._path = path
+        with writing(path):
+            self._stream: TextIO = path.open("w", encoding="utf-8")
+            self._stream.write(head[:-1])
+            self._write_list("images", (image._asdict() for image in images))
+            self._write_list("categories", (category.to_json() for category in categories))
+            self._stream.write(',\n"annotations": [')
         self._separator = "\n"
 
     def write(self, annotation: dict[str, Any]) -> None:
-        self._stream.write(self._separator + json.dumps(annotation))
+        try:  # not `writing`: millions of annotations
+            self._stream.write(self._separator + json.dumps(annotation))
+        except OSError as error:
+            with writing(self._path):
+                raise error from None
         self._separator = ",\n"
         self.boxes_of[annotation["category_id"]] += 1
         self.images_with_boxes.add(annotation["image_id"])
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        with self._stream:
+        with writing(self._path), self._stream:
             self._stream.write("\n]}\n")
 
     def _write_list(self, name: str, entries: Iterable[dict[str, Any]]) -> None:

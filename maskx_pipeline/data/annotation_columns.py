@@ -76,7 +76,7 @@ class EntriesInText(Sequence[Entry]):
     """
 
     def __init__(self, source: bytes | FileBytes, starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
-        self._source = source
+        self.source = source
         self.starts = starts
         self.lengths = lengths
 
@@ -88,9 +88,17 @@ class EntriesInText(Sequence[Entry]):
         """One entry; several for a slice."""
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
-        start, length = int(self.starts[row]), int(self.lengths[row])
-        text = self._source[start : start + length]
-        return msgspec.json.decode(text)
+        start, end = self.place(row)
+        return msgspec.json.decode(self.source[start:end])
+
+    def place(self, row: int) -> tuple[int, int]:
+        """First byte of an entry's object, and the one after its last."""
+        start = int(self.starts[row])
+        return start, start + int(self.lengths[row])
+
+    def of(self, rows: NDArray[np.intp]) -> EntriesInText:
+        """Some of them."""
+        return EntriesInText(self.source, self.starts[rows], self.lengths[rows])
 
 
 class FileBytes:

@@ -7,13 +7,12 @@ not indexed, since a second change might leave the times as they are.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from maskx_pipeline.data.annotation_columns import AnnotationColumns, EntriesInText, FileBytes, Stamp
-from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.data.word_sums import word_sum
+from maskx_pipeline.provenance.files import atomic_path, make_folder
+from maskx_pipeline.provenance.lock import locked
 
 _LOG = logging.getLogger("maskx")
 
 SMALLEST_INDEXED = 1 << 24
 """Bytes. What is smaller is read in a moment."""
 
-_VERSION = "3"
+_VERSION = "4"
+_BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError)
 _SETTLED_NS = 2_000_000_000
 _DTYPES = {"I64": np.int64, "I32": np.int32, "F64": np.float64, "F32": np.float32, "U8": np.uint8}
 
@@ -51,6 +53,9 @@ def read_index(annotation_file: Path, stamp: Stamp) -> AnnotationColumns | None:
         arrays, metadata = _read(path)
         if metadata["version"] != _VERSION or json.loads(metadata["stamp"]) != list(stamp):
             return None
+        if metadata["checksum"] != _checksum(arrays, metadata):
+            _LOG.warning("The index of %s is damaged, so the file itself is read.", annotation_file)
+            return None
         texts = json.loads(arrays["texts"].tobytes())
         if len(texts["file_names"]) != arrays["images"].shape[1]:
             return None
@@ -66,8 +71,20 @@ def read_index(annotation_file: Path, stamp: Stamp) -> AnnotationColumns | None:
             extents=arrays["extents"],
             entries=EntriesInText(FileBytes(annotation_file, stamp), arrays["starts"], arrays["lengths"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError):
+    except _BROKEN:
         return None
+
+
+def index_is_sound(annotation_file: Path) -> bool | None:
+    """Whether the index of a file is what was written; None if there is none of this version."""
+    path = index_path(annotation_file)
+    if not path.is_file():
+        return None
+    try:
+        arrays, metadata = _read(path)
+        return metadata["checksum"] == _checksum(arrays, metadata) and json.loads(arrays["texts"].tobytes()) is not None
+    except _BROKEN:
+        return False
 
 
 def write_index(annotation_file: Path, stamp: Stamp, columns: AnnotationColumns) -> None:
@@ -83,16 +100,21 @@ def write_index(annotation_file: Path, stamp: Stamp, columns: AnnotationColumns)
         "starts": columns.entries.starts, "lengths": columns.entries.lengths,
     }  # fmt: skip
     metadata = {"version": _VERSION, "stamp": json.dumps(list(stamp)), "digest": columns.digest}
+    metadata["checksum"] = _checksum(arrays, metadata)
     try:
         path = index_path(annotation_file)
-        own = path.with_name(f"{path.stem}.{secrets.token_hex(4)}")  # another process may write it at the same time
-        with contextlib.ExitStack() as stack:
-            stack.callback(own.unlink, missing_ok=True)
-            with atomic_path(own) as temporary:
-                save_file(arrays, temporary, metadata=metadata)
-            own.replace(path)
+        make_folder(path.parent)
+        with locked(path), atomic_path(path) as temporary:
+            save_file(arrays, temporary, metadata=metadata)
     except Exception as error:  # safetensors raises its own kind for a full disk; the index is only there for speed
         _LOG.debug("%s is not indexed: %s", annotation_file, error)
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    """A digest of the metadata but itself and of the sum of the words of each array, which takes a moment."""
+    sums = {name: [str(array.dtype), array.shape, word_sum(array)] for name, array in sorted(arrays.items())}
+    said = {name: text for name, text in sorted(metadata.items()) if name != "checksum"}
+    return hashlib.sha256(json.dumps([said, sums]).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import DataError, listed
+from maskx_pipeline.text import shown
 
 SCHEMA = 1
 
@@ -132,7 +133,8 @@ def _row(entry: Any, where: str) -> MappedCategory:
         if not isinstance(entry.get(key), kind) or isinstance(entry[key], bool):
             found = f"is {entry[key]!r:.40}" if key in entry else "is missing"
             raise DataError(f"{where}: `{key}` {found}.", _HINT)
-    return MappedCategory(**{key: entry[key] for key in _KEYS})
+    values: dict[str, Any] = {key: shown(entry[key]) if kind is str else entry[key] for key, kind in _KEYS.items()}
+    return MappedCategory(**values)
 
 
 def _refuse_repeated(path: Path, what: str, ids: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from maskx_pipeline.data.records import Category, CocoData
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import shown
 
 COCO_CATEGORIES = {
     1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
@@ -178,7 +179,7 @@ def _labels_in_file(path: Path, categories: Sequence[Category]) -> frozenset[int
         known.setdefault(category.name, set()).add(category.label)
     for name in names:
         if name not in known:
-            raise DataError(f"{path}: there is no category `{name}`.", _suggestion(name, list(known)))
+            raise DataError(f"{path}: there is no category `{shown(name)}`.", _suggestion(name, list(known)))
     return frozenset(label for name in names for label in known[name])
 
 

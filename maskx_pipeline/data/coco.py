@@ -28,6 +28,7 @@ from maskx_pipeline.data.odd_annotations import OddAnnotations, plain_boxes
 from maskx_pipeline.data.records import Annotation, AnnotationTable, Category, CocoData, ImageRecord, Listed, Problem
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.settings import digest_of
+from maskx_pipeline.text import shown
 
 __all__ = ["Annotation", "Category", "CocoData", "ImageRecord", "Problem", "read_coco"]
 
@@ -122,7 +123,7 @@ class _Reader:
 
     def _read_names(self, columns: AnnotationColumns) -> dict[int, str]:
         names: dict[int, str] = {}
-        for category_id, name in columns.categories:
+        for category_id, name in ((number, shown(text)) for number, text in columns.categories):
             if names.setdefault(category_id, name) != name:
                 raise DataError(
                     f"{self.path}: category id {category_id} is both `{names[category_id]}` and `{name}`.",
@@ -169,7 +170,7 @@ class _Reader:
             elif image.width < 1 or image.height < 1:
                 self._drop_image("image without size", f"image {image.id} is {image.width}x{image.height}", image.id)
             elif self.check_files and (found := files.find(image.file_name)) is None and not self.keep_missing:
-                message = f"image {image.id}: {image.file_name} does not exist"
+                message = f"image {image.id}: {shown(image.file_name)} does not exist"
                 self._drop_image(MISSING, message, image.id)
             elif found is None or found == image.file_name:
                 self.images[image.id] = image
@@ -236,7 +237,7 @@ class _Reader:
                 self._report(NO_BOXES, message, image.id, "kept, not trained on")
 
     def _report(self, kind: str, message: str, image_id: int, action: str = "dropped") -> None:
-        self.problems.append(Problem(kind, message, action, None, image_id, self.names.get(image_id, "")))
+        self.problems.append(Problem(kind, message, action, None, image_id, shown(self.names.get(image_id, ""))))
 
     def _drop_image(self, kind: str, message: str, image_id: int) -> None:
         self._report(kind, message, image_id, "dropped with its annotations")

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.errors import ConfigError, DataError, MachineError, MaskXError
+from maskx_pipeline.data.worker_batches import pack, unpack
+from maskx_pipeline.engine.faults import known_fault, worker_killed
+from maskx_pipeline.errors import ConfigError, DataError, MaskXError
 
 Target = dict[str, Any]
 """boxes FloatTensor[N, 4] (xyxy, pixels), labels and annotation_ids LongTensor[N], image_id int, flipped bool."""
@@ -122,7 +124,7 @@ def batches(
     Raises:
         ConfigError: images_per_batch cannot be shared out evenly.
         DataError: An image cannot be read.
-        MachineError: There is no shared memory left for what the workers read.
+        MachineError: A worker was killed, or there is no shared memory or no open file left for what they read.
     """
     if images_per_batch % world_size:
         raise ConfigError(
@@ -134,18 +136,34 @@ def batches(
         _Forgiving(dataset),
         batch_sampler=_Steps(dataset, images_per_batch, range(start, iterations), seed, rank, world_size),
         num_workers=min(workers, len(os.sched_getaffinity(0))),
-        collate_fn=_shared,
+        collate_fn=pack,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),
     )
-    for items in loader:
-        for item in items:
-            if isinstance(item, MaskXError):
-                raise item
+    found = _from_workers(loader)
+    for items in found:
         images = [as_floats(image, device) for image, _ in items]
         targets = [_to_device(target, device) for _, target in items]
-        items = item = None  # gives the shared memory back before the step
+        items = None  # gives the shared memory back before the step
         yield images, targets
+
+
+def _from_workers(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What the workers hand over; their end is a known error, in whatever words Python and torch put it."""
+    batches_left = iter(loader)
+    try:
+        while True:
+            try:
+                taken = [next(batches_left)]
+            except StopIteration:
+                return
+            yield unpack(taken.pop())  # nothing here keeps the memory that it lies in
+    except (OSError, EOFError, RuntimeError) as error:
+        if (known := known_fault(error)) is not None:
+            raise known from error
+        if loader.num_workers and isinstance(error, OSError | EOFError):  # it died while it handed something over
+            raise worker_killed("") from error
+        raise
 
 
 class _Forgiving(Dataset[Any]):
@@ -159,25 +177,6 @@ class _Forgiving(Dataset[Any]):
             return self._dataset[key]
         except MaskXError as error:
             return error
-
-
-def _shared(items: list[Any]) -> list[Any]:
-    """Put what a worker read into shared memory here: the thread that would do it later cannot report an error."""
-    if get_worker_info() is None:
-        return items
-    try:
-        for item in items:
-            if not isinstance(item, MaskXError):
-                for tensor in (item[0], *item[1].values()):
-                    if isinstance(tensor, Tensor):
-                        tensor.share_memory_()  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
-        full = MachineError(
-            f"the shared memory (/dev/shm) is full: {str(error).splitlines()[0]}.",
-            "give --workers 0, fewer --images-per-batch, or more shared memory: docker run --shm-size 1g",
-        )
-        return [full]
-    return items
 
 
 @dataclass(eq=False)
@@ -208,7 +207,7 @@ class _Steps:
 
 def _to_device(target: Target, device: torch.device) -> Target:
     return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        name: value.to(device, non_blocking=True, copy=True) if isinstance(value, Tensor) else value
         for name, value in target.items()
     }
 

@@ -33,7 +33,10 @@ class ImageFiles:
         """The names in a folder, by themselves and by their composed form."""
         if folder not in self._listed:
             path = self._folder / folder
-            names = [entry.name for entry in os.scandir(path)] if path.is_dir() else []
+            try:
+                names = [entry.name for entry in os.scandir(path)]
+            except (OSError, ValueError):  # not there, or a name that no folder can have
+                names = []
             self._listed[folder] = {_plain(name): name for name in names} | {name: name for name in names}
         return self._listed[folder]
 

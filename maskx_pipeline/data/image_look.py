@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskx_pipeline.data.images import TooLargeError, errors_named, is_turned, orientation_of, read_pixels, refuse_size
+from maskx_pipeline.data.images import TooLargeError, is_turned, open_image, orientation_of, read_pixels
 from maskx_pipeline.errors import DataError
 
 _TAIL = 1 << 10
@@ -42,8 +42,7 @@ class ImageLook:
 def look_at_image(path: Path, *, width: int, height: int) -> ImageLook:
     """Look at the header and the end of a file; only what seems to be cut off, or has 16-bit values, is decoded."""
     try:
-        with errors_named(path), Image.open(path) as opened:
-            refuse_size(opened, path)
+        with open_image(path) as opened:
             either = 1
             if opened.size != (width, height) or _may_have_orientation(opened):
                 turned = is_turned(opened, path, width=width, height=height)

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""What is opened, by content and whatever the file's name: other formats of Pillow start other programs."""
 
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error)
 """What Pillow raises on corrupt files, as found by feeding it some."""
@@ -61,15 +65,27 @@ def read_pixels(path: Path | str, *, width: int | None = None, height: int | Non
     Raises:
         DataError: The file is missing or corrupt, or has another size.
     """
-    with errors_named(path), Image.open(path) as opened:
-        refuse_size(opened, path)
+    with open_image(path) as opened:
         opened.load()  # some formats have the orientation behind the pixels
         if width is None or height is None or is_turned(opened, path, width=width, height=height):
             return np.array(to_rgb(ImageOps.exif_transpose(opened)))
         return np.array(to_rgb(opened))
 
 
-def refuse_size(image: Image.Image, path: Path | str) -> None:
+@contextmanager
+def open_image(path: Path | str) -> Iterator[Image.Image]:
+    """Open an image file of one of :data:`FORMATS`; its pixels are not decoded yet.
+
+    Raises:
+        DataError: The file is missing, corrupt or of another format, also where that shows only in the block.
+        TooLargeError: It has more pixels than are read.
+    """
+    with errors_named(path), Image.open(path, formats=FORMATS) as opened:
+        _refuse_size(opened, path)
+        yield opened
+
+
+def _refuse_size(image: Image.Image, path: Path | str) -> None:
     """Raise a TooLargeError for an image that has more pixels than are read."""
     if image.width * image.height > _limit:
         raise _too_large(path, f"{image.width}x{image.height} pixels, {image.width * image.height:,} in all")
@@ -81,9 +97,13 @@ class TooLargeError(DataError):
 
 def _too_large(path: Path | str, pixels: str) -> TooLargeError:
     return TooLargeError(
-        f"the image {path} is too large: it has {pixels}, and at most {_limit:,} are read.",
+        f"{_named(path)} is too large: it has {pixels}, and at most {_limit:,} are read.",
         "cut it into tiles, or raise max-pixels in [data] of maskx.toml",
     )
+
+
+def _named(path: Path | str) -> str:
+    return f"the image {shown(str(path))}"
 
 
 @contextmanager
@@ -92,11 +112,16 @@ def errors_named(path: Path | str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"the image {path} does not exist.", "check `file_name` and the image folder") from error
+        raise DataError(f"{_named(path)} does not exist.", "check `file_name` and the image folder") from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{_named(path)} is damaged, or none of {', '.join(FORMATS)} by its content.",
+            "convert it to one of these, or drop it from the data",
+        ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more pixels than Pillow opens by itself") from error
     except _PILLOW_ERRORS as error:
-        raise DataError(f"the image {path} cannot be read: {error}.", "replace it, or drop it from the data") from error
+        raise DataError(f"{_named(path)} cannot be read: {error}.", "replace it, or drop it from the data") from error
 
 
 def is_turned(image: Image.Image, path: Path | str, *, width: int, height: int) -> bool:
@@ -106,13 +131,13 @@ def is_turned(image: Image.Image, path: Path | str, *, width: int, height: int) 
         DataError: It has another size, turned or not.
     """
     orientation = orientation_of(image)
-    shown = image.size[::-1] if orientation in _SIDEWAYS else image.size
-    if shown == (width, height):
+    upright = image.size[::-1] if orientation in _SIDEWAYS else image.size
+    if upright == (width, height):
         return orientation != 1
     if image.size == (width, height):
         return False
     raise DataError(
-        f"the image {path} is {image.width}x{image.height} pixels, but the annotation file says {width}x{height}.",
+        f"{_named(path)} is {image.width}x{image.height} pixels, but the annotation file says {width}x{height}.",
         "the boxes would not fit it: give the image that was annotated, or fix the annotation file",
     )
 

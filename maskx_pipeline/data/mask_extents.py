@@ -64,6 +64,9 @@ def extent_of_mask(
     return extents_of_polygons([polygons], np.array(box_xywh, dtype=np.float64)[:, None])[0][:, 0]
 
 
+_WIDEST = 1 << 20
+"""Pixels; of a wider image, which no file can be, columns are not counted: they would fill the memory."""
+
 UNKNOWN = [np.nan] * 5
 """Of what has no mask."""
 
@@ -79,9 +82,10 @@ def extent_of_runs(runs: NDArray[np.int64], box_xywh: Sequence[float], size: tup
     over = last > first  # such a run ends one column and begins the next
     box = (first.min(), 0 if over.any() else low.min(), last.max() + 1, height if over.any() else high.max())
     x, y, w, h = box_xywh
-    if not all(map(math.isfinite, (x, y, w, h))):
+    if not all(map(math.isfinite, (x, y, w, h, x + w, y + h))) or width > _WIDEST:
         return [*map(float, box), np.nan]
-    columns = np.arange(max(0, math.floor(x - _MARGIN)), min(width, math.ceil(x + w + _MARGIN))) * height
+    left, right = (min(max(side, 0), width) for side in (math.floor(x - _MARGIN), math.ceil(x + w + _MARGIN)))
+    columns = np.arange(left, right) * height
     top, bottom = (min(max(round(side), 0), height) for side in (y - _MARGIN, y + h + _MARGIN))
     covered = np.zeros(len(runs) + 1, dtype=np.int64)
     covered[2::2] = runs[1::2]

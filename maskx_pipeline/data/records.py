@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.data.annotation_table import Annotation, AnnotationTable, look_up
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import shown
 
 __all__ = ["Annotation", "AnnotationTable", "Category", "CocoData", "ImageRecord", "Problem"]
 
@@ -36,7 +37,9 @@ def categories_from_json(entries: Iterable[Mapping[str, Any]]) -> tuple[Category
     Raises:
         KeyError, TypeError: It is something else.
     """
-    return tuple(Category(entry["id"], entry["name"], label) for label, entry in enumerate(entries, start=1))
+    return tuple(
+        Category(entry["id"], shown(str(entry["name"])), label) for label, entry in enumerate(entries, start=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
 from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.detection.pooling import PyramidPool
 from maskx_pipeline.engine.device import autocast
-from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.errors import ConfigError, DataError
 
 
 def freeze_detector(detector: FasterRCNN) -> FasterRCNN:
@@ -160,7 +160,17 @@ class FrozenDetector:
 
         Returns:
             Detections, proposals, and the features to pool from. The same image gives the same result every time.
+
+        Raises:
+            DataError: The image is so narrow that nothing is left of it when its longer side fits ``max_size``.
         """
+        short, long = sorted(image.shape[-2:])
+        if short * self.detector.transform.max_size < long:
+            raise DataError(
+                f"an image of {image.shape[-1]}x{image.shape[-2]} pixels is too narrow: nothing is left of it when its "
+                f"longer side is {self.detector.transform.max_size}.",
+                "cut it into pieces, or leave it out",
+            )
         with autocast(self.device, self.amp_dtype):
             batch, _ = self.detector.transform([image.to(self.device)])
             features = self.detector.backbone(batch.tensors)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.data.annotation_table import AnnotationTable, look_up
 from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.text import shown
 
 
 class Columns(NamedTuple):
@@ -37,7 +38,7 @@ def examples_of(data: CocoData, rows: Iterable[int]) -> list[str]:
     for row in rows:
         image = data.image(int(table.image_ids[row]))
         box = ", ".join(f"{side:g}" for side in np.round(table.boxes_xywh[row], 2).tolist())
-        named.append(f"annotation {table.ids[row]} of image {image.id} ({image.file_name}): bbox [{box}]")
+        named.append(f"annotation {table.ids[row]} of image {image.id} ({shown(image.file_name)}): bbox [{box}]")
     return named
 
 

@@ -16,6 +16,7 @@ from maskx_pipeline.doctor.boxes import box_findings
 from maskx_pipeline.doctor.crowds import crowd_findings
 from maskx_pipeline.doctor.masks import mask_findings
 from maskx_pipeline.errors import CheckFailedError
+from maskx_pipeline.text import shown
 
 MOST_COUNTED = 100
 """Detections of an image and category that COCO's AP counts."""
@@ -87,7 +88,7 @@ def _same_files(data: CocoData, part: str) -> list[Finding]:
     if len(times) == len(data.images):
         return []
     again = [image for image in data.images if times[image.file_name] > 1]
-    examples = [f"image {image.id} ({image.file_name})" for image in again]
+    examples = [f"image {image.id} ({shown(image.file_name)})" for image in again]
     return [finding(ONE_FILE, part, count=len(again), of=data.listed.images, examples=examples)]
 
 
@@ -100,7 +101,7 @@ def _narrow(data: CocoData, part: str, longest: int | None) -> list[Finding]:
     ]
     if not thin:
         return []
-    examples = [f"image {image.id} ({image.file_name}): {image.width}x{image.height} pixels" for image in thin]
+    examples = [f"image {image.id} ({shown(image.file_name)}): {image.width}x{image.height} pixels" for image in thin]
     return [finding(NARROW, part, count=len(thin), of=len(data.images), examples=examples)]
 
 
@@ -113,7 +114,7 @@ def _full(data: CocoData, part: str) -> list[Finding]:
     full = Counter((keys[counts > MOST_COUNTED] // (data.num_classes + 1)).tolist())
     if not full:
         return []
-    examples = [f"image {number} ({data.image(number).file_name})" for number in full]
+    examples = [f"image {number} ({shown(data.image(number).file_name)})" for number in full]
     return [finding(CROWDED_IMAGE, part, count=len(full), of=len(data.images), examples=examples)]
 
 
@@ -124,7 +125,7 @@ def _leaks(parts: Mapping[str, CocoData]) -> list[Finding]:
         if train in parts and val in parts:
             trained = set(_paths(parts[train]))
             both = [
-                f"image {image.id} ({image.file_name}) is also in {train}"
+                f"image {image.id} ({shown(image.file_name)}) is also in {train}"
                 for image, path in zip(parts[val].images, _paths(parts[val]), strict=True)
                 if path in trained
             ]

@@ -13,6 +13,7 @@ from maskx_pipeline.data.image_look import ImageLook, look_at_image, piece_of
 from maskx_pipeline.data.kinds import COPIES, DARK, LARGE, LEAK, TURNED, UNUSABLE
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.text import shown
 
 
 class _Seen(NamedTuple):
@@ -22,7 +23,7 @@ class _Seen(NamedTuple):
     look: ImageLook
 
     def __str__(self) -> str:
-        return f"image {self.image.id} ({self.image.file_name})"
+        return f"image {self.image.id} ({shown(self.image.file_name)})"
 
 
 def image_findings(parts: Mapping[str, CocoData]) -> list[Finding]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.utils.deterministic
 
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import MachineError
@@ -81,14 +80,11 @@ def deterministic(wanted: bool, device: torch.device) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     # Read by cuBLAS when it is first used, and by PyTorch's check whenever it is.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def _computes_bf16(device: torch.device) -> bool:

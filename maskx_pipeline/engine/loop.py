@@ -75,7 +75,7 @@ def run_loop(
     state = TrainingState(module, optimizer, scaler, run)
     state.restore()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    _note_precision(run, amp_dtype)
+    _note_circumstances(run, amp_dtype)
     stopped = False
     module.train()
     with Progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
@@ -114,21 +114,43 @@ def run_loop(
         if stopped and state.step < iterations:
             state.save()
             logger.info("Interrupted at step %d of %d; the state is saved.", state.step, iterations)
-            raise KeyboardInterrupt
+            raise interrupt.error()
     state.write_weights(LAST_FILE, {})
     distributed.barrier()
     return state.metrics
 
 
-def _note_precision(run: Run, amp_dtype: torch.dtype | None) -> None:
-    """Record what ``amp = auto`` came to, and say so where a run goes on in another precision than it began in."""
-    precision = precision_name(amp_dtype)
-    before = run.content.setdefault("precision", precision)
-    if before != precision:
+def _note_circumstances(run: Run, amp_dtype: torch.dtype | None) -> None:
+    """Record what decides the numbers beside the settings, and say so where a run goes on under others than it began.
+
+    That is what ``amp = auto`` came to, how many processes share a batch, and the version of PyTorch.
+    """
+    precision, processes = precision_name(amp_dtype), distributed.world_size()
+    began_in = run.content.setdefault("precision", precision)
+    began_with = run.content.setdefault("processes", processes)
+    began_by = run.content.get("versions", {}).get("torch", torch.__version__)
+    if began_in != precision:
         logger.warning(
             "%s began in %s and goes on in %s: this is another machine or device. Give --amp to choose, or --overwrite "
             "to begin again.",
             run.folder,
-            before,
+            began_in,
             precision,
+        )
+    if began_with != processes:
+        logger.warning(
+            "%s began with %d processes and goes on with %d, so it will not be as if it had never stopped. Start it by "
+            "`torchrun --nproc-per-node %d`, or give --overwrite to begin again.",
+            run.folder,
+            began_with,
+            processes,
+            began_with,
+        )
+    if began_by.partition("+")[0] != torch.__version__.partition("+")[0]:
+        logger.warning(
+            "%s began with PyTorch %s and goes on with %s, whose numbers may differ. Install the former, or give "
+            "--overwrite to begin again.",
+            run.folder,
+            began_by,
+            torch.__version__,
         )

@@ -13,9 +13,11 @@ from typing import Any
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.provenance.files import atomic_path, json_value, write_json
+from maskx_pipeline.provenance.file_lists import digests_of, files_of_run
+from maskx_pipeline.provenance.files import append_text, json_value, remove_file, sync_file, write_bytes, write_json
 from maskx_pipeline.provenance.lock import unlock_folder
 from maskx_pipeline.provenance.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now
+from maskx_pipeline.provenance.seals import line_of, value_of
 
 logger = logging.getLogger("maskx")
 
@@ -55,21 +57,26 @@ class Run(contextlib.AbstractContextManager["Run"]):
         """Append one line to metrics.jsonl."""
         if distributed.is_main():
             line = json_value({"step": step, **values})
-            with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+            append_text(self.folder / METRICS_FILE, line_of(line))
             if self._events is not None:
                 self._events.add(line)
 
+    def sync(self) -> None:
+        """Bring the lines of metrics.jsonl to the disk: before a state that counts on them is saved."""
+        path = self.folder / METRICS_FILE
+        if distributed.is_main() and path.exists():
+            sync_file(path)
+
     def rewind(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl that are of a later step, and a last line that was cut off."""
+        """Drop the lines of metrics.jsonl of a later step, those cut off, and, with a warning, damaged ones."""
         path = self.folder / METRICS_FILE
         if not distributed.is_main() or not path.exists():
             return
-        with path.open(encoding="utf-8") as stream, atomic_path(path) as temporary:
-            kept = [line for line in stream if _step_of(line) <= step]
-            temporary.write_text("".join(kept), encoding="utf-8")
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for number, line in enumerate(lines, start=1) if _step_of(line, number, path) <= step]
+        write_bytes(path, b"".join(kept))
         if self._events is not None:
-            self._events.begin(map(json.loads, kept))
+            self._events.begin(map(value_of, kept))
 
     def write_missing_events(self) -> None:
         """For a finished run that was asked for TensorBoard's file only now, or not at its last start."""
@@ -78,8 +85,8 @@ class Run(contextlib.AbstractContextManager["Run"]):
             return
         written = path.stat().st_mtime_ns
         if all(events.stat().st_mtime_ns < written for events in self.folder.glob(PATTERN)):
-            with path.open(encoding="utf-8") as stream:
-                self._events.begin(map(json.loads, stream))
+            with path.open("rb") as stream:
+                self._events.begin(map(value_of, stream))
             self._events.close()
 
     def update(self, **values: Any) -> None:
@@ -91,10 +98,15 @@ class Run(contextlib.AbstractContextManager["Run"]):
 
     def finish(self, **results: Any) -> None:
         """Mark the run as finished, with its results; the resumable state is no longer needed and removed."""
-        self.update(status="finished", finished=now(), results=results)
+        files: dict[str, str] = {}
+        if distributed.is_main():
+            self.sync()
+            written = (p for p in files_of_run(self.folder) if p.name != STATE_FILE and not p.match(PATTERN))
+            files = digests_of(self.folder, written)
+        self.update(status="finished", finished=now(), results=results, files=files)
         self.state = "finished"
         if distributed.is_main():
-            (self.folder / STATE_FILE).unlink(missing_ok=True)
+            remove_file(self.folder / STATE_FILE)
         self.close()
 
     def close(self) -> None:
@@ -142,6 +154,8 @@ def open_run(
     )
     run = Run(folder, state=state, content=content, tensorboard=tensorboard)
     if state == "finished":
+        if distributed.is_main():
+            (folder / STATE_FILE).unlink(missing_ok=True)  # of a process that was killed after it had finished
         run.write_missing_events()
     return run
 
@@ -165,10 +179,12 @@ def weights_file(folder: Path, checkpoint: str, *, stage: str) -> Path:
     return path
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes, number: int, path: Path) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return float(value_of(line)["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        if line.endswith(b"\n"):
+            logger.warning("%s: line %d is dropped: %s.", path, number, error)
         return float("inf")
 
 

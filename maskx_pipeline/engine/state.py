@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.checkpoint import load_state, save_state, save_weights
+from maskx_pipeline.engine.checkpoint import check_finite, load_state, save_state, save_weights
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.engine.runlog import BEST_FILE, STATE_FILE, Run
 from maskx_pipeline.errors import RunError, WeightsError
@@ -65,6 +65,7 @@ class TrainingState:
 
     def save(self) -> None:
         self._check_losses()
+        self.run.sync()
         if distributed.is_main():
             state = {
                 "step": self.step,
@@ -91,14 +92,18 @@ class TrainingState:
                 f"{path} does not fit the model: {', '.join([*unexpected, *missing][:3])}.",
                 "give --overwrite to start the run again",
             )
+        check_finite(state["module"], what=str(path), hint="give --overwrite to start the run again")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.metrics = state["step"], state["best"], state["metrics"]
         self._names, self._window = state["loss_names"], state["loss_window"]
         self.run.rewind(self.step)
+        self.run.update(step=self.step)  # which a kill after the state was saved has left behind
         logger.info("%s: resuming at step %d.", self.run.folder, self.step)
 
     def write_weights(self, file_name: str, metadata: Mapping[str, str]) -> None:
+        hint = "lower --lr, or give --clip-grad-norm 10; then start again with --overwrite"
+        check_finite(self.module.state_dict(), what=f"{self.run.folder}: step {self.step}", hint=hint)
         if distributed.is_main():
             save_weights(self.run.folder / file_name, self.module.state_dict(), {"step": str(self.step), **metadata})
 

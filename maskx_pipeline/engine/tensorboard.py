@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from maskx_pipeline.errors import MachineError
+from maskx_pipeline.provenance.room import writing
 
 PATTERN = "*.tfevents.*"
 
@@ -70,6 +71,10 @@ class EventFile:
             self._stream = None
 
     def _write(self, event: Any) -> None:
+        with writing(self._folder / "events.out.tfevents"):
+            self._write_event(event)
+
+    def _write_event(self, event: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 

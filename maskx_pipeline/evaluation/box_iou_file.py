@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from maskx_pipeline.evaluation.box_iou import BoxIou
 from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.seals import read_json_file
 
 BOX_IOU_FILE = "box-iou.json"
 _COLUMNS = ("annotation_ids", "image_ids", "labels")
@@ -31,7 +31,7 @@ def write_box_iou(folder: Path, box_iou: BoxIou, *, val_digest: str, identity: s
 def read_box_iou(folder: Path, *, val_digest: str = "", identity: str = "") -> BoxIou | None:
     """What :func:`write_box_iou` kept; None where it is missing or broken, or not of these data and masks, if given."""
     try:
-        content = json.loads((folder / BOX_IOU_FILE).read_text(encoding="utf-8"))
+        content = read_json_file(folder / BOX_IOU_FILE)
         if val_digest not in ("", content["val"]) or identity not in ("", content["identity"]):
             return None
         ids, image_ids, labels = (np.array(content[name], dtype=np.int64) for name in _COLUMNS)

@@ -13,6 +13,7 @@ from maskx_pipeline.errors import RunError
 from maskx_pipeline.evaluation.coco_ap import ApSummary, ApTable, Result, precision_table
 from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
 from maskx_pipeline.evaluation.figures import CategoryAp, Evaluation, SetAp
+from maskx_pipeline.provenance.file_lists import check_listed
 from maskx_pipeline.provenance.files import atomic_path
 
 
@@ -58,7 +59,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
     There are two, because pycocotools would measure the size of a mask by its box if an entry had both: ``path`` holds
     the masks, and beside it ``<name>_bbox.json`` the boxes.
     """
-    _write_list(_boxes_path(path), [_without(result, "segmentation") for result in results])
+    _write_list(boxes_path(path), [_without(result, "segmentation") for result in results])
     _write_list(path, [_without(result, "bbox") for result in results])
 
 
@@ -66,20 +67,23 @@ def read_results(path: Path) -> list[Result]:
     """Read what :func:`write_results` wrote: results with ``bbox`` and ``segmentation``.
 
     Raises:
-        RunError: A file is missing or broken, or the two do not belong together.
+        RunError: A file is missing or damaged, or the two do not belong together.
     """
     try:
-        masks, boxes = (json.loads(file.read_text(encoding="utf-8")) for file in (path, _boxes_path(path)))
+        for file in (path, boxes_path(path)):
+            check_listed(file)
+        masks, boxes = (json.loads(file.read_text(encoding="utf-8")) for file in (path, boxes_path(path)))
         merged = [{**box, **mask} for box, mask in zip(boxes, masks, strict=True)]
         if all(_without(result, "segmentation") == box for result, box in zip(merged, boxes, strict=True)):
             return merged
         reason = "masks and boxes are of different detections"
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error)
-    raise RunError(f"{path} and {_boxes_path(path).name} cannot be read: {reason}.", "evaluate with --overwrite")
+    raise RunError(f"{path} and {boxes_path(path).name} cannot be read: {reason}.", "evaluate with --overwrite")
 
 
-def _boxes_path(path: Path) -> Path:
+def boxes_path(path: Path) -> Path:
+    """The file of the boxes beside that of the masks."""
     return path.with_name(f"{path.stem}_bbox{path.suffix}")
 
 

@@ -13,9 +13,12 @@ from maskx_pipeline.data.records import Category, ImageRecord
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.coco_ap import Result
-from maskx_pipeline.evaluation.evaluate import write_results
+from maskx_pipeline.evaluation.evaluate import boxes_path, write_results
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
+from maskx_pipeline.provenance.file_lists import write_list
+from maskx_pipeline.provenance.files import atomic_path, make_folder
+from maskx_pipeline.text import shown
 from maskx_pipeline.whole_model import Instances, WholeModel
 
 logger = logging.getLogger("maskx")
@@ -54,14 +57,15 @@ def predict_folder(
     overlays = [out / name for name in overlay_names(paths)]
     _check_overlays(overlays, paths, overwrite=overwrite)
     names = {category.label: category.name for category in categories}
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     results: list[Result] = []
     with Progress(len(paths), "predict", "images") as bar:
         for (path, image), number, overlay in zip(readable_images(paths), image_ids(paths), overlays, strict=True):
-            if image is not None:
-                instances = predict_image(model, image, score_threshold=score_threshold)
+            instances = None if image is None else _try(model, path, image, score_threshold=score_threshold)
+            if image is not None and instances is not None:
                 picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
-                picture.save(overlay, quality=95, subsampling=0)
+                with atomic_path(overlay) as temporary:
+                    picture.save(temporary, format="JPEG", quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
                 results += [{**result, "file_name": path.name} for result in results_of(instances, record, categories)]
             bar.update(1)
@@ -71,6 +75,8 @@ def predict_folder(
             score_threshold,
         )
     write_results(out / RESULTS_FILE, results)
+    written = [out / RESULTS_FILE, boxes_path(out / RESULTS_FILE), *filter(Path.is_file, overlays)]
+    write_list(out, written)
     return out / RESULTS_FILE
 
 
@@ -97,6 +103,15 @@ def readable_images(paths: Iterable[Path]) -> Iterator[tuple[Path, Tensor | None
 def predict_image(model: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
     """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
     return model.predict(image.float().div(255)).above(score_threshold)
+
+
+def _try(model: WholeModel, path: Path, image: Tensor, *, score_threshold: float) -> Instances | None:
+    """The instances; None, and a warning, where the detector cannot look at the image."""
+    try:
+        return predict_image(model, image, score_threshold=score_threshold)
+    except DataError as error:
+        logger.warning("%s: %s It is skipped.", shown(str(path)), error.message)
+        return None
 
 
 def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:

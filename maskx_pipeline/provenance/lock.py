@@ -1,21 +1,27 @@
-"""A folder that only one process at a time writes to.
+"""An output that only one process at a time writes to: a run folder, a file, a folder of files.
 
-The lock is advisory (flock) and on the folder itself: no lock file lies among the results, and none is left behind when
-a process is killed. A network disk (NFS) locks only files that are open for writing: there it is on a hidden file in
-the folder, and known to all machines. Where the file system has no locks, there is none.
+The lock is advisory (flock), on a hidden file in the folder or beside the file, which says who holds it and is removed
+when the work ends. A killed process leaves that file and no lock: the next one takes it over. It works between machines
+on a network disk (NFS) that has locks. Where the file system has none, there is none.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import fcntl
+import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-from maskx_pipeline.errors import RunError
+from maskx_pipeline.errors import OutputError, RunError
+from maskx_pipeline.provenance.files import make_folder, remove_temporaries
 
 _FILE = ".lock.tmp"  # named as the temporary files that nobody minds in a run folder
 
-_descriptors: dict[Path, int] = {}  # of the folders that this process holds
+_descriptors: dict[Path, int] = {}  # of the lock files that this process holds
 
 
 def lock_folder(folder: Path) -> None:
@@ -27,29 +33,113 @@ def lock_folder(folder: Path) -> None:
         RunError: Another process holds it.
     """
     unlock_folder(folder)
-    for path, flags in ((folder, os.O_RDONLY), (folder / _FILE, os.O_RDWR | os.O_CREAT)):
-        descriptor = os.open(path, flags)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise RunError(
-                f"{folder} is being written by another process.",
-                "wait for it and give the same command again, or give another folder with --out or --name",
-            ) from error
-        except OSError:  # a file system that locks no folders, or nothing at all
-            os.close(descriptor)
-        else:
-            _descriptors[folder.resolve()] = descriptor
-            return
-    (folder / _FILE).unlink()
+    if not _acquire(folder / _FILE):
+        raise RunError(
+            f"{folder} is being written by another process{holder(folder / _FILE)}.",
+            "wait for it and give the same command again, or give another folder with --out or --name",
+        )
+    remove_temporaries(folder)
 
 
 def unlock_folder(folder: Path) -> None:
     """Let others lock the folder; no error if this process does not hold it."""
-    descriptor = _descriptors.pop(folder.resolve(), None)
+    _release(folder / _FILE)
+
+
+@contextlib.contextmanager
+def locked(out: Path, *, folder: bool = False) -> Iterator[None]:
+    """Keep other processes from writing an output while the block runs, and remove what killed ones left of theirs.
+
+    Args:
+        folder: It is a folder of files. Folders that are missing are made, and removed if they stay empty.
+
+    Raises:
+        OutputError: Another process is writing it.
+    """
+    place = out if folder else out.parent
+    missing = [path for path in (place, *place.parents) if not path.exists()]
+    make_folder(place)
+    lock = out / _FILE if folder else out.with_name(f".{out.name}{_FILE}")
+    if lock.resolve() in _descriptors:  # by this process, around this block
+        yield
+        return
+    if not _acquire(lock):
+        raise OutputError(
+            f"{out} is being written by another process{holder(lock)}.",
+            "wait for it and give the same command again, or give another place with --out",
+        )
+    try:
+        remove_temporaries(out) if folder else remove_temporaries(out.parent, out.name)
+        yield
+    finally:
+        _release(lock)
+        for path in missing:
+            with contextlib.suppress(OSError):  # something is in it
+                path.rmdir()
+
+
+def holder(lock: Path) -> str:
+    """Who holds a lock, as far as the lock file says it: `` (process 12 on host, since ...)``."""
+    try:
+        found = json.loads(lock.read_text(encoding="utf-8"))
+        return f" (process {int(found['pid'])} on {found['host']}, since {found['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _acquire(lock: Path) -> bool:
+    """Take a lock; False if another process holds it. True too where there are no locks."""
+    while True:
+        try:
+            descriptor = _open(lock)
+        except OSError:  # a folder that is only read: whoever wants to write there will be told
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:  # a file system without locks
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            return True
+        if _is_still(lock, descriptor):
+            break
+        os.close(descriptor)  # who held it has removed the file meanwhile
+    _descriptors[lock.resolve()] = descriptor
+    since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    with contextlib.suppress(OSError):  # such as a full disk: the lock holds without it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(
+            descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode(), 0
+        )
+    return True
+
+
+def _open(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(lock, os.O_RDONLY)  # another user's: it can be locked all the same
+
+
+def _is_still(lock: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(lock.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _release(lock: Path) -> None:
+    descriptor = _descriptors.pop(lock.resolve(), None)
     if descriptor is not None:
-        os.close(descriptor)
+        try:
+            if _is_still(lock, descriptor):
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _forget() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.errors import OutputError
-from maskx_pipeline.provenance.files import sha256_of_file, write_json
+from maskx_pipeline.provenance.file_lists import FILES
+from maskx_pipeline.provenance.files import atomic_path, sha256_of_file, write_json
+from maskx_pipeline.provenance.seals import read_json_file
 from maskx_pipeline.settings import option_name
 
 MadeFrom = Mapping[str, Any]
@@ -59,45 +62,66 @@ def report_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.report.json")
 
 
-def write_note(note: Path, out: Path, made_from: MadeFrom, content: Mapping[str, Any]) -> None:
-    """Write the note beside an output that is whole."""
-    write_json(note, {**content, "made_from": dict(made_from), "written": sha256_of_file(out)})
+@contextlib.contextmanager
+def noted_path(out: Path, note: Path, made_from: MadeFrom, content: Mapping[str, Any]) -> Iterator[Path]:
+    """Give a temporary file, and put it and the note beside it in place together; see :func:`atomic_path`.
+
+    The note comes first, and says what the output will be and which one it takes the place of. So an end between the
+    two is known for what it is, and the next start writes the output again.
+
+    Args:
+        content: What the note says; may be filled until the block ends.
+    """
+    before = sha256_of_file(out) if out.exists() else None
+    with atomic_path(out) as temporary:
+        yield temporary
+        files = {out.relative_to(note.parent).as_posix(): sha256_of_file(temporary)}
+        write_json(note, {**content, "made_from": dict(made_from), FILES: files, "replaced": before})
 
 
 def finished_note(note: Path, out: Path, made_from: MadeFrom, *, overwrite: bool = False) -> dict[str, Any] | None:
     """The note of an output that is finished and unchanged, or None where it is to be written.
 
     Args:
-        note: The JSON file beside the output, from :func:`write_note`.
+        note: The JSON file beside the output, from :func:`noted_path`.
+        overwrite: Replace the output; but never another program's file in the place of the note.
 
     Raises:
         OutputError: There is an output of something else, one that was changed since, or a file that maskx did not
             write.
     """
+    if overwrite:
+        if note.exists() and read_note(note) is None:
+            raise OutputError(f"{note} exists, and was not written by maskx.", "give another place with --out")
+        return None
     there = [path for path in (out, note) if path.exists()]
-    if overwrite or not there:
+    if not there:
         return None
     content = read_note(note)
     if content is None:
-        raise OutputError(f"{there[0]} exists, and was not written by maskx.", AGAIN)
+        what = f"{note.name} beside it is damaged, or" if note.exists() else "it"
+        raise OutputError(f"{there[0]} exists, and {what} was not written by maskx.", AGAIN)
     if not out.exists():
         return None
     refuse_another(out, content["made_from"], made_from)
-    if content["written"] != sha256_of_file(out):
-        raise OutputError(f"{out} was changed since maskx wrote it.", AGAIN)
+    digest = sha256_of_file(out)
+    if content[FILES].get(out.name) != digest:
+        if content.get("replaced") == digest:  # it was to be replaced, and that was interrupted
+            return None
+        raise OutputError(f"{out} is damaged, or was changed since maskx wrote it.", AGAIN)
     return content
 
 
 def read_note(note: Path) -> dict[str, Any] | None:
-    """What :func:`write_note` wrote; None where there is no such thing."""
+    """What :func:`noted_path` wrote; None where there is no such thing."""
     content = read_json(note)
-    return content if content is not None and "written" in content and "made_from" in content else None
+    return content if content is not None and FILES in content and "made_from" in content else None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object whose ``made_from`` is one, if it has that; None where there is no such file."""
+    """A JSON object whose ``made_from`` is one, if it has that; None where there is no such file, or it is damaged."""
     try:
-        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        content = dict(read_json_file(path))
         _ = dict(content.get("made_from", {}))
     except (OSError, ValueError, TypeError):
         return None

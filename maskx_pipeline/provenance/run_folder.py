@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
+import logging
 import platform
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from maskx_pipeline import __version__
-from maskx_pipeline.errors import RunError
-from maskx_pipeline.provenance.files import is_temporary, write_json
+from maskx_pipeline.errors import RunError, listed
+from maskx_pipeline.provenance.file_lists import RUN_FILE as RUN_FILE
+from maskx_pipeline.provenance.files import is_temporary, make_folder, write_json
 from maskx_pipeline.provenance.lock import lock_folder, unlock_folder
 from maskx_pipeline.provenance.made_from import differences, text_of
+from maskx_pipeline.provenance.seals import read_json_file, reason_of
+
+logger = logging.getLogger("maskx")
 
 SCHEMA = 1
-RUN_FILE = "run.json"
+
+REMOVED = "removed"
+"""The status of a run whose removal has begun."""
+
+_NAMES = (
+    RUN_FILE, "metrics.jsonl", "state.pt", "best.safetensors", "last.safetensors", "*.tfevents.*", "results.json",
+    "results_bbox.json", "box-iou.json", "hidden.json", "ap-*.json", "filled-box.json", "ellipse-in-the-box.json",
+)  # fmt: skip
 
 RunState = Literal["new", "resume", "finished"]
 
@@ -30,14 +40,15 @@ def command_of(stage: str) -> str:
     return _COMMANDS.get(stage, stage)
 
 
-def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
+def read_run(folder: Path, *, stage: str | None = None, removed: bool = False) -> dict[str, Any]:
     """The content of run.json.
 
     Args:
         stage: The stage that must have written it; any if None.
+        removed: Also of a run whose removal was begun.
 
     Raises:
-        RunError: There is no run, run.json cannot be read, or it is of another stage.
+        RunError: There is no run, run.json cannot be read, it is of another stage, or its removal was begun.
     """
     path = folder / RUN_FILE
     hint = "give the folder of a run, such as runs/transfer/NAME"
@@ -46,11 +57,14 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} holds no run ({RUN_FILE} is missing).", hint)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
         schema, found = content["schema"], content["stage"]
         _ = content["status"], content["identity"], content["inputs"], content["config"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error!r}", "remove the folder and run the stage again") from error
+        raise RunError(
+            f"{path} cannot be read: {reason_of(error)}.",
+            "put back a copy of it, or remove the folder and run the stage again",
+        ) from error
     if schema != SCHEMA:
         raise RunError(
             f"{path} has schema {schema}; this version of maskx reads {SCHEMA}.",
@@ -58,6 +72,11 @@ def read_run(folder: Path, *, stage: str | None = None) -> dict[str, Any]:
         )
     if stage is not None and found != stage:
         raise RunError(f"{folder} holds a run of `maskx {command_of(found)}`, not of `maskx {stage}`.", hint)
+    if content["status"] == REMOVED and not removed:
+        raise RunError(
+            f"{folder} is not whole: its removal was interrupted.",
+            f"run `maskx {command_of(found)}` again, or remove it",
+        )
     return dict(content)
 
 
@@ -77,8 +96,11 @@ def find_or_begin(
     """
     found = None if overwrite else _find(folder, stage, wanted)
     if found is not None and found["status"] == "finished":
+        with contextlib.suppress(RunError, OSError):  # what a killed process left half written, if nobody writes there
+            lock_folder(folder)
+            unlock_folder(folder)
         return "finished", found
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock_folder(folder)
     try:
         if not overwrite:
@@ -100,7 +122,9 @@ def _find(folder: Path, stage: str, wanted: dict[str, Any]) -> dict[str, Any] | 
     present = _content(folder)
     if not present:
         return None
-    content = read_run(folder)
+    content = read_run(folder, removed=True)
+    if content["status"] == REMOVED:
+        return None
     found = differences({"stage": content["stage"]}, {"stage": stage})
     found += [line for part in ("identity", "inputs") for line in differences(content[part], wanted[part])]
     if not found:
@@ -155,17 +179,42 @@ def _holds_nothing(content: dict[str, Any], present: list[Path]) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what an earlier run left, unless it holds a run, such as an evaluation, that another process writes."""
+    """Remove what an earlier run left, unless it holds a run, such as an evaluation, that another process writes.
+
+    Files that no run writes stay.
+    """
+    present = _content(folder)
+    if not present:
+        return
     with contextlib.ExitStack() as locks:
-        for path in folder.glob(f"*/**/{RUN_FILE}"):
-            lock_folder(path.parent)
-            locks.callback(unlock_folder, path.parent)
-        # run.json goes last: interrupted here, the folder is still a run, and --overwrite can be given again.
-        for path in sorted(_content(folder), key=lambda item: item.name == RUN_FILE):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
+        inner = [path.parent for path in folder.glob(f"*/**/{RUN_FILE}")]
+        for run in inner:
+            lock_folder(run)
+            locks.callback(unlock_folder, run)
+        # Marked first: interrupted from here on, nobody takes it for whole, and the next start goes on removing.
+        for run in (folder, *inner):
+            write_json(run / RUN_FILE, {**_readable(run), "status": REMOVED})
+        for path in list(folder.rglob("*")):
+            if not path.is_dir() and is_of_run(path) and path != folder / RUN_FILE:
                 path.unlink()
+    for path in sorted(filter(Path.is_dir, folder.rglob("*")), key=lambda item: len(item.parts), reverse=True):
+        with contextlib.suppress(OSError):  # it is not empty, or a link
+            path.rmdir()
+    if others := [path.relative_to(folder).as_posix() for path in _content(folder) if path.name != RUN_FILE]:
+        logger.warning("%s: left as it is, since no run of maskx writes it: %s.", folder, listed(others, 3))
+
+
+def is_of_run(path: Path) -> bool:
+    """Whether a file of a run folder has a name that a stage gives."""
+    return any(path.match(pattern) for pattern in _NAMES)
+
+
+def _readable(folder: Path) -> dict[str, Any]:
+    """What run.json says, or, where it is broken, what it takes to be one."""
+    try:
+        return read_run(folder, removed=True)
+    except RunError:
+        return {"schema": SCHEMA, "stage": "", "identity": {}, "inputs": {}, "config": {}}
 
 
 def now() -> str:

@@ -21,6 +21,7 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config import ShapesConfig
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.provenance.files import atomic_path, remove_temporaries, sync_tree, write_text
 from maskx_pipeline.provenance.made_from import are_written
 from maskx_pipeline.shapes import draw
 from maskx_pipeline.shapes.categories import ShapesCategory, shapes_categories
@@ -57,12 +58,11 @@ def generate_shapes(config: ShapesConfig, *, overwrite: bool = False) -> Path:
         logger.info("%s is finished and unchanged.", config.out)
         _write_halves(config.out, categories, only_missing=True)
         return config.out
-    config.out.mkdir(parents=True, exist_ok=True)
     _write_halves(config.out, categories)
     # Val first and train last: train.json is there only when everything is.
     for number, split, count in ((1, "val", config.val_count), (0, "train", config.train_count)):
         content = _write_split(config, categories, split=split, count=count, split_number=number)
-        (config.out / f"{split}.json").write_text(json.dumps({"info": info, **content}), encoding="utf-8")
+        write_text(config.out / f"{split}.json", json.dumps({"info": info, **content}))
     return config.out
 
 
@@ -71,7 +71,7 @@ def _write_halves(folder: Path, categories: tuple[ShapesCategory, ...], *, only_
     for name, masked in (("seen.txt", True), ("unseen.txt", False)):
         if not only_missing or not (folder / name).exists():
             names = [category.name for category in categories if category.masked == masked]
-            (folder / name).write_text("".join(f"{line}\n" for line in names), encoding="utf-8")
+            write_text(folder / name, "".join(f"{line}\n" for line in names))
 
 
 def _write_split(
@@ -79,7 +79,7 @@ def _write_split(
 ) -> dict[str, Any]:
     """Draw and save the images of a split; returns the lists of its COCO-format annotation file."""
     folder = config.out / split
-    folder.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(folder)
     deck = _deal(np.random.default_rng([config.seed, split_number]), len(categories))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -88,13 +88,15 @@ def _write_split(
         wanted = int(random.integers(config.objects_min, config.objects_max + 1))
         pixels, objects = _draw_image(random, config, categories, _hand(deck, min(wanted, len(categories))))
         name = f"{index:06d}.png"
-        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        with atomic_path(folder / name, sync=False) as temporary:
+            Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)
         images.append({"id": index + 1, "file_name": name, "width": config.image_size, "height": config.image_size})
         for label, visible in objects:
             keep_mask = split == "val" or config.masks == "all" or categories[label].masked
             annotation = _annotation(visible, keep_mask=keep_mask)
             numbers = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": label + 1}
             annotations.append(numbers | annotation)
+    sync_tree(folder)  # before the annotation file says that they are there
     return {
         "images": images,
         "categories": [

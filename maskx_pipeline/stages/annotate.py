@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from maskx_pipeline.annotate.best_of import Choice, choices_text, choose_best, confidences, scores_of_best
 from maskx_pipeline.annotate.evidence import evidence_path, kept_quality
@@ -24,9 +25,18 @@ from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
-from maskx_pipeline.provenance.journal import Journal, journal_path
-from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
-from maskx_pipeline.stages.annotate_inputs import measured_data, open_inputs, read_val, refuse_inputs, refuse_spread
+from maskx_pipeline.provenance.files import remove_file
+from maskx_pipeline.provenance.journal import Journal, is_unfinished, journal_path
+from maskx_pipeline.provenance.lock import locked
+from maskx_pipeline.provenance.made_from import finished_note, noted_path, report_path
+from maskx_pipeline.stages.annotate_inputs import (
+    check_numbers,
+    measured_data,
+    open_inputs,
+    read_val,
+    refuse_inputs,
+    refuse_spread,
+)
 from maskx_pipeline.stages.inputs import NOTHING
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
@@ -63,10 +73,24 @@ def annotate_boxes(
         OutputError: It holds something else.
         DataError: No image can be read, or no confidence gives masks of the wanted IoU.
     """
-    _check_numbers(config)
+    check_numbers(config)
     refuse_inputs(config.out, data, dataset)
     if config.review is not None:
         check_review(config.review)
+    with locked(config.out):
+        return _annotate_boxes(config, data, dataset, classes, teachers, accepted, overwrite)
+
+
+def _annotate_boxes(
+    config: AnnotateConfig,
+    data: DataConfig,
+    dataset: Path,
+    classes: DetectorClasses,
+    teachers: TeacherSettings,
+    accepted: Mapping[str, str],
+    overwrite: bool,
+) -> Annotated:
+    """See :func:`annotate_boxes`."""
     model, read, labels = open_inputs(config, data, dataset, classes)
     teacher = _teacher(config, teachers)
     seen_names = {c.name for c in read.categories if labels.get(c.label) in model.seen}
@@ -81,7 +105,7 @@ def annotate_boxes(
     }
     report = report_path(config.out)
     note = finished_note(report, config.out, made_from, overwrite=overwrite)
-    if note is not None and not note["counts"]["unreadable"]:
+    if note is not None and not note["counts"]["unreadable"] and not is_unfinished(config.out, made_from):
         logger.info("%s is finished and unchanged.", config.out)
         annotated, without = Annotated.from_json(note["counts"]), {int(n): c for n, c in note["without"].items()}
         quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
@@ -98,34 +122,37 @@ def annotate_boxes(
         second = None
         if teacher is not None:
             second = Second(teacher.name, teacher.source, teacher.opinion, confidences(choices))
-        annotated, without = annotate(
-            model.whole_model(config.device),
-            read,
-            gaps,
-            out=config.out,
-            journal=journal,
-            labels=labels,
-            seen=model.seen,
-            mask_format=config.mask_format,
-            min_confidence=config.min_confidence if least is None else least.min_confidence,
-            source=f"{SOURCE}{model.folder.resolve().name}#{model.sha256[:12]}",
-            second=second,
-        )
-        annotated = dataclasses.replace(annotated, wanted=least)
+        journal.begin()
+        content: dict[str, Any] = {}
+        with noted_path(config.out, report, made_from, content) as temporary:
+            annotated, without = annotate(
+                model.whole_model(config.device),
+                read,
+                gaps,
+                out=config.out,
+                write_to=temporary,
+                journal=journal,
+                labels=labels,
+                seen=model.seen,
+                mask_format=config.mask_format,
+                min_confidence=config.min_confidence if least is None else least.min_confidence,
+                source=f"{SOURCE}{model.folder.resolve().name}#{model.sha256[:12]}",
+                second=second,
+            )
+            annotated = dataclasses.replace(annotated, wanted=least)
+            content |= {
+                "counts": annotated.to_json(),
+                "without": without,
+                "reliability": None if quality is None else quality.to_json()["reliability"],
+                **({"best of": [asdict(choice) for choice in choices.values()]} if choices else {}),
+            }
         if second is not None:
             written = read_coco(config.out, read.image_dir, check_files=False, teacher_masks=True)
             unreadable = {image.file_name for image in annotated.unreadable}
             items = review_items(written, without=without, unreadable=unreadable, seen_names=seen_names)
             write_worklist(worklist_path(config.out), items)
-        content = {
-            "counts": annotated.to_json(),
-            "without": without,
-            "reliability": None if quality is None else quality.to_json()["reliability"],
-            **({"best of": [asdict(choice) for choice in choices.values()]} if choices else {}),
-        }
-        write_note(report, config.out, made_from, content)
         if not annotated.unreadable:
-            journal_path(config.out).unlink()
+            remove_file(journal_path(config.out))  # last: while it is there, the next start goes on here
     _warn_of_nothing(annotated)
     if config.review is not None:
         write_review(
@@ -141,14 +168,6 @@ def annotate_boxes(
         )
     _say_what_to_expect(model, config)
     return annotated
-
-
-def _check_numbers(config: AnnotateConfig) -> None:
-    for name, value in (("min-confidence", config.min_confidence), ("wanted-iou", config.wanted_iou)):
-        if not value <= 1:
-            raise ConfigError(f"--{name} {value:g} is above 1.", "give a number from 0 to 1")
-    if config.min_confidence and config.wanted_iou:
-        raise ConfigError("--wanted-iou chooses --min-confidence, so that both cannot be given.", "give one of them")
 
 
 def _warn_of_nothing(annotated: Annotated) -> None:

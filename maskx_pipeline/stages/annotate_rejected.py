@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
 from maskx_pipeline.annotate.rejected import Emptied, empty_rejected, read_rejected
 from maskx_pipeline.config import AnnotateConfig, DataConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import sha256_of_file
-from maskx_pipeline.provenance.made_from import finished_note, report_path, write_note
+from maskx_pipeline.provenance.lock import locked
+from maskx_pipeline.provenance.made_from import finished_note, noted_path, report_path
 from maskx_pipeline.settings import digest_of
 
 logger = logging.getLogger("maskx")
@@ -37,12 +40,15 @@ def reject_masks(
     ids = read_rejected(rejected)
     digest = sha256_of_file(dataset)
     made_from = {"annotation file": digest, "rejected": digest_of(sorted(ids))}
-    note = finished_note(report, config.out, made_from, overwrite=overwrite)
-    if note is not None:
-        logger.info("%s is finished and unchanged.", config.out)
-        return Emptied(**note["counts"])
-    emptied = empty_rejected(dataset, config.out, ids, digest=digest)
+    with locked(config.out):
+        note = finished_note(report, config.out, made_from, overwrite=overwrite)
+        if note is not None:
+            logger.info("%s is finished and unchanged.", config.out)
+            return Emptied(**note["counts"])
+        content: dict[str, Any] = {}
+        with noted_path(config.out, report, made_from, content) as temporary:
+            emptied = dataclasses.replace(empty_rejected(dataset, temporary, ids, digest=digest), out=str(config.out))
+            content["counts"] = emptied.to_json()
     if not ids:
         logger.warning("%s rejects nothing.", rejected)
-    write_note(report, config.out, made_from, {"counts": emptied.to_json()})
     return emptied

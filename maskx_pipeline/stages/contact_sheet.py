@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import check_ending
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.study import sheet_layout
 from maskx_pipeline.study.contact_sheet import predicted_row, read_sheet_images, truth_row
@@ -35,7 +38,19 @@ def contact_sheet(
         data: Its val annotations are the ground truth, if asked for; red and green in it are those of the first model.
     """
     check_ending(config.out, sheet_layout.FORMATS)
-    refuse_to_replace(config.out, overwrite)
+    with locked(config.out):
+        refuse_to_replace(config.out, overwrite)
+        sheet_layout.save_sheet(_draw(config, models, images, data, classes), config.out)
+    return config.out
+
+
+def _draw(
+    config: ContactSheetConfig,
+    models: Sequence[Path],
+    images: Sequence[Path],
+    data: DataConfig,
+    classes: DetectorClasses,
+) -> Image.Image:
     opened = [
         open_model(folder, checkpoint=config.checkpoint, detector=config.detector, classes=classes) for folder in models
     ]
@@ -64,6 +79,4 @@ def contact_sheet(
                 )
             )
     captions = [image.path.name for image in pictured]
-    sheet = sheet_layout.lay_out([*rows, *truth], captions, columns=config.columns)
-    sheet_layout.save_sheet(sheet, config.out)
-    return config.out
+    return sheet_layout.lay_out([*rows, *truth], captions, columns=config.columns)

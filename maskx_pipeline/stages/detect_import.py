@@ -30,6 +30,8 @@ def import_detector(config: ImportConfig, data: DataConfig, *, overwrite: bool =
     inputs = {"weights": content, "categories": digest_of([[c.id, c.name] for c in categories])}
     if config.names is not None and config.names.is_file():
         inputs["names"] = sha256_of_file(config.names)
+    if overwrite:
+        read_detector(config, categories)  # an error comes before anything is removed
     with open_run(
         config.out,
         stage="detect",

@@ -57,6 +57,7 @@ def evaluate(
         whole = None
         if cache is None and (overwrite or not (folder / "results.json").is_file()):
             whole = model.whole_model(config.device)  # known to be there before an earlier result is removed
+        at = resolve_device(config.device)
         with open_run(
             folder,
             stage="evaluate",
@@ -67,7 +68,6 @@ def evaluate(
             overwrite=overwrite,
         ) as run:
             results_file = run.folder / "results.json"
-            at = resolve_device(config.device)
             dtype = amp_dtype(model.amp, at)
             from_images: dict[int, Rle] | None = None
             if run.state == "finished" and results_file.is_file():

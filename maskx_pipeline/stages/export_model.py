@@ -17,7 +17,8 @@ from maskx_pipeline.export_model import loading_code, onnx_format
 from maskx_pipeline.export_model.baked import BakedMaskHead
 from maskx_pipeline.export_model.torchvision_format import fcn_head, mask_rcnn_state
 from maskx_pipeline.model_run import ModelRun, open_model
-from maskx_pipeline.provenance.made_from import finished_note, write_note
+from maskx_pipeline.provenance.lock import locked
+from maskx_pipeline.provenance.made_from import finished_note, noted_path
 from maskx_pipeline.settings import class_of
 
 logger = logging.getLogger("maskx")
@@ -67,20 +68,22 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     if finished := finished_note(note, out, made_from, overwrite=overwrite):
         logger.info("%s is finished and unchanged.", out)
         return ExportedModel(out, note, finished["code"])
-    written = _write_onnx(out, model) if config.format == "onnx" else _write_torchvision(out, model)
     categories = [
         {"label": c.label, "id": c.id, "name": c.name, "seen": c.label in model.seen} for c in model.categories
     ]
-    write_note(note, out, made_from, {**written, "categories": categories, "model": str(model.folder)})
-    return ExportedModel(out, note, written["code"])
+    content: dict[str, Any] = {}
+    with locked(out), noted_path(out, note, made_from, content) as temporary:
+        write = _write_onnx if config.format == "onnx" else _write_torchvision
+        content |= {**write(temporary, model, out), "categories": categories, "model": str(model.folder)}
+    return ExportedModel(out, note, content["code"])
 
 
-def _write_onnx(out: Path, model: ModelRun) -> dict[str, Any]:
+def _write_onnx(path: Path, model: ModelRun, out: Path) -> dict[str, Any]:
     channels, roi_size = model.mask_model.head.in_channels, model.roi_size
     head = BakedMaskHead(model.mask_model, len(model.categories))
     side = model.mask_model.head.mask_size(roi_size)
     maps = "" if model.detector_pool == ASSIGNED else "; of the finest level, then of the one that suits the box's size"
-    onnx_format.write_onnx(out, head, channels=channels, roi_size=roi_size)
+    onnx_format.write_onnx(path, head, channels=channels, roi_size=roi_size)
     return {
         "code": onnx_format.loading_code(out),
         "roi_features": f"float32 [N, {channels}, {roi_size}, {roi_size}], from the FPN by RoIAlign with 2 samples per "
@@ -90,7 +93,7 @@ def _write_onnx(out: Path, model: ModelRun) -> dict[str, Any]:
     }
 
 
-def _write_torchvision(out: Path, model: ModelRun) -> dict[str, Any]:
+def _write_torchvision(path: Path, model: ModelRun, out: Path) -> dict[str, Any]:
     if model.detector_pool != ASSIGNED:
         raise ConfigError(
             f"This model reads RoI features of two maps (--pool {model.detector_pool}), and torchvision's Mask R-CNN "
@@ -103,9 +106,9 @@ def _write_torchvision(out: Path, model: ModelRun) -> dict[str, Any]:
     loading_code.check_buildable(config)
     state = mask_rcnn_state(detector.model, model.mask_model, v2=config.architecture == "v2")
     if out.suffix == ".safetensors":
-        save_weights(out, state, {})
+        save_weights(path, state, {})
     else:
-        save_state(out, state)
+        save_state(path, state)
     outputs = 1 + len(model.categories) + config.other_outputs
     return {
         "code": loading_code.loading_code(out, config, outputs=outputs, head=head, roi_size=model.roi_size),

@@ -7,6 +7,7 @@ from pathlib import Path
 from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import PROJECT_FILE, write_project
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.shapes.generate import generate_shapes
 from maskx_pipeline.stages.inputs import NO_MASKS, other_data, paths_of, refuse_to_replace
 
@@ -30,7 +31,8 @@ def init_project(folder: Path, data: DataConfig, *, masks: MasksConfig = NO_MASK
 def init_shapes(folder: Path, shapes: ShapesConfig, *, overwrite: bool = False) -> Path:
     """Generate the data set `shapes` in a new project folder, and maskx.toml for two CPU cores; returns its path."""
     refuse_to_replace(folder / PROJECT_FILE, overwrite)
-    data_folder = generate_shapes(shapes.replace(out=folder / shapes.out), overwrite=overwrite)
+    with locked(folder / shapes.out, folder=True):
+        data_folder = generate_shapes(shapes.replace(out=folder / shapes.out), overwrite=overwrite)
     relative = data_folder.relative_to(folder).as_posix()
     data = {
         "train-images": f"{relative}/train",

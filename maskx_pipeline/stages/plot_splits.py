@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskx_pipeline.errors import listed
-from maskx_pipeline.provenance.files import check_ending
+from maskx_pipeline.provenance.files import check_ending, remove_file
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.stages.inputs import refuse_to_replace
 from maskx_pipeline.study import splits_plot
 from maskx_pipeline.study.splits import SplitStudy, read_splits
@@ -27,10 +28,14 @@ def plot_splits(folders: Iterable[Path], out: Path, *, overwrite: bool = False) 
         out: The file; .svg, .pdf or .png.
     """
     check_ending(out, splits_plot.FORMATS)
-    refuse_to_replace(out, overwrite)
-    study = read_splits(folders)
+    with locked(out):
+        refuse_to_replace(out, overwrite)
+        return _plot_splits(read_splits(folders), out)
+
+
+def _plot_splits(study: SplitStudy, out: Path) -> SplitStudy:
     if not study.by_size():
-        out.unlink(missing_ok=True)  # an earlier plot, of other numbers
+        remove_file(out)  # an earlier plot, of other numbers
         logger.warning(
             "%s is not written: the baseline has no AP above zero on the unseen categories of any split, so there is "
             "no change to show. Train longer, or check with `maskx compare` what was measured.",

@@ -9,6 +9,7 @@ from maskx_pipeline.config import PredictConfig
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.stages.inputs import refuse_to_replace
 
 
@@ -20,14 +21,15 @@ def predict(
     opened = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
-    predict_folder(
-        opened.whole_model(config.device),
-        images,
-        out=config.out,
-        categories=opened.categories,
-        seen=opened.seen,
-        score_threshold=config.score_threshold,
-        limit=config.limit,
-        overwrite=overwrite,
-    )
+    with locked(config.out, folder=True):
+        predict_folder(
+            opened.whole_model(config.device),
+            images,
+            out=config.out,
+            categories=opened.categories,
+            seen=opened.seen,
+            score_threshold=config.score_threshold,
+            limit=config.limit,
+            overwrite=overwrite,
+        )
     return config.out

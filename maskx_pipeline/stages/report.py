@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, MasksConfig, ReportConfig
-from maskx_pipeline.data.coco import Category
+from maskx_pipeline.data.records import categories_from_json
 from maskx_pipeline.errors import MaskXError, RunError
 from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.lock import locked
+from maskx_pipeline.provenance.seals import append_seal
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_val, refuse_to_replace
 from maskx_pipeline.study.report_gallery import draw_gallery
 from maskx_pipeline.study.report_html import Gallery, render_report
 from maskx_pipeline.study.report_runs import ReportedRun, baseline_of, category_gains, read_reported_runs, shown_run
+from maskx_pipeline.text import printable
 
 logger = logging.getLogger("maskx")
 
@@ -38,15 +41,25 @@ def report(
         RunError: A run was not evaluated.
         ConfigError: The file exists.
     """
+    with locked(config.out):
+        return _report(config, runs, data, masks, overwrite, command)
+
+
+def _report(
+    config: ReportConfig, runs: Sequence[Path], data: DataConfig, masks: MasksConfig, overwrite: bool, command: str
+) -> Path:
+    """See :func:`report`."""
     refuse_to_replace(config.out, overwrite)
     reported = read_reported_runs(runs)
     shown = shown_run(reported)
     baseline = baseline_of(shown, reported)
     gallery = _gallery(config, shown, baseline, data, masks)
     about = {"sha256 of val annotations": shown.val_digest or "not recorded"}
-    page = render_report(reported, shown, gallery=gallery, data=about, command=command).encode("utf-8")
+    text = render_report(reported, shown, gallery=gallery, data=about, command=command)
+    page = printable(text).encode("utf-8")
     with atomic_path(config.out) as temporary:
         temporary.write_bytes(page)
+        append_seal(temporary)
     logger.info("%s: %.1f MB, images: %d", config.out, len(page) / _MEGABYTE, len(gallery.items))
     if len(page) > _LARGE:
         logger.warning("%s is larger than %d MB; give a smaller --images.", config.out, _LARGE // _MEGABYTE)
@@ -59,7 +72,7 @@ def _gallery(
     if config.images == 0:
         return Gallery(missing="It was left out (--images 0).")
     entries = sorted(shown.content.get("categories", ()), key=lambda entry: int(entry["id"]))
-    categories = tuple(Category(int(e["id"]), str(e["name"]), label) for label, e in enumerate(entries, start=1))
+    categories = categories_from_json(entries)
     seen = frozenset(category.label for category in categories if category.id in shown.compared.trained)
     panels = {f"baseline: {baseline.name}": baseline} if baseline is not shown else {}
     panels[f"transfer: {shown.name}" if panels else shown.name] = shown

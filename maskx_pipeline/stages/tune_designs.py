@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 from maskx_pipeline.config import TransferConfig, TransferForm
 from maskx_pipeline.config.tune import AGNOSTIC, DESIGN_LISTS
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.project import read_toml
 from maskx_pipeline.settings import field_name, unknown_key
 from maskx_pipeline.stages.names import checked_name, run_name
+from maskx_pipeline.text import shown
 
 _DESIGN = (
     "embedding", "form", *(field.name for field in dataclasses.fields(TransferForm)), "mask_head", "mask_branch",
@@ -71,11 +72,13 @@ def _tables(file: str) -> dict[str, Mapping[str, Any]]:
             )
         raise unknown_key(file, [*DESIGN_LISTS], where="--designs", what="list of designs")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}", "fix that line") from error
+        content = read_toml(path)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.", "check its permissions") from error
     if wrong := [name for name, table in content.items() if not isinstance(table, dict)]:
-        raise ConfigError(f"{file}: {wrong[0]} is no table.", "write a table for each design: [NAME], options below")
+        raise ConfigError(
+            f"{file}: {shown(wrong[0])} is no table.", "write a table for each design: [NAME], options below"
+        )
     if not content:
         raise ConfigError(f"{file} holds no design.", "write a table for each design: [NAME], options below")
     return content

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from maskx_pipeline.errors import MachineError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.provenance.seals import read_json_file
 from maskx_pipeline.stages.fit_transfer import open_fit
 from maskx_pipeline.stages.inputs import read_mask_val
 from maskx_pipeline.study.hidden_figures import hidden_figures
@@ -108,7 +110,7 @@ def write_figures(path: Path, figures: dict[int, CategoryFigures]) -> None:
 
 def read_figures(path: Path) -> dict[int, CategoryFigures]:
     """What :func:`write_figures` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json_file(path)
     nan = float("nan")
     return {
         int(id_): CategoryFigures(*(nan if row[name] is None else row[name] for name in ("mask_iou", "mask_ap")))
@@ -149,10 +151,15 @@ def run_fits(
     threads = max(1, torch.get_num_threads() // jobs)
     arguments = (bench.cache.path, data, masks, queue, threads)
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=arguments) as pool:
-        started = {pool.submit(_run, task): task for task in tasks}
+        with _deaf_to_interrupts():
+            started = {pool.submit(_run, task): task for task in tasks}
         try:
             for done in as_completed(started):
                 yield started[done], done.result()
+        except (KeyboardInterrupt, GeneratorExit):  # they save their states and end
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
         except BrokenProcessPool as error:
             raise MachineError(
                 "A process that fits died, perhaps for lack of memory.",
@@ -160,6 +167,16 @@ def run_fits(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in the block do not hear Ctrl-C, which would end their imports in a traceback: we end them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Of a process of the pool.
@@ -170,6 +187,7 @@ _interrupted = False
 def _start(cache: Path, data: DataConfig, masks: MasksConfig, devices: Any, threads: int) -> None:
     global _bench
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))  # while it fits, the loop saves first
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 several progress bars would write over each other
     logging.getLogger("maskx").setLevel(logging.ERROR)
     torch.set_num_threads(threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from maskx_pipeline.evaluation.box_iou_file import read_box_iou
 from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
 from maskx_pipeline.evaluation.figures import FIGURES
 from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.provenance.seals import read_json_file, reason_of
 from maskx_pipeline.text import number_text
 
 MAIN_FIGURES = FIGURES[:2]
@@ -83,7 +83,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
         config = content["config"]
     path = newest_evaluation(folder)
     try:
-        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = read_json_file(path)
         unseen, seen = (
             {name: evaluation["sets"][kind]["mask"][name] for name in figures} for kind in ("unseen", "seen")
         )
@@ -93,7 +93,7 @@ def read_compared_run(folder: Path, figures: Sequence[str] = MAIN_FIGURES) -> Co
             for row in evaluation["categories"]
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error!r}.", _evaluate(folder)) from error
+        raise RunError(f"{path} cannot be read: {reason_of(error)}.", _evaluate(folder)) from error
     return ComparedRun(
         run=folder.resolve().name,
         embedding=config["embedding"],

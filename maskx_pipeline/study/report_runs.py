@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from typing import Any
 from maskx_pipeline.engine.runlog import METRICS_FILE
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.provenance.run_folder import RUN_FILE, read_run
+from maskx_pipeline.provenance.seals import read_json_file, value_of
 from maskx_pipeline.study.compared_run import ComparedRun, check_evaluated, newest_evaluation, read_compared_run
+
+logger = logging.getLogger("maskx")
 
 _LOSSES = ("mask_loss", "loss_mask", "loss")  # of stage 2, of joint training, and of anything else
 
@@ -138,7 +141,7 @@ def _read(folder: Path, name: str) -> ReportedRun:
         compared=compared,
         content=content,
         detector=_detector(folder, content),
-        evaluation=json.loads(path.read_text(encoding="utf-8")),
+        evaluation=read_json_file(path),
         evaluation_content=read_run(path.parent) if has_run else {},
         results_file=path.parent / "results.json",
         metrics=_metrics(folder / METRICS_FILE),
@@ -154,12 +157,14 @@ def _detector(folder: Path, content: dict[str, Any]) -> dict[str, Any] | None:
 
 def _metrics(path: Path) -> tuple[dict[str, Any], ...]:
     """The lines of metrics.jsonl; one that an interruption cut off is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     rows = []
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = value_of(line)
+        except ValueError as error:
+            if line.endswith(b"\n"):
+                logger.warning("%s: line %d is left out: %s.", path, number, error)
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int | float):
             rows.append(row)

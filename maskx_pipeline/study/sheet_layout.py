@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
 from maskx_pipeline.provenance.files import atomic_path, check_ending
+from maskx_pipeline.provenance.seals import append_seal
 
 if TYPE_CHECKING:
     from maskx_pipeline.study.contact_sheet import SheetRow
@@ -66,6 +67,7 @@ def save_sheet(sheet: Image.Image, path: Path) -> None:
     check_ending(path, FORMATS)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format=FORMATS[path.suffix.lower()], quality=95, subsampling=0)
+        append_seal(temporary)
 
 
 def _upright(name: str, length: int) -> Image.Image:

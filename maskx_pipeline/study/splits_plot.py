@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskx_pipeline.provenance.files import atomic_path, check_ending
+from maskx_pipeline.provenance.seals import append_seal
 from maskx_pipeline.study.splits import SplitStudy
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def plot_splits(study: SplitStudy, path: Path) -> None:
         kind = path.suffix.lower()
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind[1:], dpi=200, metadata=FORMATS[kind])
+            append_seal(temporary)
 
 
 def _draw(axes: Axes, study: SplitStudy) -> None:

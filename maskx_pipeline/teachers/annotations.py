@@ -13,9 +13,10 @@ from typing import Any
 from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.provenance.files import atomic_path
-from maskx_pipeline.provenance.journal import Journal, journal_path
-from maskx_pipeline.provenance.made_from import finished_note, read_note, report_path, write_note
+from maskx_pipeline.provenance.files import remove_file
+from maskx_pipeline.provenance.journal import Journal, is_unfinished, journal_path
+from maskx_pipeline.provenance.lock import locked
+from maskx_pipeline.provenance.made_from import MadeFrom, finished_note, noted_path, read_note, report_path
 from maskx_pipeline.teachers.segment import BoxMask, segment_images
 from maskx_pipeline.teachers.teacher import Teacher
 
@@ -55,10 +56,28 @@ def write_teacher_annotations(
     made_from = {"teacher": teacher.identity, "keep": sorted(keep), "train annotations": train.digest}
     if out.resolve() == train.path.resolve():
         raise ConfigError(f"{out} is the training annotation file itself.", "give another file with --out")
-    if finished_note(report_path(out), out, made_from, overwrite=overwrite):
-        logger.info("%s is finished and unchanged.", out)
-        return out
+    with locked(out):
+        finished = finished_note(report_path(out), out, made_from, overwrite=overwrite)
+        if finished and not is_unfinished(out, made_from):
+            logger.info("%s is finished and unchanged.", out)
+        else:
+            _write(teacher, train, out, made_from, keep=keep, source=source, workers=workers, overwrite=overwrite)
+    return out
+
+
+def _write(
+    teacher: Teacher,
+    train: CocoData,
+    out: Path,
+    made_from: MadeFrom,
+    *,
+    keep: Collection[int],
+    source: str,
+    workers: int,
+    overwrite: bool,
+) -> None:
     journal = Journal(journal_path(out), made_from, overwrite=overwrite)
+    journal.begin()
     masks = _masks(teacher, train, journal, keep=keep, workers=workers)
     kept_ids = {category.id for category in train.categories if category.label in keep}
     content = json.loads(train.path.read_bytes())
@@ -74,15 +93,14 @@ def write_teacher_annotations(
         else:
             entry.pop("segmentation", None)
     whole = sum(not mask.found for mask in masks.values())
-    with atomic_path(out) as temporary:
+    counts = {"objects": len(masks), "whole boxes": whole, "own masks": own}
+    with noted_path(out, report_path(out), made_from, counts) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    journal_path(out).unlink()
-    write_note(report_path(out), out, made_from, {"objects": len(masks), "whole boxes": whole, "own masks": own})
+    remove_file(journal_path(out))
     logger.info(
         "%s: masks by %s of %d objects; for %d of them it found nothing, and the mask is the whole box. %d have their "
         "own mask.", out, source, len(masks), whole, own,
     )  # fmt: skip
-    return out
 
 
 def read_teacher_report(out: Path) -> dict[str, Any]:

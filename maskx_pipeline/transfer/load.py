@@ -89,7 +89,7 @@ def load_mask_model(
         detector = detector if in_module(detector) else (run_folder / detector).resolve()
         detector_identity, detector_amp = str(content["detector_sha256"]), str(content["detector_amp"])
         detector_pool = str(content["detector_pool"])
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"{run_folder} was not written by this version of maskx: {error}", _AGAIN) from error
     try:
         model = empty_mask_model(config, tensors, num_classes=len(categories), in_channels=channels, roi_size=roi_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -13,6 +14,13 @@ from maskx_pipeline.errors import DataError
 
 SQUARE = [[3.0, 3.0, 9.0, 3.0, 9.0, 9.0, 3.0, 9.0]]
 BOTH = {1: 1, 2: 2}
+
+
+def _filled(data, changes):
+    """The file as it is written, with changes by annotation id."""
+    gaps, stream = find_mask_gaps(data, labels=BOTH), io.BytesIO()
+    gaps.write(stream, lambda row: changes.get(data.annotations()[row].id))
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -69,12 +77,12 @@ def test_each_byte_but_those_of_the_filled_stays(tmp_path, make_data):
     )
     path = tmp_path / "odd.json"
     path.write_bytes(odd.encode())
-    gaps = find_mask_gaps(read_coco(path, tmp_path / "train"), labels=BOTH)
-    filled = gaps.filled({2: {"segmentation": SQUARE, "area": 36.0, "mask_confidence": 0.5}}).decode()
+    data = read_coco(path, tmp_path / "train")
+    filled = _filled(data, {2: {"segmentation": SQUARE, "area": 36.0, "mask_confidence": 0.5}}).decode()
     changed = odd.replace('"segmentation":[]', f'"segmentation":{json.dumps(SQUARE)}')
     changed = changed.replace('"area" : 25.00', '"area" : 36.0')
     assert filled == changed.replace('"k":[1 ,2]}', '"k":[1 ,2], "mask_confidence":0.5}')
-    assert gaps.filled({}) == odd.encode()
+    assert _filled(data, {}) == odd.encode()
 
 
 def test_a_byte_order_mark_is_known_and_left_out(tmp_path, make_data):
@@ -82,9 +90,9 @@ def test_a_byte_order_mark_is_known_and_left_out(tmp_path, make_data):
     data = make_data([{}])
     path = tmp_path / "bom.json"
     path.write_bytes(b"\xef\xbb\xbf" + data.path.read_bytes())
-    gaps = find_mask_gaps(read_coco(path, data.image_dir), labels=BOTH)
-    assert gaps.had_bom
-    assert gaps.filled({}) == data.path.read_bytes()
+    with_mark = read_coco(path, data.image_dir)
+    assert find_mask_gaps(with_mark, labels=BOTH).had_bom
+    assert _filled(with_mark, {}) == data.path.read_bytes()
 
 
 def test_a_file_that_changes_under_way_or_is_no_utf8_is_refused(tmp_path, make_data):

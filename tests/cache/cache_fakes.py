@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from maskx_pipeline.cache.checksums import HEAD_DIGEST, SUMS
 from maskx_pipeline.cache.export import write_cache
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import CacheIdentity
@@ -191,6 +192,14 @@ def contents(path: Path) -> dict[str, Any]:
 
         file.visititems(visit)
     return found
+
+
+def without_checksums(file: h5py.File) -> None:
+    """Make a cache one that another program wrote."""
+    for group in ("train", "val/detections", "val/ground_truth"):
+        if f"{group}/{SUMS}" in file:
+            del file[f"{group}/{SUMS}"]
+    file.attrs.pop(HEAD_DIGEST, None)
 
 
 class CachedRoIs(Dataset[Any]):

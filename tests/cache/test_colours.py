@@ -79,7 +79,7 @@ def test_the_cache_holds_the_patch_of_every_roi(tmp_path: Path, train: CocoData,
     plain = cache_fakes.export(tmp_path / "plain.h5", train, val)
     path = cache_fakes.export(tmp_path / "cache.h5", train, val, colours=True)
     before, after = cache_fakes.contents(plain), cache_fakes.contents(path)
-    assert {name for name in after if before.get(name) != after[name]} == {"train/colours"}
+    assert {name for name in after if before.get(name) != after[name]} == {"train/colours", "train/sums"}
     with RoICache(path) as cache, RoICache(plain) as other:
         rows = cache.train
         assert cache.dimensions.colours

@@ -168,7 +168,7 @@ def test_corrupting_one_mask_changes_only_that_objects_targets(
         tmp_path / "other.h5", replace_data(train, annotations=tuple(corrupted)), cache_fakes.make_val(tmp_path)
     )
     before, after = cache_fakes.contents(cache_path), cache_fakes.contents(other)
-    assert {name for name in before if before[name] != after[name]} == {"train/targets"}
+    assert {name for name in before if before[name] != after[name]} == {"train/targets", "train/sums"}
     with RoICache(cache_path) as first, RoICache(other) as second:
         rows = range(len(first.train))
         differs = (first.read_targets(rows) != second.read_targets(rows)).any(axis=(1, 2))
@@ -178,7 +178,11 @@ def test_corrupting_one_mask_changes_only_that_objects_targets(
 def test_eight_bits_change_the_features_of_train_alone(cache_path: Path, int8_path: Path) -> None:
     """All else is equal, byte for byte: above all val, so that AP from the cache stays AP from images."""
     half, eight = cache_fakes.contents(cache_path), cache_fakes.contents(int8_path)
-    assert {name for name in eight if eight[name] != half.get(name)} == {"train/features", "train/feature_scales"}
+    assert {name for name in eight if eight[name] != half.get(name)} == {
+        "train/features",
+        "train/feature_scales",
+        "train/sums",
+    }
     assert set(eight) - set(half) == {"train/feature_scales"}
     with RoICache(cache_path) as cache, RoICache(int8_path) as other:
         rows = range(len(cache.train))
@@ -263,13 +267,19 @@ def test_a_cache_of_other_settings_stops_the_export(cache_path: Path, train: Coc
 
 
 def test_overwrite_starts_an_unfinished_export_again(tmp_path: Path, train: CocoData, val: CocoData) -> None:
-    """Even a damaged one."""
+    """Even a damaged one; but not what another program called so."""
     out = tmp_path / "cache.h5"
-    partial_path(out).write_bytes(b"damaged")
-    with pytest.raises(CacheError, match="damaged"):
+    whole = cache_fakes.export(tmp_path / "whole.h5", train, val).read_bytes()
+    partial_path(out).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CacheError, match=r"truncated(?s:.)*--overwrite"):
         cache_fakes.export(out, train, val)
     cache_fakes.export(out, train, val, overwrite=True)
     assert not partial_path(out).exists()
+    partial_path(out).write_bytes(b"a download")
+    with pytest.raises(CacheError, match=r"partial exists and is no RoI cache"):
+        cache_fakes.export(out, train, val, overwrite=True)
+    assert partial_path(out).read_bytes() == b"a download"
+    assert out.exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -278,12 +288,13 @@ def test_what_another_process_writes_is_left_alone(
 ) -> None:
     """Neither continued nor deleted; HDF5 locks the file that it writes."""
     out = tmp_path / "cache.h5"
-    partial_path(out).write_bytes(b"rows")
+    rows = cache_fakes.export(tmp_path / "whole.h5", train, val).read_bytes()
+    partial_path(out).write_bytes(rows)
     with partial_path(out).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(CacheError, match=r"cache.h5.partial is being written by another process"):
             cache_fakes.export(out, train, val, overwrite=overwrite)
-        assert partial_path(out).read_bytes() == b"rows"
+        assert partial_path(out).read_bytes() == rows
     assert cache_fakes.export(out, train, val, overwrite=True).exists()
 
 

@@ -139,13 +139,35 @@ def test_rows_are_on_the_disk_before_the_counter_counts_them(tmp_path: Path, mon
     def sync(self: RoICacheWriter) -> None:
         real(self)
         position = self._file["progress"].id.get_offset()
-        counters.append(np.frombuffer(partial_path(path).read_bytes()[position:][:32], dtype="<i8").tolist())
+        stored = np.frombuffer(partial_path(path).read_bytes()[position:][:96], dtype="<i8").reshape(2, 6)
+        counters.append(stored[:, :5].tolist())
 
     monkeypatch.setattr(RoICacheWriter, "_sync", sync)
     with create(path) as writer:
         writer.append("train", **train_rows(3))
         writer.commit(2)
-    assert counters == [[0, 0, 0, 0], [2, 3, 0, 0]]
+    first, second = [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]  # number of the commit, images, rows of each group
+    assert counters == [[first, second], [[2, 2, 3, 0, 0], second]]
+
+
+def test_a_counter_that_was_torn_is_not_believed(tmp_path: Path) -> None:
+    """The one before it holds, and its rows are whole."""
+    path = tmp_path / "cache.h5"
+    with create(path) as writer:
+        for number in (1, 2):
+            writer.append("train", **train_rows(3, 10 * number))
+            writer.commit(number)
+        position = writer._file["progress"].id.get_offset()
+    content = bytearray(partial_path(path).read_bytes())
+    for torn, done in ((position + 56, 1), (position + 8, None)):  # the images of the last commit, then of the other
+        content[torn] += 1
+        partial_path(path).write_bytes(content)
+        if done is None:
+            with pytest.raises(CacheError, match="damaged"):
+                RoICacheWriter.resume(path, identity=make_identity())
+        else:
+            with RoICacheWriter.resume(path, identity=make_identity()) as writer:
+                assert writer.images_done == done
 
 
 def test_uncommitted_rows_cannot_be_finished(tmp_path: Path) -> None:
@@ -189,15 +211,20 @@ def test_an_unfinished_file_of_another_export_is_refused(tmp_path: Path) -> None
 
 
 def test_a_damaged_unfinished_file_is_refused(tmp_path: Path) -> None:
-    """With what to do about it."""
+    """With what to do about it: what is no HDF5 file was not written by an export, so --overwrite is no answer."""
     path = tmp_path / "cache.h5"
     create(path).close()
     whole = partial_path(path).read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"no HDF5" * 100):
+    broken = whole[:40] + b"\xff" * 64 + whole[104:]
+    for content, word in (
+        (whole[: len(whole) // 2], "is truncated"),
+        (broken, "is damaged"),
+        (b"no HDF5" * 100, "is not"),
+    ):
         partial_path(path).write_bytes(content)
-        with pytest.raises(CacheError, match="damaged") as caught:
+        with pytest.raises(CacheError, match=word) as caught:
             RoICacheWriter.resume(path, identity=make_identity())
-        assert "--overwrite" in str(caught.value)
+        assert ("--overwrite" in str(caught.value)) == (word != "is not")
 
 
 def test_creating_again_starts_from_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from annotate_world import MIXED, SQUARE, annotate, entries, write_dataset, write_model, write_photo
 from pycocotools.coco import COCO
+
+from maskx_pipeline.provenance.lock import locked
 
 
 @pytest.mark.parametrize("mask_format", ["polygons", "rle"])
@@ -100,6 +103,74 @@ def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
     assert "1 of 2 images were done before" in annotate(project, "boxes.json").stderr
     assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()
     assert not (project / "annotated.json.partial").exists()
+
+
+@pytest.mark.parametrize("after", ["note", "output", "worklist"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_killed_while_it_writes_its_files_it_finishes_at_the_next_start(
+    project: Path, monkeypatch: pytest.MonkeyPatch, after: str, overwrite: bool
+) -> None:
+    """Without being told anything: no file of its own is another program's to it."""
+    again = ["--overwrite"] if overwrite else []
+    options = ["boxes.json", "--mask-format", "rle"]
+    annotate(project, *options, "--out", "whole.json")
+    if overwrite:
+        annotate(project, "boxes.json")
+    files = importlib.import_module("maskx_pipeline.provenance.files")
+    stage = importlib.import_module("maskx_pipeline.stages.annotate")
+    move = files.move_into_place
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def moved(temporary: Path, path: Path) -> None:
+        if path.name == "annotated.json":
+            if after == "output":
+                move(temporary, path)
+            raise KeyboardInterrupt
+        move(temporary, path)
+
+    with monkeypatch.context() as context:
+        if after == "worklist":
+            context.setattr(stage, "remove_file", killed)
+        else:
+            context.setattr(files, "move_into_place", moved)
+        annotate(project, *options, *again, code=130)
+    assert (project / "annotated.report.json").exists()
+    said = annotate(project, *options).stderr
+    assert "2 of 2 images were done before" in said
+    assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()
+    assert not (project / "annotated.json.partial").exists()
+    assert "unchanged" in annotate(project, *options).stderr
+
+
+def test_overwrite_checks_first_and_keeps_what_others_wrote(project: Path) -> None:
+    """A wrong setting, or another program's file beside it: the earlier result is still there."""
+    annotate(project, "boxes.json")
+    before = (project / "annotated.json").read_bytes()
+    annotate(project, "boxes.json", "--overwrite", "--model", "nowhere", code=1)
+    annotate(project, "boxes.json", "--overwrite", "--second-opinion", "samm", code=1)
+    partial = project / "annotated.json.partial"
+    partial.write_text("a download")
+    said = annotate(project, "boxes.json", "--mask-format", "rle", "--overwrite", code=1).stderr
+    assert "partial exists, and was not written by maskx" in said
+    assert partial.read_text() == "a download"
+    assert (project / "annotated.json").read_bytes() == before
+
+
+def test_two_at_once_on_one_file(project: Path) -> None:
+    """The second is told who the first is, and its masks do not get into the first one's file."""
+    with locked(project / "annotated.json"):
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                said = annotate(project, "boxes.json", "--overwrite", code=1).stderr
+                code = 0 if f"process {os.getppid()} on " in said and "being written by another" in said else 71
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not (project / "annotated.json").exists()
 
 
 def test_uncertain_masks_are_left_out(project: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from maskx_pipeline.engine.runlog import STATE_FILE, Run, open_run
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.run_folder import RUN_FILE, read_run
+from maskx_pipeline.provenance.seals import value_of
 
 
 def _open(folder: Path, **changes: Any) -> Run:
@@ -90,6 +92,7 @@ def test_overwrite_starts_anew_and_removes_what_was_there(tmp_path: Path) -> Non
     run.finish()
     again = _open(tmp_path / "run", identity={"lr": 1}, overwrite=True)
     assert again.state == "new"
+    again.close()
     assert [path.name for path in again.folder.iterdir()] == [RUN_FILE]
 
 
@@ -117,7 +120,7 @@ def test_rewind_drops_later_lines_and_a_line_cut_off(tmp_path: Path) -> None:
     with path.open("a") as stream:
         stream.write('{"step": 40, "lo')
     run.rewind(40)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [value_of(line) for line in path.read_bytes().splitlines(keepends=True)]
     assert lines == [{"step": 20, "loss": 0.05, "ap": None}, {"step": 40, "loss": 0.025, "ap": None}]
 
 
@@ -132,7 +135,7 @@ def test_read_run_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not of `maskx fit-transfer`"):
         read_run(tmp_path / "run", stage="fit-transfer")
     path = tmp_path / "run" / RUN_FILE
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    write_json(path, {**json.loads(path.read_text()), "schema": 2})
     with pytest.raises(RunError, match="schema 2"):
         read_run(tmp_path / "run")
     path.write_text('{"schema": 1')
@@ -145,7 +148,7 @@ def test_seconds_add_up_over_interruptions(tmp_path: Path) -> None:
     _open(tmp_path / "run").update(note="first")
     path = tmp_path / "run" / RUN_FILE
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "seconds": 100.0}))
+    write_json(path, {**record, "seconds": 100.0})
     run = _open(tmp_path / "run")
     run.finish()
     assert run.content["seconds"] >= 100.0

@@ -68,3 +68,17 @@ def test_what_begins_after_the_warm_up_grows_over_a_sixth_of_the_steps() -> None
     schedule = dataclasses.replace(CONSTANT, iterations=600, warmup_iterations=60)
     assert [schedule.ramp_at(step) for step in (0, 60, 110, 160, 599)] == [0, 0, 0.5, 1, 1]
     assert dataclasses.replace(schedule, iterations=1, warmup_iterations=0).ramp_at(0) == 0
+
+
+def test_a_first_step_that_is_skipped_leaves_no_momentum() -> None:
+    """As fp16 skips it where gradients overflow; the fused step would else begin with what lay in memory."""
+    module = nn.Linear(300, 1, bias=False)
+    optimizer = build_optimizer(module, lr=1.0, momentum=0.9, weight_decay=0.0, bias_lr_factor=1.0)
+    before = module.weight.detach().clone()
+    for gradient, skipped in ((float("inf"), 1.0), (0.0, 0.0)):
+        junk = [torch.full((1, 300), 7.0) for _ in range(50)]
+        del junk
+        module.weight.grad = torch.full_like(module.weight, gradient)
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(1.0), torch.tensor(skipped)  # as GradScaler gives them
+        optimizer.step()
+    assert torch.equal(module.weight, before)

@@ -27,6 +27,7 @@ def _metrics(folder: Path) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
     for line in (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines():
         values = json.loads(line)
+        assert values.pop("crc")
         step = values.pop("step")
         for name, value in values.items():
             if value is not None:

@@ -39,7 +39,9 @@ CONSTANT = Schedule(
 def weights_metadata(path: Path) -> dict[str, str]:
     """What `save_weights` wrote beside the tensors."""
     with safe_open(path, framework="pt") as stream:
-        return dict(json.loads(stream.metadata()["maskx"]))
+        metadata = dict(json.loads(stream.metadata()["maskx"]))
+        assert metadata.pop("seal").startswith("maskx-sha256:")
+        return metadata
 
 
 def tiny_module() -> nn.Module:

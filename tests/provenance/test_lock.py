@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import signal
-import stat
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from maskx_pipeline.engine.runlog import Run, open_run
-from maskx_pipeline.errors import RunError
+from maskx_pipeline.errors import OutputError, RunError
 from maskx_pipeline.provenance import run_folder
-from maskx_pipeline.provenance.files import is_temporary
-from maskx_pipeline.provenance.lock import lock_folder
-from maskx_pipeline.provenance.run_folder import RUN_FILE
+from maskx_pipeline.provenance.lock import lock_folder, locked
+from maskx_pipeline.provenance.run_folder import RUN_FILE, read_run
 
 _PROGRAM = Path(__file__).with_name("hold_run.py")
+LOCK = ".lock.tmp"
 _REFUSED = "is being written by another process"
 
 
@@ -38,7 +38,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 @contextlib.contextmanager
 def _held_by_another(folder: Path) -> Iterator[None]:
     """As another process does: the lock belongs to who opened the folder, not to the process."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
@@ -62,17 +62,20 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     forked = int(holder.stdout.readline())
     try:
         before = _content(folder)
-        assert set(before) == {RUN_FILE, "metrics.jsonl"}  # and no lock file
+        assert set(before) == {RUN_FILE, "metrics.jsonl", LOCK}
         for overwrite in (False, True):
             with pytest.raises(RunError, match=_REFUSED) as caught:
                 _open(folder, overwrite=overwrite)
+            assert f"(process {holder.pid} on {socket.gethostname()}, since 2" in str(caught.value)
             assert "wait for it" in str(caught.value)
             assert "--out or --name" in str(caught.value)
         assert _content(folder) == before
         holder.kill()
         holder.wait()
         os.kill(forked, 0)  # still there, as a process that reads images may be for a while
-        assert _open(folder).state == "resume"
+        with _open(folder) as run:
+            assert run.state == "resume"
+        assert not (folder / LOCK).exists()
     finally:
         holder.kill()
         os.kill(forked, signal.SIGKILL)
@@ -156,13 +159,15 @@ def test_overwrite_removes_no_evaluation_that_is_being_written(tmp_path: Path) -
     _open(tmp_path).finish()
     inner = tmp_path / "evaluation" / "cache-best"
     _open(inner).close()
-    before = _content(tmp_path)
-    with _held_by_another(inner), pytest.raises(RunError, match="cache-best is being written"):
-        _open(tmp_path, overwrite=True)
-    assert _content(tmp_path) == before
+    with _held_by_another(inner):
+        before = _content(tmp_path)
+        with pytest.raises(RunError, match="cache-best is being written"):
+            _open(tmp_path, overwrite=True)
+        assert _content(tmp_path) == before
     assert _is_free(tmp_path)
-    assert _open(tmp_path, overwrite=True).state == "new"
-    assert set(_content(tmp_path)) == {RUN_FILE}
+    with _open(tmp_path, overwrite=True) as run:
+        assert run.state == "new"
+    assert set(_content(tmp_path)) - {LOCK} == {RUN_FILE}
 
 
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,25 +182,125 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
     assert _open(tmp_path).state == "finished"
 
 
-def test_where_folders_cannot_be_locked_a_hidden_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on NFS, where only what is open for writing can be; overwriting leaves that file alone."""
-    flock = fcntl.flock
+def test_what_killed_processes_left_half_written_is_removed_by_who_gets_the_lock(tmp_path: Path) -> None:
+    """And nothing else of the user's."""
+    out = tmp_path / "out.json"
+    for name in (".out.json.0123abcd.tmp", ".out.json.old.tmp", "out.json.tmp", ".other.json.0123abcd.tmp"):
+        (tmp_path / name).write_text("half")
+    with locked(out):
+        assert {path.name for path in tmp_path.iterdir()} == {
+            ".out.json.lock.tmp", ".out.json.old.tmp", "out.json.tmp", ".other.json.0123abcd.tmp",
+        }  # fmt: skip
+    (tmp_path / "run" / ".run.json.0123abcd.tmp").parent.mkdir()
+    (tmp_path / "run" / ".run.json.0123abcd.tmp").write_text("half")
+    with _open(tmp_path / "run") as run:
+        assert run.state == "new"
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {RUN_FILE}
 
-    def refuse_folders(descriptor: int, operation: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+def test_the_second_of_two_writers_of_a_file_is_told_who_the_first_is(tmp_path: Path) -> None:
+    """Pid, host and since when; afterwards the place is as if nothing had been there."""
+    out, folder = tmp_path / "new" / "out.json", tmp_path / "folder"
+    child = f"""
+import sys
+from pathlib import Path
+from maskx_pipeline.errors import MaskXError
+from maskx_pipeline.provenance.lock import locked
+for path, folder in (({str(out)!r}, False), ({str(folder)!r}, True)):
+    try:
+        with locked(Path(path), folder=folder):
+            print("taken")
+    except MaskXError as error:
+        print(error)
+"""
+    with locked(out), locked(folder, folder=True), locked(out):
+        told = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
+    for path in (out, folder):
+        assert f"{path} is being written by another process (process {os.getpid()} on " in told
+    assert "taken" not in told
+    assert "--overwrite" not in told
+    assert not out.parent.exists()
+    assert not folder.exists()
+
+
+def test_a_lock_that_was_removed_while_another_waited_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that it had opened is no longer the one that others look at."""
+    out, flock = tmp_path / "out.json", fcntl.flock
+    lock = tmp_path / f".out.json{LOCK}"
+
+    def removed_first(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.unlink()
         flock(descriptor, operation)
 
-    monkeypatch.setattr(fcntl, "flock", refuse_folders)
-    with _open(tmp_path):
-        (lock,) = (path for path in tmp_path.iterdir() if path.name != RUN_FILE)
-        assert is_temporary(lock)
-    descriptor = os.open(lock, os.O_RDWR)
-    flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    for overwrite in (False, True):
-        with pytest.raises(RunError, match=_REFUSED):
-            _open(tmp_path, overwrite=overwrite)
-    os.close(descriptor)
-    with _open(tmp_path, overwrite=True) as run:
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with locked(out), lock.open() as other, pytest.raises(BlockingIOError):
+        flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_overwrite_keeps_what_no_run_writes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A person's notes, and files that other commands put there."""
+    with _open(tmp_path) as run:
+        run.log(1, loss=2.0)
+    mine = ["notes.txt", "masks.json.partial", "masks.report.json", "evaluation/mine.csv"]
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    _open(tmp_path, overwrite=True).close()
+    assert set(_content(tmp_path)) == {RUN_FILE, *mine}
+    assert "notes.txt" in caplog.text
+
+
+def test_a_removal_that_was_interrupted_goes_on_and_its_run_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far it came: before, half of a finished run was taken for a whole one."""
+    with _open(tmp_path) as run:
+        (tmp_path / "best.safetensors").write_text("weights")
+        (tmp_path / "last.safetensors").write_text("weights")
+        run.finish()
+
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".safetensors":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _open(tmp_path, overwrite=True)
+    monkeypatch.undo()
+    assert (tmp_path / "best.safetensors").exists()
+    with pytest.raises(RunError, match="removal was interrupted"):
+        read_run(tmp_path)
+    with _open(tmp_path) as run:
         assert run.state == "new"
-        assert lock.exists()
+    assert set(_content(tmp_path)) == {RUN_FILE}
+
+
+def test_a_folder_that_is_only_read_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished result there is looked at as ever; another user's lock is respected."""
+    open_ = os.open
+
+    def refuse(path: Any, flags: int, *mode: int) -> int:
+        if Path(path).name.endswith(LOCK) and flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open_(path, flags, *mode)
+
+    out = tmp_path / "out.json"
+    with locked(out):
+        descriptor = open_(tmp_path / f".out.json{LOCK}", os.O_RDWR)
+        holder = Path(f"/proc/self/fd/{descriptor}").read_text()
+    monkeypatch.setattr(os, "open", refuse)
+    with locked(out):
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / f".out.json{LOCK}").write_text(holder)
+    other = open_(tmp_path / f".out.json{LOCK}", os.O_RDWR)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(OutputError, match=f"process {os.getpid()} on"), locked(out):
+        pass
+    os.close(other)
+    os.close(descriptor)

@@ -12,10 +12,10 @@ from maskx_pipeline.provenance.made_from import (
     are_written,
     differences,
     finished_note,
+    noted_path,
     read_note,
     report_path,
     text_of,
-    write_note,
 )
 
 MADE_FROM = {"annotation file": "a" * 64, "model": "b"}
@@ -49,9 +49,12 @@ def test_only_an_untouched_output_of_the_same_origin_is_finished(tmp_path: Path)
     assert note == tmp_path / "out.report.json"
     assert finished_note(note, out, MADE_FROM) is None
     out.write_text("{}")
-    with pytest.raises(OutputError, match=r"out\.json exists, and was not written by maskx"):
+    with pytest.raises(OutputError, match=r"out\.json exists, and it was not written by maskx"):
         finished_note(note, out, MADE_FROM)
-    write_note(note, out, MADE_FROM, {"filled": 2})
+    out.unlink()
+    with noted_path(out, note, MADE_FROM, {"filled": 2}) as temporary:
+        temporary.write_text("{}")
+    assert out.read_text() == "{}"
     found = finished_note(note, out, MADE_FROM)
     assert found is not None
     assert found["filled"] == 2
@@ -71,8 +74,8 @@ def test_only_an_untouched_output_of_the_same_origin_is_finished(tmp_path: Path)
 def test_without_the_output_it_is_written_unless_another_file_has_the_place_of_its_note(tmp_path: Path) -> None:
     """A note of ours says nothing of what is gone."""
     out, note = tmp_path / "out.json", tmp_path / "out.report.json"
-    out.write_text("{}")
-    write_note(note, out, MADE_FROM, {})
+    with noted_path(out, note, MADE_FROM, {}) as temporary:
+        temporary.write_text("{}")
     out.unlink()
     assert finished_note(note, out, {**MADE_FROM, "model": "c"}) is None
     note.write_text("mine")
@@ -94,3 +97,36 @@ def test_annotation_files_say_in_their_first_words_what_they_were_made_from(tmp_
         paths[1].write_text(content)
         with pytest.raises(OutputError, match=r"val\.json exists, and was not written by maskx"):
             are_written(paths, info)
+
+
+def test_an_end_between_the_note_and_its_output_is_not_another_programs_doing(tmp_path: Path) -> None:
+    """The next start writes the output again; what was changed by hand is still never replaced."""
+    out, note = tmp_path / "out.json", tmp_path / "out.report.json"
+
+    def write(text: str, made_from: dict[str, str], *, killed: bool = False) -> None:
+        with noted_path(out, note, made_from, {}) as temporary:
+            temporary.write_text(text)
+        if killed:
+            out.write_text(before) if before else out.unlink()
+
+    before = ""
+    write("one", MADE_FROM, killed=True)
+    assert finished_note(note, out, MADE_FROM) is None
+    write("one", MADE_FROM)
+    before = "one"
+    other = {**MADE_FROM, "model": "c"}
+    write("two", other, killed=True)
+    assert finished_note(note, out, other) is None
+    with pytest.raises(OutputError, match="something else"):
+        finished_note(note, out, MADE_FROM)
+    out.write_text("by hand")
+    with pytest.raises(OutputError, match="changed since"):
+        finished_note(note, out, other)
+
+
+def test_overwrite_never_replaces_another_programs_file_in_the_place_of_the_note(tmp_path: Path) -> None:
+    """`*.report.json` is a name that others give as well."""
+    out, note = tmp_path / "out.json", tmp_path / "out.report.json"
+    note.write_text('{"theirs": 1}')
+    with pytest.raises(OutputError, match=r"out\.report\.json exists, and was not written by maskx"):
+        finished_note(note, out, MADE_FROM, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from cache_fakes import without_checksums
+from pretended_cuda import pretended_cuda
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.errors import CacheError
@@ -138,6 +141,7 @@ def test_a_scale_that_is_not_finite_stops_the_step(write_cache: WriteCache) -> N
     """The error of the thread that reads reaches who asks for the batch."""
     path = write_cache(feature_dtype="int8")
     with h5py.File(path, "r+") as file:
+        without_checksums(file)
         file["train/feature_scales"][:] = np.nan
     with RoICache(path) as cache, _rois(cache) as rois, pytest.raises(CacheError, match="is not finite"):
         rois.batch(0)
@@ -171,6 +175,7 @@ def test_masks_by_a_teacher_are_trained_on_whatever_their_category(write_cache: 
     """They are no truth of any category, so seen or unseen does not matter; no box loss is taken of them."""
     path = write_cache()
     with h5py.File(path, "r+") as file:
+        without_checksums(file)
         labels = file["train/labels"][...]
         taught = np.flatnonzero(np.isin(labels, [1, 2]))[:5]
         values = file["train/has_mask"][...]
@@ -213,3 +218,25 @@ def test_a_kind_of_rois_that_a_category_lacks_is_named(cache: RoICache) -> None:
     """Its masks are there, so the hint is another one."""
     with pytest.raises(CacheError, match=r"no proposals RoIs of seen categories: kind1, .*\n.*--rois both"):
         mask_rows(cache, {1, 3}, "proposals")
+
+
+@pytest.mark.parametrize("feature_dtype", ["float16", "int8"])
+@pytest.mark.parametrize("cache_in", ["disk", "ram", "gpu"])
+def test_batches_are_on_the_device_from_wherever_they_come(
+    write_cache: WriteCache, cache_in: str, feature_dtype: str
+) -> None:
+    """And hold what they hold on a CPU."""
+    path = write_cache(colours=True, feature_dtype=feature_dtype)
+    with RoICache(path) as cache, pretended_cuda() as device, contextlib.ExitStack() as stack:
+        streams = []
+        for at, place in ((CPU, "disk"), (device, cache_in)):
+            drawing = Drawing(seed=0, device=at, cache_in=place)
+            masks = mask_rois(cache, {1, 2}, drawing, rois_per_batch=3)
+            boxes = box_rois(cache, {1, 2}, drawing, rois_per_batch=3, colours=True)
+            assert boxes is not None
+            streams.append([stack.enter_context(masks), stack.enter_context(boxes)])
+        for step in range(3):
+            for expected, found in zip(*streams, strict=True):
+                for mine, wanted in zip(found.batch(step), expected.batch(step), strict=True):
+                    assert mine.device.type == "cuda"
+                    assert torch.equal(mine.cpu(), wanted)

@@ -1,0 +1,56 @@
+"""Opening HDF5 files, also where the file system has no locks."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from maskx_pipeline.errors import MachineError
+
+_NOT_HDF5 = "file signature not found"
+
+
+def open_hdf5(path: Path, mode: str, **options: Any) -> Any:
+    """Open an HDF5 file with HDF5's own lock, or without one where the file system has none; returns the h5py.File.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: It cannot be opened; with ``errno`` where the system says why, without where HDF5 cannot read it.
+        MachineError: There are no locks, and the environment asks for them.
+    """
+    try:
+        return h5py.File(path, mode, **options)
+    except OSError as error:
+        if not _is_without_locks(error):
+            raise
+    try:
+        return h5py.File(path, mode, locking=False, **options)
+    except OSError as error:
+        if not _is_without_locks(error):
+            raise
+        raise MachineError(
+            f"{path} is on a file system without locks, and HDF5_USE_FILE_LOCKING asks for them.",
+            "unset HDF5_USE_FILE_LOCKING, or set it to FALSE",
+        ) from error
+
+
+def is_damaged(error: OSError) -> bool:
+    """Whether a file is of HDF5 and cannot be read as that."""
+    return error.errno is None and _NOT_HDF5 not in str(error)
+
+
+def what_is_wrong(error: OSError) -> str:
+    """Why a file could not be opened, as the end of a sentence; damaged is only what was seen to be."""
+    if error.errno is not None:
+        return f"cannot be opened: {error.strerror}"
+    text = str(error)
+    if _NOT_HDF5 in text:
+        return "is not an HDF5 file"
+    return f"{'is truncated' if 'truncated' in text else 'is damaged'}: {text}"
+
+
+def _is_without_locks(error: OSError) -> bool:
+    return "unable to lock file" in str(error) and error.errno not in (errno.EAGAIN, errno.EACCES)

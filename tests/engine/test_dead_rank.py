@@ -1,0 +1,57 @@
+"""A process of several that is killed: the others end with a known error, and soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = Path(__file__).with_name("tiny_training.py")
+_MAIN = """
+import signal, sys
+sys.path.insert(0, {folder!r})
+from pathlib import Path
+from tiny_training import train
+from maskx_pipeline import commands
+from maskx_pipeline.stages import compare
+
+def command(*arguments, **options):
+    train(Path({run!r}), kill_at=33, number=signal.SIGKILL, rank={rank})
+
+commands.cli.main = command
+commands.main()
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_others_say_that_one_has_ended(rank: int, tmp_path: Path) -> None:
+    """Whichever it is, the main one or another; the run goes on from its last state."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = _MAIN.format(folder=str(_PROGRAM.parent), run=str(tmp_path / "run"), rank=rank)
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**common, "RANK": number, "LOCAL_RANK": number},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in "01"
+    ]
+    assert processes[rank].wait(timeout=120) == -signal.SIGKILL
+    began = time.monotonic()
+    said = processes[1 - rank].communicate(timeout=60)[1]
+    assert time.monotonic() - began < 60
+    assert processes[1 - rank].returncode == 1, said
+    assert f"another of the 2 processes has ended, so this one ({1 - rank}) ends." in said
+    assert "Traceback" not in said
+    processes[rank].communicate()
+    assert (tmp_path / "run" / "state.pt").exists()
