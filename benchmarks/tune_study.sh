@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Does `maskx tune` pick well, and does its interval hold the truth? On photographs, in both directions (see tune_study.py).
-#   benchmarks/tune_study.sh [FOLDER] [--out tune-study] [--halves voc nonvoc] [--designs NAME ...] [--folds 3] [--jobs 2]
-# After benchmarks/design_study.sh --data photographs in FOLDER (default: design-study/), whose cache and fits it takes as the
-# truth and leaves as they are. Interrupted, it continues.
+# How often does the interval of `maskx tune` hold the truth, in several small cases? And does it pick well, in large ones? (tune_study.py)
+#   benchmarks/tune_study.sh [FOLDER] [--out tune-study] [--cases shapes-0:random-18-1 ...] [--halves voc nonvoc] [--designs NAME ...]
+#                            [--folds 3] [--jobs 2]
+# After benchmarks/design_study.sh in FOLDER (default: design-study/), whose caches it takes, and with --halves its fits as the truth;
+# they are left as they are. Interrupted, it continues.
 set -euo pipefail
 study=design-study extras=[dev]
 source "$(dirname "${BASH_SOURCE[0]}")/study.sh"

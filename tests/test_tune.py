@@ -50,7 +50,7 @@ def tuned(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     capsys.readouterr()
     assert run([*TUNE, "--json", *options]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    for design in found["designs"]:
+    for design in (*found["designs"], *filter(None, [found["halved"]])):
         assert design.pop("seconds") >= 0
     return found
 
@@ -87,11 +87,13 @@ def test_masks_of_a_fold_are_hidden_from_its_fit(
     """A category's training masks corrupted: the fits of its own fold stay, to the bit, and those of others do not."""
     found = tuned(capsys, "--no-refit")
     hidden = [2 in fold for fold in found["folds"]].index(True)
+    half = [list(fold) == ["2"] for fold in found["halved"]["folds"]].index(True)
     monkeypatch.chdir(make_project(tmp_path / "corrupt", corrupt=("ant",), parts=("train",)))
     tuned(capsys, "--no-refit")
     before, after = digests(here / FOLDER), digests(FOLDER)
     for name in before.keys() & after.keys():
-        assert (before[name] == after[name]) == (f"@{hidden + 1}/" in name), name
+        of_its_own = f"@{hidden + 1}/" in name or f"@half-{half + 1}/" in name
+        assert (before[name] == after[name]) == of_its_own, name
     boxes_of_all = json.loads((FOLDER / f"plain@{hidden + 1}" / "run.json").read_text())["seen"]
     assert 2 not in boxes_of_all
 
@@ -104,8 +106,22 @@ def test_the_worse_half_stops_after_the_first_fold(here: Path, capsys: pytest.Ca
     better = sorted(first, key=lambda name: -first[name])[:2]
     assert folds == {name: 3 if name in (*better, "plain") else 1 for name in first}
     assert {path.parent.name for path in FOLDER.glob("*/run.json")} == {
-        f"{name}@{fold}" for name, count in folds.items() for fold in range(1, count + 1)
+        *(f"{name}@{fold}" for name, count in folds.items() for fold in range(1, count + 1)),
+        *(f"{found['best']}@half-{number}" for number in range(1, 6)),
     }
+
+
+def test_the_best_is_measured_again_on_halves_of_the_folds(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folds of 2, 2 and 1 categories: five halves of one, each within a fold; nothing else is fitted on them."""
+    found = tuned(capsys, "--no-refit")
+    halves = [{int(id_) for id_ in fold} for fold in found["halved"]["folds"]]
+    assert [len(half) for half in halves] == [1] * 5
+    assert [halves[0] | halves[1], halves[2] | halves[3], halves[4]] == [set(fold) for fold in found["folds"]]
+    assert found["halved"]["name"] == found["best"]
+    for number, half in enumerate(halves, start=1):
+        run_folder = FOLDER / f"{found['best']}@half-{number}"
+        seen = json.loads((run_folder / "run.json").read_text())["seen"]
+        assert set(seen) == {id_ for id_, name in NAMES.items() if name in SEEN} - half
 
 
 def test_it_is_finished_and_then_returns_at_once(
@@ -141,8 +157,9 @@ def test_interrupted_it_continues(
     before = len(fitted)
     again = tuned(capsys)
     assert before == 4
-    assert len(set(fitted)) == len(fitted) == sum(len(design["folds"]) for design in whole["designs"])
-    for name in ("designs", "shapes"):
+    every = (*whole["designs"], whole["halved"])
+    assert len(set(fitted)) == len(fitted) == sum(len(design["folds"]) for design in every)
+    for name in ("designs", "shapes", "halved"):
         assert again[name] == whole[name]
 
 
@@ -153,9 +170,13 @@ def test_the_best_is_refitted_and_says_what_to_expect(here: Path, capsys: pytest
     assert content["seen"] == [id_ for id_, name in NAMES.items() if name in SEEN]
     assert content["expected"] == found["expected"]
     best = next(design for design in found["designs"] if design["name"] == found["best"])
-    measured = [row["mask_iou"] for fold in best["folds"] for row in fold.values()]
-    assert len(measured) == found["expected"]["hidden"] == 5
-    assert found["expected"]["mask_iou"]["mean"] == pytest.approx(sum(measured) / 5)
+    coarse, fine = (
+        [row["mask_iou"] for fold in design["folds"] for row in fold.values()] for design in (best, found["halved"])
+    )
+    assert len(coarse) == len(fine) == found["expected"]["hidden"] == 5
+    # 2, 2, 2, 2 and 1 were hidden, then 1 each: of the 4 that came back, and the 5 that are left.
+    wanted = sum(fine) / 5 + 5 / 4 * (sum(fine) - sum(coarse)) / 5
+    assert found["expected"]["mask_iou"]["mean"] == pytest.approx(wanted)
     assert found["expected"]["unseen"] == 1
     assert run(["evaluate"]) == 0
     assert "Expected on unseen categories, by `maskx tune`" in capsys.readouterr().out
@@ -195,6 +216,7 @@ def test_of_few_categories_it_says_what_it_cannot_know(here: Path, capsys: pytes
     Path("seen.txt").write_text("ant\ncat\nelk")
     found = tuned(capsys, "--no-refit")
     assert sorted(found["folds"]) == [[2], [5], [8]]
+    assert found["halved"] is None
     assert found["expected"]["mask_iou"]["low"] is None
     assert any("too few for an interval" in sentence for sentence in found["says"])
 

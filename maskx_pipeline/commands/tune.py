@@ -24,8 +24,8 @@ def command(
     """Compare designs of fit-transfer by hiding the masks of some seen categories in turn, and fit the best on all.
 
     Each design is fitted on the other categories from the RoI cache, and measured on those whose masks were hidden; the
-    boxes are not hidden. All designs are tried on the first fold, the better half on every fold. Sizes and schedule are
-    those of [fit-transfer]. The run of the best records what to expect on unseen categories.
+    boxes are not hidden. All designs are tried on the first fold, the better half on every fold, the best on halves of
+    these. Sizes and schedule are those of [fit-transfer]. The run of the best records what to expect on unseen ones.
     """
     from maskx_pipeline.stages.tune import tune
     from maskx_pipeline.study.tuning_text import TuningReport

@@ -21,27 +21,12 @@ from maskx_pipeline.settings import digest_of
 from maskx_pipeline.stages.fit_transfer import fit_transfer
 from maskx_pipeline.stages.inputs import NO_MASKS, NOTHING, embedding_files, read_mask_data
 from maskx_pipeline.stages.tune_designs import read_designs
-from maskx_pipeline.stages.tune_fits import (
-    Bench,
-    FoldFigures,
-    FoldFit,
-    by_id,
-    devices_of,
-    read_figures,
-    run_fits,
-    write_figures,
-)
-from maskx_pipeline.study.category_folds import FEW, category_folds
+from maskx_pipeline.stages.tune_fits import Bench, by_id, devices_of, read_figures, write_figures
+from maskx_pipeline.stages.tune_rounds import Rounds
+from maskx_pipeline.study.category_folds import FEW, category_folds, half_folds
 from maskx_pipeline.study.hidden_figures import shape_figures
-from maskx_pipeline.study.tuning import (
-    AGNOSTIC,
-    DESIGN,
-    SHAPE,
-    TunedDesign,
-    Tuning,
-    read_tuning,
-    survivors,
-)
+from maskx_pipeline.study.likeness import likeness
+from maskx_pipeline.study.tuning import SHAPE, TunedDesign, Tuning, highest, read_tuning
 from maskx_pipeline.transfer.fit import check_fit
 
 logger = logging.getLogger("maskx")
@@ -61,7 +46,8 @@ def tune(
     """Compare designs on categories whose masks were hidden from them, and fit the best on all seen categories.
 
     All designs are tried on the first fold, the better half of them on every fold. The best is that of the highest mean
-    mask IoU over the seen categories, each measured when it was hidden. No mask of an unseen category is read.
+    mask IoU over the seen categories, each measured when it was hidden. It is measured again on halves of the folds:
+    from what more seen categories bring follows what to expect of a fit to all. No mask of an unseen category is read.
 
     Args:
         transfer: [fit-transfer]: the cache, and the sizes and the schedule of every design.
@@ -114,18 +100,25 @@ def tune(
                         "There are only %d seen categories: what is found on so few may be chance.", len(seen)
                     )
                 bench = Bench(cache, val, devices[0])
+                rounds = Rounds(designs, seen, folder, bench, data, masks, config.jobs, devices)
+                tried = rounds.on_folds(folds)
+                best = highest([design for design in tried if len(design.folds) == len(folds)])
+                halves = half_folds(counts, folds, seed=config.seed)
+                unseen = _unseen_in_val(cache, seen)
                 tuning = Tuning(
                     folds=tuple(tuple(cache.categories[label - 1].id for label in sorted(fold)) for fold in folds),
                     names={category.id: category.name for category in cache.categories},
-                    unseen=_unseen_in_val(cache, seen),
-                    designs=_validate(config, designs, folds, folder, bench, data, masks, devices),
+                    unseen=len(unseen),
+                    designs=tried,
                     shapes=tuple(_shape(shape, folder, bench, seen) for shape in SHAPES),
+                    halved=rounds.on_halves(best.name, halves),
+                    likeness=likeness(cache.class_weights.w_cls.numpy(), seen, unseen),
                 )
                 run.finish(**json_value(tuning.to_json()))
-    best = designs[tuning.best().name].replace(split=split, device=devices[0])
+    chosen = designs[tuning.best().name].replace(split=split, device=devices[0])
     if not config.refit:
         return tuning
-    fitted = fit_transfer(best, data, masks=masks, classes=classes, overwrite=overwrite, command=command)
+    fitted = fit_transfer(chosen, data, masks=masks, classes=classes, overwrite=overwrite, command=command)
     record_expectation(fitted, tuning.expectation(), beside=tuning.summary())
     return dataclasses.replace(tuning, run=str(fitted))
 
@@ -170,56 +163,10 @@ def _measured(cache: RoICache) -> frozenset[int]:
     return frozenset(truth.labels[truth.has_mask != 0].tolist())
 
 
-def _unseen_in_val(cache: RoICache, seen: frozenset[int]) -> int:
-    """How many unseen categories have boxes in val, whose mean would be measured; all of them where none has."""
-    unseen = {category.label for category in cache.categories} - seen
-    return len(unseen & set(cache.ground_truth.labels.tolist())) or len(unseen)
-
-
-def _validate(
-    config: TuneConfig,
-    designs: Mapping[str, TransferConfig],
-    folds: Sequence[frozenset[int]],
-    folder: Path,
-    bench: Bench,
-    data: DataConfig,
-    masks: MasksConfig,
-    devices: Sequence[str],
-) -> tuple[TunedDesign, ...]:
-    """All designs on the first fold, the better half on the others."""
-    every = frozenset().union(*folds)
-    found: dict[str, dict[int, FoldFigures]] = {name: {} for name in designs}
-
-    def run(names: Sequence[str], numbers: Sequence[int]) -> None:
-        tasks = [
-            FoldFit(name, number, designs[name], every - folds[number], folds[number], folder / f"{name}@{number + 1}")
-            for number in numbers
-            for name in names
-        ]
-        done = run_fits(tasks, bench, data, masks, jobs=config.jobs, devices=devices)
-        for count, (task, figures) in enumerate(done, start=1):
-            found[task.design][task.fold] = figures
-            logger.info(
-                "[%d/%d] %s without the masks of fold %d: mask IoU %.1f on these categories (%d), %.0f s.",
-                count, len(tasks), task.design, task.fold + 1,
-                _design("", "", {0: figures}).mean(), len(task.hidden), figures.seconds,
-            )  # fmt: skip
-
-    def made() -> tuple[TunedDesign, ...]:
-        kinds = {name: AGNOSTIC if design.embedding == "none" else DESIGN for name, design in designs.items()}
-        return tuple(_design(name, kinds[name], figures) for name, figures in found.items())
-
-    logger.info("%d designs on the first of %d folds, %d at a time.", len(designs), len(folds), config.jobs)
-    run(list(designs), [0])
-    kept = survivors(made())
-    logger.info("On the other folds: %s.", ", ".join(kept))
-    run(kept, range(1, len(folds)))
-    return made()
-
-
-def _design(name: str, kind: str, figures: Mapping[int, FoldFigures]) -> TunedDesign:
-    ordered = [figures[number] for number in sorted(figures)]
-    return TunedDesign(name, kind, tuple(each.figures for each in ordered), sum(each.seconds for each in ordered))
+def _unseen_in_val(cache: RoICache, seen: frozenset[int]) -> frozenset[int]:
+    """The unseen categories that have boxes in val, whose mean would be measured; all of them where none has."""
+    unseen = frozenset(category.label for category in cache.categories) - seen
+    return unseen & set(cache.ground_truth.labels.tolist()) or unseen
 
 
 def _shape(shape: str, folder: Path, bench: Bench, seen: frozenset[int]) -> TunedDesign:

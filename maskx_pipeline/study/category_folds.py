@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -34,7 +34,25 @@ def category_folds(masks: Mapping[int, int], *, folds: int, seed: int = 0) -> tu
             f"There is only {len(masks)} category whose masks may be used, so none can be hidden from a fit.",
             "draw masks of a second category, four or more for an interval; or run `maskx fit-transfer`",
         )
-    count = len(masks) if len(masks) <= FEW else min(folds, len(masks))
+    return _deal(masks, len(masks) if len(masks) <= FEW else min(folds, len(masks)), seed)
+
+
+def half_folds(
+    masks: Mapping[int, int], folds: Sequence[frozenset[int]], *, seed: int = 0
+) -> tuple[frozenset[int], ...]:
+    """Deal each fold into two, in the same manner; one of a single category stays whole.
+
+    Returns:
+        Labels, disjoint; together all of ``masks``. None where no fold can be dealt again.
+    """
+    if all(len(fold) < 2 for fold in folds):
+        return ()
+    return tuple(
+        half for fold in folds for half in _deal({label: masks[label] for label in fold}, min(2, len(fold)), seed)
+    )
+
+
+def _deal(masks: Mapping[int, int], count: int, seed: int) -> tuple[frozenset[int], ...]:
     ordered = sorted(masks, key=lambda label: (-masks[label], label))
     generator = np.random.default_rng(seed)
     dealt: list[set[int]] = [set() for _ in range(count)]

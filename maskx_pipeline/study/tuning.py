@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from maskx_pipeline.evaluation.expectation import Expectation, Range, expect, range_of_mean
+from maskx_pipeline.study.likeness import Likeness
+from maskx_pipeline.study.trend import carried_on
 
 DESIGN, AGNOSTIC, SHAPE = "T", "agnostic", "shape"
 
@@ -60,6 +62,8 @@ class Tuning:
         unseen: How many categories the expectation is for.
         designs: In the order in which they were given.
         shapes: What needs no model, on all seen categories.
+        halved: The best design again, on halves of the folds; None where no fold has two categories.
+        likeness: How near the unseen categories are to the seen ones; None where that is not known.
         run: The run folder of the best, fitted on all seen categories; empty where it was not.
     """
 
@@ -68,6 +72,8 @@ class Tuning:
     unseen: int
     designs: tuple[TunedDesign, ...]
     shapes: tuple[TunedDesign, ...]
+    halved: TunedDesign | None = None
+    likeness: Likeness | None = None
     run: str = ""
 
     @property
@@ -93,10 +99,18 @@ class Tuning:
         return highest(self.shapes)
 
     def expectation(self) -> Expectation:
-        """Of the best design, on unseen categories."""
-        best = self.best()
-        values = [list(best.values(figure).values()) for figure in ("iou", "ap")]
+        """Of the best design, fitted to all seen categories, on unseen ones."""
+        values = [list(self._of_all_seen(figure).values()) for figure in ("iou", "ap")]
         return expect(*values, unseen=self.unseen)
+
+    def _of_all_seen(self, figure: str) -> dict[int, float]:
+        """Of each hidden category what the best design would have, were it fitted to all the seen ones."""
+        coarse = self.best().values(figure)
+        if self.halved is None:
+            return coarse
+        sizes = [{id_: len(part) for part in parts for id_ in part} for parts in (self.folds, self.halved.folds)]
+        hidden = {id_: (sizes[0][id_], sizes[1][id_]) for id_ in coarse}
+        return carried_on(coarse, self.halved.values(figure), hidden=hidden)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; figures in percent, None where there is nothing to measure."""
@@ -110,6 +124,8 @@ class Tuning:
             "unseen": self.unseen,
             "designs": [_to_json(design) for design in self.designs],
             "shapes": [_to_json(shape) for shape in self.shapes],
+            "halved": None if self.halved is None else _to_json(self.halved),
+            "likeness": None if self.likeness is None else self.likeness.to_json(),
         }
 
     def summary(self) -> list[dict[str, Any]]:
@@ -129,6 +145,8 @@ def read_tuning(content: Mapping[str, Any]) -> Tuning:
         unseen=content["unseen"],
         designs=tuple(map(_from_json, content["designs"])),
         shapes=tuple(map(_from_json, content["shapes"])),
+        halved=None if content["halved"] is None else _from_json(content["halved"]),
+        likeness=None if content["likeness"] is None else Likeness(**content["likeness"]),
         run=content["run"],
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from maskx_pipeline.errors import listed
 from maskx_pipeline.evaluation.expectation import LEAST_CATEGORIES, Range
 from maskx_pipeline.provenance.files import json_value
+from maskx_pipeline.study.likeness import Likeness
 from maskx_pipeline.study.tuning import SHAPE, TunedDesign, Tuning, difference, spread
 from maskx_pipeline.text import first, number_text, table
 
@@ -70,6 +71,7 @@ def sentences(tuning: Tuning) -> list[str]:
     else:
         said.append(_ahead(over_shape, f"the {shape.name}"))
     expected = tuning.expectation()
+    said += [_carried(tuning, expected.mask_iou)] if tuning.halved is not None else []
     said.append(expected.to_text())
     measured = len(best.values())
     if measured < LEAST_CATEGORIES:
@@ -79,8 +81,8 @@ def sentences(tuning: Tuning) -> list[str]:
         )
     else:
         said.append(
-            f"In {100 * expected.level:.0f} of 100 cases the interval holds {_new(tuning.unseen)} like the seen ones. "
-            "It does not know how far yours are unlike them, and is rather too low: a fold's fit has fewer categories."
+            f"The interval is made to hold {_new(tuning.unseen)} like the seen ones, in "
+            f"{100 * expected.level:.0f} of 100 cases. {_like(tuning.likeness)}"
         )
     if unmeasured := [tuning.names[id_] for id_ in tuning.categories if id_ not in best.values()]:
         said.append(f"Without a mask in val, so not counted: {listed(unmeasured, _NAMED)}.")
@@ -91,6 +93,29 @@ def sentences(tuning: Tuning) -> list[str]:
 
 def _new(unseen: int) -> str:
     return f"the mean over {unseen} categories that are" if unseen > 1 else "the figure of a category that is"
+
+
+def _carried(tuning: Tuning, iou: Range) -> str:
+    """What the best design had with fewer categories hidden, and with none by the trend."""
+    count = len(tuning.categories)
+    rows = [(tuning.best().mean(), tuning.folds), (tuning.halved.mean(), tuning.halved.folds)] if tuning.halved else []
+    had = [f"{number_text(mean)} from {count - count / len(parts):.0f}" for mean, parts in rows]
+    return (
+        f"More seen categories: on hidden ones its IoU is {' and '.join(had)} seen categories; carried on to all "
+        f"{count}, {number_text(iou.mean)}."
+    )
+
+
+def _like(found: Likeness | None) -> str:
+    """Whether the unseen categories are that, as far as the detector's class weights tell."""
+    if found is None:
+        return "Whether yours are is not known."
+    pair = f"cosine of class weights {found.unseen:.2f} to the nearest, {found.seen:.2f} among the seen"
+    if found.differs() > 0:
+        return f"Yours are nearer to these than these are to each other ({pair}): this may be too low."
+    if found.differs() < 0:
+        return f"Yours are farther from these than these are from each other ({pair}): this may be too high."
+    return f"By the detector yours are ({pair})."
 
 
 def _ahead(by: Range, what: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.study.category_folds import category_folds
+from maskx_pipeline.study.category_folds import category_folds, half_folds
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,3 +42,18 @@ def test_one_category_cannot_be_hidden() -> None:
     """There would be none to fit to."""
     with pytest.raises(ConfigError, match="only 1 category"):
         category_folds({3: 100}, folds=3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_lie_in_their_folds_and_have_many_and_few_masks(seed: int) -> None:
+    """Of four categories, one of the two with many masks in each; of one category, itself."""
+    masks = {1: 900, 2: 800, 3: 20, 4: 10, 5: 500}
+    halves = half_folds(masks, (frozenset({1, 2, 3, 4}), frozenset({5})), seed=seed)
+    assert [len(half) for half in halves] == [2, 2, 1]
+    assert halves[0] | halves[1] == {1, 2, 3, 4}
+    assert all(len(half & {1, 2}) == 1 for half in halves[:2])
+
+
+def test_folds_of_one_category_have_no_halves() -> None:
+    """There is nothing to see a gain by."""
+    assert half_folds({1: 10, 2: 10}, (frozenset({1}), frozenset({2}))) == ()
