@@ -15,6 +15,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.model_run import newest_run, open_model
+from maskx_pipeline.provenance.files import write_json
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_the_newest_run_comes_with_its_record(project: Path) -> None:
     for name, finished in (("a", "2031-01-01"), ("b", "2030-01-01")):
         shutil.copytree("runs/transfer/tiny", f"runs/transfer/{name}")
         file = Path(f"runs/transfer/{name}/run.json")
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"finished": finished}))
+        write_json(file, json.loads(file.read_text()) | {"finished": finished})
     folder, record = newest_run(Path("runs"))
     assert (folder, record["finished"]) == (Path("runs/transfer/a"), "2031-01-01")
     with pytest.raises(RunError, match="no finished model"):

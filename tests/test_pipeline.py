@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from maskx_pipeline.commands import run
 from maskx_pipeline.evaluation.evaluate import write_results
+from maskx_pipeline.provenance.files import write_json
 
 TINY = """
 [detect]
@@ -134,7 +135,7 @@ def test_a_run_records_how_many_masks_it_was_trained_on(project):
     path = project / "runs/transfer/cls+box-rbf+xy+boxes/run.json"
     record = json.loads(path.read_text())
     assert record.pop("masks") == counts
-    path.write_text(json.dumps(record))
+    write_json(path, record)
     assert "unchanged" in maskx(project, "fit-transfer", "--embedding", "cls+box").stderr
     assert json.loads(path.read_text())["masks"] == counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -33,8 +34,9 @@ _LESS_MEMORY = {
     "images_per_batch": "fewer --images-per-batch",
     "cache_in": "--cache-in disk",
     "rois_per_batch": "fewer --rois-per-batch",
+    "jobs": "fewer --jobs",
 }
-_LEAST = {"images_per_batch": 1, "cache_in": "disk", "rois_per_batch": 1, "workers": 0}
+_LEAST = {"images_per_batch": 1, "cache_in": "disk", "rois_per_batch": 1, "jobs": 1, "workers": 0}
 """Settings that cannot be lower: their remedy is no help."""
 
 _LESS_OF_GPU = {"device": "another --device"}
@@ -86,12 +88,19 @@ def main() -> NoReturn:
     """Run the command line and exit with its code."""
     with ending_on_signals():
         code = run()
-    if received() is not None:  # all is closed, and the end of a Python that holds torch may take seconds
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process as Python does, but without taking its modules apart.
+
+    That takes seconds with torch on a busy machine, in which a signal would end the process in another way.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -151,7 +160,8 @@ def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) 
     remedies = _LESS_MEMORY | (_LESS_OF_CPU if found.device == "cpu" else _LESS_OF_GPU)
     options = {item.name for item in _command_of(arguments).params}
     settings = getattr(error, SETTINGS, None)
-    lowest = {name for name, value in _LEAST.items() if getattr(settings, name, None) == value}
+    least = _LEAST | {"images_per_batch": int(os.environ.get("WORLD_SIZE", "1"))}  # one for each process
+    lowest = {name for name, value in least.items() if getattr(settings, name, None) == value}
     give = [remedy for option, remedy in remedies.items() if option in options - lowest]
     if "images_per_batch" in lowest and "min_size" in options:
         give.insert(0, "a smaller --min-size and --max-size")

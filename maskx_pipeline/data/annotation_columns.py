@@ -163,7 +163,7 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
     try:
         return AnnotationColumns(
             digest=digest,
-            categories=[(entry["id"], entry["name"]) for entry in lists["categories"]],
+            categories=categories_of([(entry["id"], entry["name"]) for entry in lists["categories"]]),
             file_names=[image["file_name"] for image in images],
             images=_table([[image[key] for image in images] for key in ("id", "width", "height")]),
             numbers=_table([[entry[key] for entry in annotations] for key in ("id", "image_id", "category_id")]),
@@ -177,6 +177,12 @@ def columns_of_lists(lists: Mapping[str, Sequence[dict[str, Any]]], digest: str,
         raise DataError(
             f"{path} has an id or a size that does not fit into 64 bits.", "number images and annotations anew"
         ) from error
+
+
+def categories_of(entries: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The categories; OverflowError where an id does not fit into 64 bits."""
+    np.array([number for number, _ in entries], dtype=np.int64)
+    return entries
 
 
 def judge_mask(

@@ -21,6 +21,7 @@ from maskx_pipeline.data.annotation_columns import (
     AnnotationColumns,
     EntriesInText,
     FileBytes,
+    categories_of,
     judge_mask,
 )
 from maskx_pipeline.data.mask_extents import extents_of_polygons
@@ -103,7 +104,7 @@ def _columns_of(content: _File, raw: bytes, source: bytes | FileBytes) -> Annota
     starts, lengths = _places(content.annotations, raw)
     return AnnotationColumns(
         digest=hashlib.sha256(raw).hexdigest(),
-        categories=[(category.id, category.name) for category in content.categories],
+        categories=categories_of([(category.id, category.name) for category in content.categories]),
         file_names=[image.file_name for image in content.images],
         images=images,
         numbers=np.concatenate(numbers, axis=1),

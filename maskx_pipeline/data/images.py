@@ -115,7 +115,7 @@ def errors_named(path: Path | str) -> Iterator[None]:
         raise DataError(f"{_named(path)} does not exist.", "check `file_name` and the image folder") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{_named(path)} is damaged, or none of {', '.join(FORMATS)} by its content.",
+            f"{_named(path)} cannot be read: it is damaged, or none of {', '.join(FORMATS)} by its content.",
             "convert it to one of these, or drop it from the data",
         ) from error
     except Image.DecompressionBombError as error:

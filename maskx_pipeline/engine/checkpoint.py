@@ -83,7 +83,8 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote, or another torch file of tensors, into CPU memory.
 
     Raises:
-        WeightsError: The file is missing or damaged, or holds objects that would have to be executed.
+        WeightsError: The file is missing or damaged, holds objects that would have to be executed, or weights that are
+            not finite.
     """
     _check_sound(path)
     try:
@@ -99,6 +100,8 @@ def load_state(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path} holds {with_article(type(state).__name__)}, not named tensors.", "save it as a state dict"
         )
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    check_finite(tensors, what=str(path), hint=_AGAIN)
     return state
 
 

@@ -20,6 +20,7 @@ from maskx_pipeline.provenance.room import writing
 from maskx_pipeline.provenance.seals import sealed_json
 
 _BLOCK_BYTES = 1 << 20
+_OF_SAFETENSORS = r"\.tmp[A-Za-z0-9]{6}"
 _LONGEST_NAME = 230  # bytes; file systems allow 255
 
 
@@ -183,18 +184,21 @@ def check_ending(path: Path, endings: Collection[str]) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether ``path`` is what :func:`atomic_path` leaves behind when the process is killed."""
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+    """Whether ``path`` is what :func:`atomic_path`, or safetensors in it, leaves when the process is killed."""
+    name = path.name
+    return (name.startswith(".") and name.endswith(".tmp")) or re.fullmatch(_OF_SAFETENSORS, name) is not None
 
 
 def remove_temporaries(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes left of their writing. For who holds the lock of it: others are not writing then.
 
     Args:
-        name: Only what was to become the file or folder of that name.
+        name: Only what was to become the file or folder of that name. Without it, the folder is maskx's own, and what
+            the library of safetensors leaves goes too.
     """
     stem = ".+" if name is None else re.escape(_stem(name))
-    left = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}(\.old)?\.tmp", re.DOTALL)
+    of_library = f"|{_OF_SAFETENSORS}" if name is None else ""
+    left = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}(\.old)?\.tmp{of_library}", re.DOTALL)
     for path in folder.iterdir() if folder.is_dir() else ():
         if left.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():

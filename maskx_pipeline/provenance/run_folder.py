@@ -59,7 +59,11 @@ def read_run(folder: Path, *, stage: str | None = None, removed: bool = False) -
     try:
         content = read_json_file(path)
         schema, found = content["schema"], content["stage"]
-        _ = content["status"], content["identity"], content["inputs"], content["config"]
+        parts = [content[name] for name in ("identity", "inputs", "config")]
+        if not isinstance(found, str) or not isinstance(content["status"], str):
+            raise TypeError("stage and status are no texts")
+        if not all(isinstance(part, dict) for part in parts):
+            raise TypeError("identity, inputs and config are no objects")
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} cannot be read: {reason_of(error)}.",

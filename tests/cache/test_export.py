@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import torch
 
 from maskx_pipeline.cache import export as module
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.writer import partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import CocoData, ImageRecord
@@ -383,3 +385,48 @@ def test_val_without_images_leaves_empty_groups(tmp_path: Path, train: CocoData)
         assert (len(cache.detections), len(cache.ground_truth)) == (0, 0)
         assert cache.read_features("detections", []).shape == (0, 3, 4, 4)
         assert len(cache.train) > 0
+
+
+@pytest.mark.parametrize(
+    ("left", "hint"),
+    [
+        ("cache.shard-1-of-4.h5.partial", "start it by `torchrun --nproc-per-node 4`"),
+        ("cache.shard-0-of-2.h5", "start it by `torchrun --nproc-per-node 2`"),
+    ],
+)
+def test_an_export_begun_by_more_processes_is_not_begun_beside_it(
+    left: str, hint: str, tmp_path: Path, train: CocoData, val: CocoData
+) -> None:
+    """Its work would lie there for nothing; --overwrite removes it."""
+    (tmp_path / left).write_bytes(b"rows")
+    with pytest.raises(CacheError, match=re.escape(left)) as caught:
+        cache_fakes.export(tmp_path / "cache.h5", train, val)
+    assert hint in str(caught.value)
+    assert (tmp_path / left).exists()
+    cache_fakes.export(tmp_path / "cache.h5", train, val, overwrite=True)
+    assert not (tmp_path / left).exists()
+
+
+def test_a_row_for_which_there_is_no_room_is_an_error_before_it_is_written(
+    tmp_path: Path, train: CocoData, val: CocoData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 does not survive a write that fails; what was committed is kept, and the export goes on from there."""
+    calls = 0
+
+    def no_room(descriptor: int, start: int, length: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 40:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "cache.h5"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", no_room)
+        with pytest.raises(MachineError, match=r"cache\.h5\.partial cannot be written: the disk is full, .* needed"):
+            cache_fakes.export(path, train, val, flush_every=1)
+    with RoICacheWriter.resume(
+        path, identity=cache_fakes.make_identity(iou=cache_fakes.make_config(path).proposal_iou)
+    ) as left:
+        assert left.images_done > 0
+    whole = cache_fakes.export(tmp_path / "whole.h5", train, val, flush_every=1)
+    assert cache_fakes.contents(cache_fakes.export(path, train, val, flush_every=1)) == cache_fakes.contents(whole)

@@ -129,12 +129,31 @@ def test_other_errors_keep_their_traceback(project: Path, monkeypatch: pytest.Mo
     [
         (["--images-per-batch", "1"], "give a smaller --min-size and --max-size, another --device, or end"),
         (["--images-per-batch", "2"], "give fewer --images-per-batch, another --device, or end"),
+        (["--images-per-batch", "4"], "give a smaller --min-size and --max-size, another --device, or end"),
     ],
 )
 def test_what_is_lowest_already_is_not_advised(
     given: list[str], hint: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One image a batch cannot be fewer; smaller images are left."""
+    """One image a batch cannot be fewer, nor 4 where 4 processes share them; smaller images are left."""
+    if given[-1] == "4":
+        monkeypatch.setenv("WORLD_SIZE", "4")
     _fail_with(monkeypatch, "detect_train.train_detector", GPU)
+    assert run(["detect", "train", *given]) == 1
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (["--images-per-batch", "1", "--workers", "0"], "give a smaller --min-size and --max-size, or end other"),
+        (["--images-per-batch", "2", "--workers", "0"], "give fewer --images-per-batch, or end other"),
+    ],
+)
+def test_no_fewer_workers_than_none(
+    given: list[str], hint: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the machine's own memory."""
+    _fail_with(monkeypatch, "detect_train.train_detector", MemoryError())
     assert run(["detect", "train", *given]) == 1
     assert hint in capsys.readouterr().err

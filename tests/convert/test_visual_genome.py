@@ -301,7 +301,7 @@ def test_an_interrupted_conversion_leaves_no_file(genome, monkeypatch):
     monkeypatch.setattr(visual_genome.Sorter, "report", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         genome.convert()
-    assert list((genome.folder / "out").iterdir()) == []
+    assert not (genome.folder / "out").exists()
 
 
 @pytest.mark.parametrize(("objects", "images"), [([], []), ([{"image_id": 1, "objects": []}], []), ([], None)])

@@ -22,6 +22,7 @@ from maskx_pipeline.detection.load import empty_detector, load_detector
 from maskx_pipeline.detection.model import detector_arguments
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights
 from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.provenance.files import write_json
 
 BASE = tiny_config(
     norm="frozen", frozen_eps=1e-3, score_threshold=0.1, detections_per_image=20, fpn_channels=16, cls_init_std=0.5
@@ -112,7 +113,7 @@ def test_a_run_says_its_identities_and_they_are_those_of_its_weights(trained: Pa
     run = shutil.copytree(trained, tmp_path / "run")
     record = json.loads((run / "run.json").read_text())
     del record["detector_identities"]
-    (run / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    write_json(run / "run.json", {**record, "status": "running"})
     assert detector_identities(run) == found
     (run / "best.safetensors").unlink()
     assert detector_identities(run) == {"last": found["last"]}
@@ -131,7 +132,7 @@ def test_weights_that_the_run_did_not_write_are_refused(trained: Path, tmp_path:
         load_detector(run, checkpoint="last")
     record = json.loads((run / "run.json").read_text())
     record["config"]["nms_threshold"] = 0.7
-    (run / "run.json").write_text(json.dumps(record))
+    write_json(run / "run.json", record)
     with pytest.raises(WeightsError, match=r"run\.json was changed"):
         load_detector(run, checkpoint="best")
 

@@ -82,3 +82,31 @@ def test_missing_and_truncated_files_are_clear_errors(tmp_path: Path, read: obje
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="file"):
         read(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_loaded(tmp_path: Path, bad: float) -> None:
+    """Of safetensors, and of a torch file from elsewhere; whole numbers and empty tensors are always finite."""
+    tensors = {"fine": torch.ones(3), "n": torch.tensor([1, 2]), "none": torch.zeros(0)}
+    save_weights(tmp_path / "w.safetensors", tensors, {})
+    assert load_weights(tmp_path / "w.safetensors").keys() == tensors.keys()
+    tensors["wrong"] = torch.tensor([1.0, bad])
+    save_weights(tmp_path / "w.safetensors", tensors, {})
+    torch.save(tensors, tmp_path / "w.pt")
+    for read, name in ((load_weights, "w.safetensors"), (load_state, "w.pt")):
+        with pytest.raises(WeightsError, match="the weights wrong are not finite numbers") as caught:
+            read(tmp_path / name)
+        assert caught.value.hint
+
+
+def test_one_flipped_bit_in_weights_or_a_state_is_refused(tmp_path: Path) -> None:
+    """With the file, and how to make it again."""
+    save_weights(tmp_path / "w.safetensors", {"a": torch.ones(100)}, {})
+    save_state(tmp_path / "state.pt", {"a": torch.ones(100)})
+    for read, name in ((load_weights, "w.safetensors"), (load_state, "state.pt")):
+        raw = bytearray((tmp_path / name).read_bytes())
+        raw[raw.index(b"\x00\x00\x80\x3f") + 80] ^= 1
+        (tmp_path / name).write_bytes(raw)
+        with pytest.raises(WeightsError, match=f"{name} is damaged") as caught:
+            read(tmp_path / name)
+        assert "--overwrite" in str(caught.value)

@@ -19,7 +19,6 @@ sys.path.insert(0, {folder!r})
 from pathlib import Path
 from tiny_training import train
 from maskx_pipeline import commands
-from maskx_pipeline.stages import compare
 
 def command(*arguments, **options):
     train(Path({run!r}), kill_at=33, number=signal.SIGKILL, rank={rank})
@@ -29,7 +28,7 @@ commands.main()
 """
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_others_say_that_one_has_ended(rank: int, tmp_path: Path) -> None:
     """Whichever it is, the main one or another; the run goes on from its last state."""
     with socket.socket() as free:

@@ -19,7 +19,8 @@ from torch import nn
 from maskx_pipeline.engine.checkpoint import load_weights
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import open_run
-from maskx_pipeline.errors import RunError
+from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.provenance.files import write_json
 
 _PROGRAM = Path(__file__).with_name("tiny_training.py")
 _OUTPUT = ("best.safetensors", "last.safetensors", "metrics.jsonl")
@@ -177,3 +178,32 @@ def test_a_step_is_seeded_by_seed_and_step_alone() -> None:
 
     assert draw(0, 5) == draw(0, 5)
     assert len({draw(0, 5), draw(0, 6), draw(5, 0), draw(-1, 5)}) == 4
+
+
+def test_going_on_with_another_number_of_processes_or_another_torch_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither is a setting, and with both the result is not that of a run that never stopped."""
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, kill_at=33, number=signal.SIGINT)
+    path = folder / "run.json"
+    content = json.loads(path.read_text())
+    assert content["processes"] == 1
+    write_json(path, content | {"processes": 4, "versions": content["versions"] | {"torch": "1.0.0"}})
+    with caplog.at_level(logging.WARNING, logger="maskx"):
+        train(folder)
+    assert "began with 4 processes and goes on with 1" in caplog.text
+    assert "torchrun --nproc-per-node 4" in caplog.text
+    assert "began with PyTorch 1.0.0 and goes on with" in caplog.text
+
+
+def test_weights_that_are_no_numbers_are_not_saved_as_final(tmp_path: Path) -> None:
+    """Though each loss was a number."""
+    module = tiny_module()
+    with torch.no_grad():
+        module[1].running_var[0] = float("inf")
+    with pytest.raises(WeightsError, match=r"the weights 1\.running_var are not finite") as caught:
+        _loop(tmp_path / "run", module)
+    assert "--lr" in str(caught.value)
+    assert not (tmp_path / "run" / "last.safetensors").exists()

@@ -1,10 +1,11 @@
-"""What the injections share: a tiny project with each kind of result, and a quick way to run commands on copies."""
+"""What the injections share: a tiny project with each kind of result, and a quick way to run commands on a copy."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,99 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+TINY = """
+[detect]
+backbone = "resnet18"
+backbone-weights = "none"
+fpn-channels = 8
+box-head-dim = 16
+min-size = 64
+max-size = 64
+anchor-sizes = [4, 8, 16, 32, 64]
+canonical-box-size = 32
+rpn-pre-nms = 50
+rpn-post-nms = 20
+rois-per-image = 16
+iterations = 6
+images-per-batch = 2
+warmup-iterations = 2
+steps = [4]
+clip-grad-norm = 5.0
+score-threshold = 0.0
+detections-per-image = 5
+checkpoint-every = 2
+workers = 0
+
+[export-embeddings]
+rois-per-object = 1
+workers = 0
+flush-every = 2
+
+[fit-transfer]
+embedding = "cls"
+head-width = 8
+head-depth = 1
+components = 4
+epochs = 2.0
+rois-per-batch = 8
+checkpoint-every = 2
+
+[e2e]
+iterations = 3
+images-per-batch = 2
+warmup-iterations = 1
+steps = [2]
+workers = 0
+"""
+
+STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "detect train": ((), ("runs/detector", "runs/cache.h5", "runs/transfer")),
+    "export-embeddings": ((), ("runs/cache.h5", "runs/transfer")),
+    "fit-transfer": ((), ("runs/transfer",)),
+    "e2e": ((), ()),
+    "evaluate": (("--split", "all"), ()),
+    "predict": (("data/shapes/val", "--score-threshold", "0"), ()),
+    "annotate": (("data/shapes/train.json", "--out", "filled.json"), ()),
+    "report": (("runs/transfer/cls-rbf+xy+boxes",), ()),
+    "doctor": ((), ()),
+    "tune": (("--jobs", "2"), ()),
+}
+"""Commands with their arguments, and what of the project is there no more when they begin."""
+
 _PROGRAM = Path(__file__).with_name("zygote.py")
+
+
+def make_project(folder: Path, zygote: Zygote) -> Path:
+    """A project in which every stage is done."""
+    shapes = "init --shapes --shapes-shapes 2 --shapes-textures 2 --shapes-hues 2 --shapes-train-count 12 "
+    done = zygote.run(folder, *shapes.split(), *["--shapes-val-count", "4", "--shapes-image-size", "64"])
+    assert done.code == 0, done.said
+    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
+    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    for stage in ("detect train", "export-embeddings", "fit-transfer", "evaluate --split all"):
+        done = zygote.run(folder, *stage.split(), seconds=300)
+        assert done.code == 0, done.said
+    return folder
+
+
+def copy_for(stage: str, project: Path, folder: Path) -> tuple[str, ...]:
+    """Copy the project to a folder, as it is before a stage; returns the words of its command."""
+    arguments, missing = STAGES[stage]
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(project, folder)
+    for name in missing:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return (*stage.split(), *arguments)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The files that are whole, by their own account: no hidden one, none that says that it is unfinished."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith((".partial", ".redo", ".jsonl"))
+    }
 
 
 @dataclass(frozen=True)
@@ -57,6 +150,7 @@ class Zygote(contextlib.AbstractContextManager["Zygote"]):
 
     def __exit__(self, *error: object) -> None:
         assert self._process.stdin is not None
+        self._process.terminate()
         self._process.stdin.close()
         self._process.wait(timeout=30)
         self._folder.cleanup()

@@ -154,7 +154,8 @@ def kill(folder: Path, name: str, kills: int) -> dict[str, Any]:
     for call in write_log.read_log((folder / "log.bin").read_bytes()):
         disk.call(call)
     synced, found = disk.tree(lambda _: False, lambda _: False), read_tree(work)[0]
-    unsynced = sorted(path for path in found.keys() | synced.keys() if found.get(path, 0) != synced.get(path, 0))
+    shown = [path for path in found.keys() | synced.keys() if not Path(path).name.startswith(".")]
+    unsynced = sorted(path for path in shown if found.get(path, 0) != synced.get(path, 0))
     whole, calls = content(work), int((folder / "calls.txt").read_text())
     every = range(1, calls + 1)
     counts: Counter[str] = Counter(calls=calls)

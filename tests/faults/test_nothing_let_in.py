@@ -21,12 +21,14 @@ from PIL import Image
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
+from maskx_pipeline.config import STAGE_CONFIGS
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.images import FORMATS, read_pixels
 from maskx_pipeline.errors import CacheError, ConfigError, DataError
 from maskx_pipeline.project import read_project
 from maskx_pipeline.text import printable, shown, table
 
+ROOT = Path(__file__).parents[2]
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 EVIL = "cat\x1b[2J\x9b31m\u202egpj.exe\nError: none"
 
@@ -214,13 +216,18 @@ def test_a_file_name_that_climbs_is_read_and_nothing_is_written_by_it(
 # TOML and JSON
 
 
+def _load_all(folder: Path) -> None:
+    project = read_project(folder)
+    for config in STAGE_CONFIGS:
+        project.load(config)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         '[data]\ntrain-images = "a\\u0000b"',
         "[data]\ntrain-images = " + "[" * 5000,
         "[detect]\nlr = " + "9" * 5000,
-        "[detect]\nlr = 1e400\nfpn-channels = 1" + "0" * 400,
         "[detect]\nlr = 1" + "0" * 400,
         "[detect]\nlr = 1979-05-27",
         "[data]\ntrain-images = '\ud800'",
@@ -233,18 +240,14 @@ def test_toml_that_means_nothing_is_a_known_error(tmp_path: Path, text: str) -> 
     """With the file, and without what would hide it."""
     (tmp_path / "maskx.toml").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ConfigError, match=r"maskx\.toml") as caught:
-        from maskx_pipeline.config import STAGE_CONFIGS
-
-        project = read_project(tmp_path)
-        for config in STAGE_CONFIGS:
-            project.load(config)
-        raise ConfigError("maskx.toml was read")
+        _load_all(tmp_path)
     assert not HIDDEN.search(str(caught.value))
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 10**5, '{"a":' * 10**5, '{"images": ' + "[" * 10**5, "\0", "1e999", '"\\ud800"']
-)
+DEEP = 10**5
+
+
+@pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP, '{"images": ' + "[" * DEEP, "\0", "1e999", '"\\ud800"'])
 def test_json_that_means_nothing_is_a_known_error(tmp_path: Path, text: str) -> None:
     """However deep."""
     (tmp_path / "a.json").write_text(text)
@@ -255,24 +258,21 @@ def test_json_that_means_nothing_is_a_known_error(tmp_path: Path, text: str) -> 
 # The working directory
 
 
-@pytest.mark.parametrize(
-    "start", [["-m", "maskx_pipeline"], ["-c", "from maskx_pipeline.commands import main; main()"]]
-)
-def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, start: list[str]) -> None:
+@pytest.mark.parametrize("start", ["-m", "maskx", "cli.py"])
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, start: str) -> None:
     """A torch.py that lies beside the data is not PyTorch."""
-    if start[0] == "-c":
-        script = tmp_path / "bin" / "maskx"
-        script.parent.mkdir()
-        script.write_text(start[1])
-        start = [str(script)]
+    script = tmp_path / "bin" / "maskx"  # as pip writes it
+    script.parent.mkdir()
+    script.write_text("from maskx_pipeline.commands import main\nmain()\n")
+    words = {"-m": ["-m", "maskx_pipeline"], "maskx": [str(script)], "cli.py": [str(ROOT / "cli.py")]}[start]
     work = tmp_path / "work"
     work.mkdir()
     for name in ("torch", "json", "typing", "h5py", "click", "logging", "tqdm", "numpy", "random", "copy"):
         (work / f"{name}.py").write_text("open('imported', 'w').close()\nraise SystemExit(99)\n")
     done = subprocess.run(
-        [sys.executable, *start, "doctor", "--env"],
+        [sys.executable, *words, "doctor", "--env"],
         cwd=work,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

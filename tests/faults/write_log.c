@@ -176,6 +176,10 @@ static int moved(int from, const char *old, int to, const char *new) {
     return done;
 }
 int rename(const char *old, const char *new) { return moved(AT_FDCWD, old, AT_FDCWD, new); }
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+    (void)flags;
+    return moved(from, old, to, new);
+}
 int renameat(int from, const char *old, int to, const char *new) { return moved(from, old, to, new); }
 static int removed(int folder, const char *path, int flags) {
     REAL(int, "unlinkat", int, const char *, int);

@@ -193,6 +193,7 @@ def test_what_killed_processes_left_half_written_is_removed_by_who_gets_the_lock
         }  # fmt: skip
     (tmp_path / "run" / ".run.json.0123abcd.tmp").parent.mkdir()
     (tmp_path / "run" / ".run.json.0123abcd.tmp").write_text("half")
+    (tmp_path / "run" / ".tmp5y83n2").write_text("what safetensors leaves")
     with _open(tmp_path / "run") as run:
         assert run.state == "new"
     assert {path.name for path in (tmp_path / "run").iterdir()} == {RUN_FILE}

@@ -12,6 +12,7 @@ import pytest
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.study.compare import compare_runs
 
 FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -230,7 +231,7 @@ def test_all_figures_of_a_record_without_them_is_an_error(both: list[Path]) -> N
     record = json.loads(path.read_text())
     for row in record["categories"]:
         del row["mask"]
-    path.write_text(json.dumps(record))
+    write_json(path, record)
     assert compare_runs(both).to_text()
     with pytest.raises(RunError, match=r"maskx evaluate --model .*oracle"):
         compare_runs(both, all_figures=True)

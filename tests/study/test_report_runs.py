@@ -9,6 +9,7 @@ import pytest
 from report_world import EMPTY_ID, NAMES, SEEN_IDS, T_NAME, WORSE_ID, Study, make_study, write_run
 
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.study.report_plots import plot_ap
 from maskx_pipeline.study.report_runs import baseline_of, category_gains, read_reported_runs, shown_run
 
@@ -102,12 +103,12 @@ def test_records_from_joint_training_and_grabcut_have_a_place(study: Study, tmp_
     record = json.loads((joint / "run.json").read_text())
     record.update(stage="e2e", transfer=record["config"], config={"split": "masked"}, detector=None)
     del record["detector"]
-    (joint / "run.json").write_text(json.dumps(record))
+    write_json(joint / "run.json", record)
     (joint / "metrics.jsonl").write_text('{"step": 1, "loss_mask": 0.5, "loss": 2.0}\n')
     grabcut = write_run(tmp_path / "grabcut", study.val, right=[], embedding="none")
     record = json.loads((grabcut / "run.json").read_text())
     record.update(stage="evaluate-teacher", inputs={"val annotations": study.val.digest}, seen=[])
-    (grabcut / "run.json").write_text(json.dumps(record))
+    write_json(grabcut / "run.json", record)
     (grabcut / "evaluation" / "cache-best" / "run.json").unlink()
     (grabcut / "metrics.jsonl").unlink()
     *runs, _ = read_reported_runs([joint, grabcut, study.baseline])

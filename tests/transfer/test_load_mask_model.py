@@ -15,6 +15,7 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.transfer.fit import fit_transfer
 from maskx_pipeline.transfer.load import load_mask_model
 
@@ -102,7 +103,7 @@ def test_settings_of_another_embedding_are_an_error(run_folder: Path) -> None:
     """A class-agnostic file is not read as a transfer model, nor the other way round."""
     record = json.loads((run_folder / "run.json").read_text())
     record["config"]["embedding"] = "cls" if record["config"]["embedding"] == "none" else "none"
-    (run_folder / "run.json").write_text(json.dumps(record))
+    write_json(run_folder / "run.json", record)
     with pytest.raises(WeightsError, match="embedding"):
         load_mask_model(run_folder)
 
@@ -111,6 +112,6 @@ def test_a_record_of_another_version_is_an_error(run_folder: Path) -> None:
     """run.json without what the model needs is named, with the command that writes it again."""
     record = json.loads((run_folder / "run.json").read_text())
     del record["channels"]
-    (run_folder / "run.json").write_text(json.dumps(record))
+    write_json(run_folder / "run.json", record)
     with pytest.raises(RunError, match=r"channels.*\n.*--overwrite"):
         load_mask_model(run_folder)
