@@ -54,6 +54,14 @@ stage_wise() { # stage_wise SPLIT OPTION...: fit a mask model on the masks of SP
   runs+=("$folder")
 }
 
+default_design() { # default_design OPTION...: maskx's own design, on the masks of all categories that have any
+  say "Default design: $*"
+  local folder
+  folder=$(maskx fit-transfer --split masked "$@")
+  maskx evaluate --model "$folder" --split all >&2
+  runs+=("$folder")
+}
+
 joint() { # joint SPLIT OPTION...: the same by joint training
   say "Joint: $*"
   local folder

@@ -11,6 +11,7 @@ from typing import Any
 
 from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
+from maskx_pipeline.annotate.null_masks import NullMasks
 from maskx_pipeline.annotate.reliability import LeastConfidence
 from maskx_pipeline.annotate.review_items import DISAGREEMENT
 from maskx_pipeline.annotate.worklist import worklist_path
@@ -60,6 +61,8 @@ class Annotated:
         uncertain: Stay without a mask, since it would be below the least confidence.
         empty: Stay without a mask, since the model finds no pixel of the object in the box.
         filled_holes: Masks with holes, which polygons cannot express and which were filled.
+        specks, specked: Small parts that were left out, and the masks that had any.
+        nulls: Annotations without a mask that said null, and now say [].
         unknown: Stay without a mask: by name of a category that the model does not know.
         problems: Stay without a mask: by what is wrong with the annotation.
         unreadable: Images whose annotations stay without masks.
@@ -83,6 +86,9 @@ class Annotated:
     uncertain: int
     empty: int
     filled_holes: int
+    specks: int
+    specked: int
+    nulls: int
     unknown: dict[str, int]
     problems: dict[str, int]
     unreadable: tuple[UnreadableImage, ...]
@@ -114,8 +120,10 @@ class Annotated:
             *_line(self.filled_seen, f"of seen categories, mean confidence {self.confidence_seen or 0:.2f}"),
             *_line(unseen, f"of unseen categories, mean confidence {self.confidence_unseen or 0:.2f}"),
             *_line(self.filled_holes, "had holes, which polygons cannot express: filled (rle keeps them)"),
+            *_line(self.specked, f"had small parts, {self.specks} in all: left out (--speck-share 0 keeps them)"),
             *_line(self.by_teacher, f"have the mask of {self.teacher}"),
             *self._second_opinion(),
+            *_line(self.nulls, "without a mask said null, and now [], which all importers take"),
             "left as they are:",
             *_line(self.masked, "have a mask"),
             *_line(self.crowd, "are crowd regions"),
@@ -149,6 +157,7 @@ def annotate(
     labels: Mapping[int, int],
     seen: Collection[int],
     mask_format: str,
+    speck_share: float,
     min_confidence: float,
     source: str,
     second: Second | None = None,
@@ -162,6 +171,7 @@ def annotate(
         labels: The model's label of each label of ``data`` that it knows.
         seen: The model's labels whose masks it was trained on.
         mask_format: ``polygons`` or ``rle``.
+        speck_share: Parts below this share of their mask are left out.
         source: What stands in ``mask_source``.
         second: A teacher whose masks are compared with the model's, or taken in their place.
 
@@ -171,7 +181,10 @@ def annotate(
     Raises:
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
-    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, mask_format=mask_format, second=second)
+    how: dict[str, Any] = {"mask_format": mask_format, "speck_share": speck_share}
+    if second is not None:
+        how |= {"opinion": second.opinion, "by_teacher": second.by_teacher}
+    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, how=how)
     table = data.annotations()
     tally = _Tally()
 
@@ -185,7 +198,9 @@ def annotate(
         return _changes(mask, source, second) if kept else None
 
     with writing(out, needed=2 * data.path.stat().st_size), write_to.open("wb") as stream:
-        gaps.write(stream, changes)
+        nulls = NullMasks(stream)
+        gaps.write(nulls, changes)
+        nulls.close()
     counts = Annotated(
         out=str(out),
         annotations=gaps.annotations,
@@ -198,6 +213,9 @@ def annotate(
         uncertain=len(tally.without) - tally.empty,
         empty=tally.empty,
         filled_holes=tally.filled_holes,
+        specks=tally.specks,
+        specked=tally.specked,
+        nulls=nulls.changed,
         unknown=dict(gaps.left_alone.unknown),
         problems=dict(gaps.left_alone.problems),
         unreadable=tuple(unreadable),
@@ -223,6 +241,8 @@ class _Tally:
     without: dict[int, float] = field(default_factory=dict)
     empty: int = 0
     filled_holes: int = 0
+    specks: int = 0
+    specked: int = 0
     by_teacher: int = 0
 
     def count(self, mask: FilledMask, *, kept: bool, seen: bool) -> None:
@@ -232,6 +252,8 @@ class _Tally:
             return
         (self.seen if seen else self.unseen).append(mask.confidence)
         self.filled_holes += mask.filled_holes > 0
+        self.specks += mask.specks
+        self.specked += mask.specks > 0
         self.by_teacher += mask.by_teacher
         self.agreements.append(mask.agreement or 0.0)
 
@@ -268,10 +290,8 @@ def _fill(
     *,
     journal: Journal,
     labels: Mapping[int, int],
-    mask_format: str,
-    second: Second | None,
+    how: Mapping[str, Any],
 ) -> list[UnreadableImage]:
-    teacher: dict[str, Any] = {} if second is None else {"opinion": second.opinion, "by_teacher": second.by_teacher}
     unreadable: list[UnreadableImage] = []
     first: DataError | None = None
     done = len(journal.done)
@@ -283,7 +303,7 @@ def _fill(
                 continue
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                masks = fill_masks(model, data, annotations, chosen, mask_format=mask_format, **teacher)
+                masks = fill_masks(model, data, annotations, chosen, **how)
                 journal.add(image_id, [asdict(mask) for mask in masks])
             except DataError as error:
                 if len(unreadable) < _NAMED:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskx_pipeline.annotate.json_splice import list_spans, with_members
+from maskx_pipeline.annotate.null_masks import ByteStream
 from maskx_pipeline.data.annotation_columns import CROWD, MASKED, AnnotationColumns, EntriesInText
 from maskx_pipeline.data.annotation_file import read_annotation_columns
 from maskx_pipeline.data.annotation_table import look_up
@@ -76,7 +77,7 @@ class MaskGaps:
     entries: EntriesInText
     rows: NDArray[np.intp]
 
-    def write(self, stream: IO[bytes], changes: Callable[[int], Mapping[str, Any] | None]) -> None:
+    def write(self, stream: ByteStream, changes: Callable[[int], Mapping[str, Any] | None]) -> None:
         """Write the file with some values of some annotations changed, and each other byte as it was.
 
         A byte order mark is left out, which JSON forbids and pycocotools refuses.
@@ -96,7 +97,7 @@ class MaskGaps:
                 at = end
         self._copy(stream, at, None)
 
-    def _copy(self, stream: IO[bytes], start: int, end: int | None) -> None:
+    def _copy(self, stream: ByteStream, start: int, end: int | None) -> None:
         while end is None or start < end:
             piece = self.entries.source[start : start + _PIECE if end is None else min(end, start + _PIECE)]
             if not piece:

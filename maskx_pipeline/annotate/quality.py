@@ -156,6 +156,7 @@ def measure_annotation(
     seen: Collection[int],
     mask_format: str,
     folder: str,
+    speck_share: float = 0.0,
     most: int | None = None,
     opinion: Opinion | None = None,
     teacher: str = "",
@@ -163,11 +164,12 @@ def measure_annotation(
 ) -> AnnotationQuality:
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
-    What is compared is what would be written: cut off at the box, and as polygons where these are asked for.
+    What is compared is what would be written: cut at the box, without specks, as polygons where these are asked for.
 
     Args:
         labels: The model's label of each label of ``data`` that it knows; others are left out.
         seen: The model's labels whose masks it was trained on.
+        speck_share: Parts below this share of their mask are left out.
         most: Take images in a fixed random order until they hold so many masks; all if None.
         opinion: A teacher that is measured beside the model, and ``teacher``, its name.
         beside_shapes: Whether the filled box and the ellipse in the box are measured too, and intervals.
@@ -181,6 +183,7 @@ def measure_annotation(
             f"{data.path} has no masks of categories that the model knows, so there is nothing to measure.",
             "give a file with masks, such as val-annotations",
         )
+    how: dict[str, Any] = {"mask_format": mask_format, "speck_share": speck_share}
     scores: list[MaskScore] = []
     measured: list[Annotation] = []
     unreadable: list[DataError] = []
@@ -188,10 +191,10 @@ def measure_annotation(
         for annotations in work.values():
             chosen = [labels[annotation.label] for annotation in annotations]
             try:
-                filled = fill_masks(model, data, annotations, chosen, mask_format=mask_format)
+                filled = fill_masks(model, data, annotations, chosen, **how)
                 others: Sequence[FilledMask | None] = [None] * len(filled)
                 if opinion is not None:
-                    others = teacher_masks(opinion, data, annotations, mask_format=mask_format)
+                    others = teacher_masks(opinion, data, annotations, **how)
             except DataError as error:
                 logger.warning("%s It is left out.", error.message)
                 unreadable.append(error)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.annotate.json_splice import list_spans, with_members
+from maskx_pipeline.annotate.null_masks import NullMasks
 from maskx_pipeline.data.masks import is_from_teacher, mask_is_absent
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.provenance.files import write_text
+from maskx_pipeline.provenance.files import atomic_path
 
 SOURCE = "maskx:"
 """How ``mask_source`` begins of masks that maskx filled in."""
@@ -119,7 +120,10 @@ def empty_rejected(dataset: Path, out: Path, ids: Collection[int], *, digest: st
             at = span.end
         else:
             empty, others = empty + (not masked), others + masked
-    write_text(out, "".join([*pieces, text[at:]]), errors="surrogatepass")
+    with atomic_path(out) as temporary, temporary.open("wb") as stream:
+        nulls = NullMasks(stream)
+        nulls.write("".join([*pieces, text[at:]]).encode("utf-8", "surrogatepass"))
+        nulls.close()
     return Emptied(str(out), emptied, empty, others, filled)
 
 

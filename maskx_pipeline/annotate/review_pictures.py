@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.annotate.polygons import rings_of
 from maskx_pipeline.annotate.review_items import ReviewItem
 from maskx_pipeline.data.images import read_pixels
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON
+from maskx_pipeline.data.polygons import rings_of
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError

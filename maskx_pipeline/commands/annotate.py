@@ -14,7 +14,7 @@ from maskx_pipeline.commands.options import (
     stage_options,
     teacher_settings,
 )
-from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.config import TOOLS, AnnotateConfig, ConvertToConfig, DataConfig
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import Project
 
@@ -29,6 +29,12 @@ from maskx_pipeline.project import Project
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Only empty the masks of DATASET that this CSV rejects, which the page of --review lets you download.",
     ),
+    click.option(
+        "--for",
+        "tool",
+        type=click.Choice([tool.name for tool in TOOLS if tool.has_tasks]),
+        help="Also write a folder that this tool takes, OUT-for-TOOL; as `maskx convert to`.",
+    ),
     sam_weights_option,
     accept_option,
     as_json=True,
@@ -39,6 +45,7 @@ def command(
     config: AnnotateConfig,
     evaluate: bool,
     rejected: Path | None,
+    tool: str | None,
     weights: str | None,
     accept: tuple[str, ...],
     as_json: bool,
@@ -55,11 +62,14 @@ def command(
         if evaluate:
             raise ConfigError("--evaluate and --rejected are two commands.", "give one of them")
         print_report(reject_masks(config, data, dataset, rejected, overwrite=overwrite), as_json=as_json)
+        _hand_over(tool, dataset, config, project, overwrite=overwrite)
         return
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
     classes, teachers = project.detector_classes(), teacher_settings(project, weights)
     if evaluate:
+        if tool is not None:
+            raise ConfigError("--evaluate writes nothing, so there is nothing --for a tool.", "give one of them")
         print_report(evaluate_annotation(config, data, dataset, classes=classes, teachers=teachers), as_json=as_json)
         return
     annotated = annotate_boxes(
@@ -72,6 +82,7 @@ def command(
         overwrite=overwrite,
     )
     print_report(annotated, as_json=as_json)
+    _hand_over(tool, dataset, config, project, overwrite=overwrite)
     if config.review is not None and not as_json:
         click.echo(f"To go through them, open {config.review / 'index.html'} in a browser.")
     if annotated.unreadable:
@@ -80,3 +91,16 @@ def command(
             f"first: {annotated.unreadable[0].reason}",
             "fix them and give the same command again: it does only these",
         )
+
+
+def _hand_over(tool: str | None, dataset: Path, config: AnnotateConfig, project: Project, *, overwrite: bool) -> None:
+    """Write what a tool takes of the file that was written, and say where."""
+    if tool is None:
+        return
+    from maskx_pipeline.stages.convert import convert_to, images_of
+
+    images = config.images or images_of(dataset, project.load(DataConfig))
+    chosen = next(one for one in TOOLS if one.name == tool)
+    settings = project.load(ConvertToConfig).replace(images=images, out=None)
+    folder = convert_to(chosen, config.out, settings, None, overwrite=overwrite, renew=True)
+    click.echo(f"For {tool}: {folder}", err=True)

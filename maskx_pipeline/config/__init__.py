@@ -19,7 +19,7 @@ from maskx_pipeline.config.evaluation import (
     ReportConfig,
 )
 from maskx_pipeline.config.export_model import ExportModelConfig
-from maskx_pipeline.config.formats import FORMATS
+from maskx_pipeline.config.formats import FORMATS, SOURCES
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.teachers import (
     DEFAULT_TEACHERS,
@@ -31,6 +31,7 @@ from maskx_pipeline.config.teachers import (
     SamConfig,
     TeacherSettings,
 )
+from maskx_pipeline.config.tools import TOOLS, ConvertToConfig
 from maskx_pipeline.config.transfer import FORMS, TransferConfig, TransferForm
 from maskx_pipeline.config.tune import TuneConfig
 from maskx_pipeline.settings import StageConfig
@@ -52,12 +53,15 @@ __all__ = [
     "FORMS",
     "IMPORTED_ONLY",
     "SHAPES_PROJECT",
+    "SOURCES",
     "STAGE_CONFIGS",
     "TEACHERS",
     "TEACHER_HELP",
+    "TOOLS",
     "AnnotateConfig",
     "ContactSheetConfig",
     "ConvertTeacherConfig",
+    "ConvertToConfig",
     "DataConfig",
     "DetectConfig",
     "DoctorConfig",

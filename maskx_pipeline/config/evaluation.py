@@ -8,6 +8,8 @@ from maskx_pipeline.config.shared import DEVICE_HELP
 from maskx_pipeline.config.teachers import TEACHER_HELP
 from maskx_pipeline.settings import StageConfig, option, settings
 
+_SPECK_HELP = "Parts of a mask below this share of it are left out, 0 to 1; 0 keeps them all."
+
 
 @settings
 class Use:
@@ -65,6 +67,7 @@ class PredictConfig(Use, ModelConfig):
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
+    speck_share: float = option(0.02, _SPECK_HELP, minimum=0, maximum=1)
 
 
 @settings
@@ -81,6 +84,7 @@ class AnnotateConfig(Use, ModelConfig):
         "polygons: few points, to be corrected by hand, holes filled; rle: the exact pixels.",
         choices=("polygons", "rle"),
     )
+    speck_share: float = option(0.02, _SPECK_HELP, minimum=0, maximum=1)
     min_confidence: float = option(
         0.0,
         "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",

@@ -118,6 +118,7 @@ class _Reader:
             annotations=annotations,
             problems=tuple(self.problems),
             digest=digest,
+            labels_in_file=labels,
             listed=Listed(columns.images.shape[1], len(columns.areas), int(((columns.flags & MASKED) > 0).sum())),
         )
 

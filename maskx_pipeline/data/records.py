@@ -83,6 +83,7 @@ class CocoData:
         annotations: In the order of the file, crowds included.
         digest: SHA-256 (hex) of the annotation file.
         listed: What the file lists; as much as is here, if not given.
+        labels_in_file: The label of each category id of the file; that of ``categories`` if not given.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class CocoData:
         problems: tuple[Problem, ...] = (),
         digest: str = "",
         listed: Listed | None = None,
+        labels_in_file: Mapping[int, int] | None = None,
     ) -> None:
         self.path = path
         self.image_dir = image_dir
@@ -107,6 +109,7 @@ class CocoData:
         self.listed = listed or Listed(len(images), len(annotations), int(self._annotations.has_mask.sum()))
         self._places = {image.id: place for place, image in enumerate(images)}
         self._labels = {category.id: category.label for category in categories}
+        self.labels_in_file = self._labels if labels_in_file is None else dict(labels_in_file)
         ids = np.fromiter(self._places, np.int64, len(images))
         owners = look_up(self._annotations.image_ids, ids, np.arange(1, len(ids) + 1, dtype=np.int32))
         if not owners.all():

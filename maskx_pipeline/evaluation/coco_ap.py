@@ -14,6 +14,7 @@ from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.detection_limit import MOST_DETECTIONS
+from maskx_pipeline.evaluation.federated import Federated, federated_of
 from maskx_pipeline.evaluation.matching import (
     PRECISION_SHAPE,
     RECALL_SHAPE,
@@ -125,6 +126,10 @@ def precision_table(
     In ``segm`` an object without a mask cannot be judged: it is made a region to ignore, shaped like its box, so that
     a detection on it counts neither way. Boxes and areas are those of the annotation file, unclipped.
 
+    Where the images of the data set say what was looked for in them, as in LVIS, a category is measured only in images
+    that have an object of it or are known to have none, and in images of which not all its objects are annotated a
+    detection that matches nothing counts neither way.
+
     Args:
         ground_truth: The data set; images without annotations count (their detections are false).
         results: COCO results: ``image_id``, ``category_id``, ``score``, and ``bbox`` (x, y, w, h in pixels) or
@@ -142,13 +147,18 @@ def precision_table(
     measured = images if image_ids is None else images & set(image_ids)
     found = _found(results, images, measured, ground_truth, "bbox" if iou_type == "bbox" else "segmentation")
     objects = _objects(ground_truth, set(ordered), measured, iou_type)
+    federated = federated_of(ground_truth)
     precision = np.full((*PRECISION_SHAPE[:2], len(ordered), PRECISION_SHAPE[2]), -1.0)
     recall = np.full((RECALL_SHAPE[0], len(ordered), RECALL_SHAPE[1]), -1.0)
     for column, label in enumerate(ordered):
         if label in objects:
-            category_id = ground_truth.category(label).id
+            here = found.get(ground_truth.category(label).id, [])
+            open_images: frozenset[int] = frozenset()
+            if federated is not None:
+                here = _where_looked_for(here, objects[label], federated, label)
+                open_images = federated.not_exhaustive.get(label, open_images)
             precision[:, :, column], recall[:, column] = precision_and_recall(
-                objects[label], _columns(found.get(category_id, [])), most=most
+                objects[label], _columns(here), most=most, not_exhaustive=open_images
             )
     return ApTable(labels=tuple(ordered), precision=precision, recall=recall)
 
@@ -199,6 +209,14 @@ def _found(
         if image_id in measured:
             chosen.setdefault(result["category_id"], []).append((image_id, result["score"], result[key]))
     return chosen
+
+
+def _where_looked_for(
+    found: Sequence[tuple[int, float, Shape]], objects: Objects, federated: Federated, label: int
+) -> list[tuple[int, float, Shape]]:
+    """The results in images that have an object of the category, or are known to have none."""
+    images = {*objects.image_ids.tolist(), *federated.absent.get(label, ())}
+    return [result for result in found if result[0] in images]
 
 
 def _columns(found: Sequence[tuple[int, float, Shape]]) -> Found:

@@ -6,7 +6,7 @@ but each step is done for all IoU thresholds and area ranges at once. The IoU it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +65,17 @@ class Found:
 
 
 def precision_and_recall(
-    objects: Objects, found: Found, *, most: int = MOST_DETECTIONS
+    objects: Objects,
+    found: Found,
+    *,
+    most: int = MOST_DETECTIONS,
+    not_exhaustive: Collection[int] = frozenset(),
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The precision of one category at each recall, and the recall that is reached.
 
     Args:
         most: The detections of an image that count, the best ones.
+        not_exhaustive: Ids of images in which a detection that matches nothing counts neither way.
 
     Returns:
         float64[10 IoU thresholds, 101 recalls, 4 area ranges] and float64[10, 4], 0..1; -1 where there is no object
@@ -81,6 +86,8 @@ def precision_and_recall(
     matched, ignored = _match_all(objects, ignored_objects, found, rows)
     ignored |= ~matched & _outside(_areas([found.shapes[row] for row in rows.tolist()]))[:, None]
 
+    if not_exhaustive:
+        ignored |= ~matched & np.isin(found.image_ids[rows], list(not_exhaustive))
     by_score = np.argsort(-found.scores[rows], kind="stable")
     true = (matched & ~ignored)[..., by_score]
     false = (~matched & ~ignored)[..., by_score]

@@ -43,6 +43,7 @@ def draw_instances(
     names: Mapping[int, str],
     seen: Collection[int],
     score_threshold: float = 0.5,
+    speck_share: float = 0.0,
     scale: float | None = None,
 ) -> Image.Image:
     """Draw mask, contour, box, name and score of each instance.
@@ -51,15 +52,18 @@ def draw_instances(
         image (uint8[3, H, W]): RGB.
         names: Label -> name of the category.
         seen: Labels whose masks were used in training: green. All others: red.
+        speck_share: Parts below this share of their mask are left out.
         scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
     """
     from maskx_pipeline.evaluation.paste import paste  # here, since pictures of recorded masks need no torch
+    from maskx_pipeline.evaluation.specks import without_specks
 
     picture = scaled_picture(image.permute(1, 2, 0).contiguous().cpu().numpy(), scale)
     shown = instances.above(score_threshold)
     boxes = shown.boxes_xyxy * (picture.width / image.shape[2])
     texts = [f"{names[label]} {score:.2f}" for label, score in zip(shown.labels.tolist(), shown.scores, strict=True)]
     masks = paste(shown.mask_probs, boxes, picture.height, picture.width)
+    masks = np.stack([without_specks(mask, speck_share)[0] for mask in masks]) if len(masks) else masks
     return draw_objects(picture, boxes.numpy(), masks, labels=shown.labels.tolist(), texts=texts, seen=seen)
 
 

@@ -16,6 +16,7 @@ from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import boxes_path, write_results
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
+from maskx_pipeline.evaluation.specks import rle_without_specks
 from maskx_pipeline.provenance.file_lists import write_list
 from maskx_pipeline.provenance.files import atomic_path, make_folder
 from maskx_pipeline.text import shown
@@ -36,6 +37,7 @@ def predict_folder(
     seen: Collection[int],
     score_threshold: float,
     limit: int = 0,
+    speck_share: float = 0.0,
     overwrite: bool = False,
 ) -> Path:
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
@@ -43,6 +45,7 @@ def predict_folder(
     Args:
         images: Image files, and folders whose image files are taken (not those of subfolders).
         seen: Labels whose masks were used in training.
+        speck_share: Parts below this share of their mask are left out; see `without_specks`.
         overwrite: Replace overlays that exist; never one of the images themselves.
 
     Returns:
@@ -59,16 +62,29 @@ def predict_folder(
     names = {category.label: category.name for category in categories}
     make_folder(out)
     results: list[Result] = []
+    specked = specks = 0
     with Progress(len(paths), "predict", "images") as bar:
         for (path, image), number, overlay in zip(readable_images(paths), image_ids(paths), overlays, strict=True):
             instances = None if image is None else _try(model, path, image, score_threshold=score_threshold)
             if image is not None and instances is not None:
-                picture = draw_instances(image, instances, names=names, seen=seen, score_threshold=score_threshold)
+                picture = draw_instances(
+                    image,
+                    instances,
+                    names=names,
+                    seen=seen,
+                    score_threshold=score_threshold,
+                    speck_share=speck_share,
+                )
                 with atomic_path(overlay) as temporary:
                     picture.save(temporary, format="JPEG", quality=95, subsampling=0)
                 record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
-                results += [{**result, "file_name": path.name} for result in results_of(instances, record, categories)]
+                for result in results_of(instances, record, categories):
+                    mask, dropped = rle_without_specks(result["segmentation"], speck_share)
+                    results.append({**result, "segmentation": mask, "file_name": path.name})
+                    specked, specks = specked + (dropped > 0), specks + dropped
             bar.update(1)
+    if specks:
+        logger.info("Left out %d small parts of %d masks; --speck-share 0 keeps them.", specks, specked)
     if not results:
         logger.warning(
             "No object has a score of %g or more, so the overlays show none; --score-threshold lowers that.",

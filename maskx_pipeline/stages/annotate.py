@@ -135,6 +135,7 @@ def _annotate_boxes(
                 labels=labels,
                 seen=model.seen,
                 mask_format=config.mask_format,
+                speck_share=config.speck_share,
                 min_confidence=config.min_confidence if least is None else least.min_confidence,
                 source=f"{SOURCE}{model.folder.resolve().name}#{model.sha256[:12]}",
                 second=second,
@@ -224,6 +225,7 @@ def _measure(
         labels=labels,
         seen=model.seen,
         mask_format=config.mask_format,
+        speck_share=config.speck_share,
         folder=str(model.folder),
         most=most,
         opinion=None if teacher is None else teacher.opinion,
@@ -251,6 +253,7 @@ def _quality(
         "model": model.sha256,
         "detector": model.detector_identity,
         "mask_format": config.mask_format,
+        "speck_share": config.speck_share,
         **({} if asked is None else {"teacher": asked.teacher.identity}),
     }
     labels = labels_by_name(measured.categories, model.categories)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.config import DEFAULT_TEACHERS, ConvertTeacherConfig, DataConfig, TeacherSettings
-from maskx_pipeline.config.formats import Format
+from maskx_pipeline.config.formats import Format, Source
+from maskx_pipeline.config.tools import ConvertToConfig, Tool
+from maskx_pipeline.convert import found, hand_over
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.findings import log_findings, reading_findings
+from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import StageConfig
 from maskx_pipeline.teachers.annotations import write_teacher_annotations
 from maskx_pipeline.teachers.construction import ask_teacher
@@ -34,6 +37,59 @@ def read_report(form: Format, folder: Path) -> dict[str, Any]:
     """What a conversion counted, for ``--json``."""
     reader: Callable[[Path], dict[str, Any]] = pkgutil.resolve_name(f"{form.module}:read_report")
     return reader(folder)
+
+
+def convert_from(form: Source, source: Path, config: StageConfig, *, overwrite: bool = False) -> Path:
+    """Write COCO-format annotations of a data set in another format; the folder that was written."""
+    converter: Callable[..., Path] = pkgutil.resolve_name(f"{form.module}:convert")
+    return converter(source, config, overwrite=overwrite)
+
+
+def convert_to(
+    tool: Tool,
+    file: Path,
+    config: ConvertToConfig,
+    data: DataConfig | None,
+    *,
+    overwrite: bool = False,
+    renew: bool = False,
+) -> Path:
+    """Write annotations as another tool takes them.
+
+    Args:
+        data: Whose image folder is taken where ``config`` names none.
+        renew: Replace what was made of an earlier state of the file.
+
+    Returns:
+        The folder, ``config.out``, else ``FILE-for-TOOL`` beside the file.
+    """
+    images = config.images or images_of(file, data)
+    splits = [(config.split, file, images)]
+    if config.val is not None:
+        splits.append(("val", config.val, config.val_images or config.images or images_of(config.val, data)))
+        if config.split == "val":
+            raise ConfigError("--split val and --val are two splits of one name.", "give another --split")
+    out = config.out or file.with_name(f"{file.stem}-for-{tool.name}")
+    return hand_over.hand_over(tool, splits, out, copy=config.copy_images, overwrite=overwrite, renew=renew)
+
+
+def convert_report(folder: Path) -> dict[str, Any]:
+    """What `convert_from` or `convert_to` counted, for ``--json``."""
+    return found.read_report(folder)
+
+
+def images_of(file: Path, data: DataConfig | None) -> Path:
+    """The image folder of an annotation file of [data]."""
+    pairs = (
+        [] if data is None else [(data.train_annotations, data.train_images), (data.val_annotations, data.val_images)]
+    )
+    for path, images in pairs:
+        if path.resolve() == file.resolve():
+            return images
+    raise ConfigError(
+        f"{file} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
+        "give the folder with --images",
+    )
 
 
 def convert_teacher(

@@ -30,6 +30,7 @@ def predict(
             seen=opened.seen,
             score_threshold=config.score_threshold,
             limit=config.limit,
+            speck_share=config.speck_share,
             overwrite=overwrite,
         )
     return config.out

@@ -84,6 +84,8 @@ def _write(
     own = 0
     for entry in content["annotations"]:
         mask = masks.get(entry["id"])
+        if entry.get("segmentation", []) is None:
+            entry["segmentation"] = []  # some importers refuse a null
         if entry.get("iscrowd"):
             continue
         if mask is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from evaluation_world import World
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from maskx_pipeline.annotate.fill_masks import cut_to_box, expected_iou, fill_masks
+from maskx_pipeline.annotate.fill_masks import cut_to_box, expected_iou, fill_masks, teacher_masks
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.detection.heads import BoxHeads
@@ -68,3 +69,48 @@ def test_given_boxes_are_segmented_as_detected_ones(world: World, monkeypatch: p
     many = 300 // len(found) + 1
     repeated = world.model.segment(pixels, found.boxes_xyxy.repeat(many, 1), found.labels.repeat(many))
     assert torch.allclose(repeated, found.mask_probs.repeat(many, 1, 1), atol=1e-5)
+
+
+class Specked:
+    """A model that finds the left half of each box, and one cell in its far corner."""
+
+    def segment(self, image: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        probs = torch.zeros(len(boxes), 28, 28)
+        probs[:, :, :14] = 0.9
+        probs[:, 24:26, 24:26] = 0.8
+        return probs
+
+
+@pytest.mark.parametrize("mask_format", ["polygons", "rle"])
+def test_specks_are_left_out_of_polygons_and_rle_alike(world: World, mask_format: str) -> None:
+    """They are counted, and the confidence is that of what is written: the speck's cells are outside of the mask."""
+    image = world.val.images[0]
+    largest = max(world.val.annotations_of(image.id), key=lambda a: a.area)
+    how = {"mask_format": mask_format}
+    (kept,) = fill_masks(Specked(), world.val, [largest], [1], **how)  # type: ignore[arg-type]
+    (cut,) = fill_masks(Specked(), world.val, [largest], [1], speck_share=0.02, **how)  # type: ignore[arg-type]
+    assert (kept.specks, cut.specks) == (0, 1)
+    masks = [coco_mask.decode(segmentation_to_rle(m.segmentation, image.height, image.width)) for m in (kept, cut)]
+    assert cut.area == masks[1].sum() < masks[0].sum()
+    assert [cv2.connectedComponents(mask, connectivity=4)[0] - 1 for mask in masks] == [2, 1]
+    inside = 28 * 14 * 0.9
+    assert kept.confidence == pytest.approx((inside + 4 * 0.8) / (28 * 14 + 4), abs=1e-4)
+    assert cut.confidence == pytest.approx(inside / (28 * 14 + 4 * 0.8), abs=1e-4)
+
+
+def test_specks_of_a_teachers_mask_are_left_out_too(world: World) -> None:
+    """Where its mask is taken, and where it is measured."""
+    image = world.val.images[0]
+    annotation = world.val.annotations_of(image.id)[0]
+    mask = np.zeros((image.height, image.width), np.uint8)
+    mask[5:25, 5:25] = 1
+    mask[0, 0] = 1
+
+    def opinion(pixels: np.ndarray, boxes: object) -> list[dict[str, object]]:
+        return [coco_mask.encode(np.asfortranarray(mask))]
+
+    how = {"mask_format": "rle", "speck_share": 0.02}
+    (taken,) = fill_masks(Specked(), world.val, [annotation], [1], opinion=opinion, by_teacher={1: 0.7}, **how)
+    (measured,) = teacher_masks(opinion, world.val, [annotation], **how)
+    assert (taken.by_teacher, taken.area, taken.specks) == (True, 400, 1)
+    assert measured.area == 400

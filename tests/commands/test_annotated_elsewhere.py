@@ -6,14 +6,16 @@ import contextlib
 import json
 import shlex
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
 from annotate_world import MIXED, annotate, entries, write_dataset
 from docs_pages import blocks_of, read_page
+from importers import environment
 from pycocotools.coco import COCO
 from read_by_other_libraries import read_by_supervision
+
+from maskx_pipeline.commands import run
 
 
 @pytest.mark.parametrize("mask_format", ["polygons", "rle"])
@@ -27,30 +29,22 @@ def test_pycocotools_and_supervision_read_the_result(project: Path, mask_format:
     assert_areas_agree(path, read_by_supervision(path, project / "images"))
 
 
-def programs_of(package: str, folder: Path) -> Path:
-    """The bin/ of an environment with a package that wants other versions of our packages than we do."""
-    venv.create(folder, with_pip=True)
-    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", package]
-    done = subprocess.run(install, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{package} cannot be installed here: {done.stderr[-500:]}")
-    return folder / "bin"
-
-
 @pytest.fixture(scope="session")
 def datumaro(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of Datumaro, which wants an older OpenCV and Pillow."""
-    return programs_of("datumaro>=1.10", tmp_path_factory.mktemp("datumaro")) / "python"
+    return environment(tmp_path_factory, "datumaro>=1.10") / "python"
 
 
 @pytest.mark.slow
 def test_label_studio_takes_the_result_in_the_way_of_the_page(project: Path, tmp_path_factory) -> None:
     """Its converter makes a task of each image, with every polygon, and complains of nothing."""
-    programs = programs_of("label-studio-sdk", tmp_path_factory.mktemp("label-studio"))
+    programs = environment(tmp_path_factory, "label-studio-sdk")
     path = annotated_mixture(project, "polygons")
+    (project / "data").mkdir()
+    (project / "images").rename(project / "data" / "train")
     blocks = [block.text for block in blocks_of("annotate", read_page("docs/how-to/annotate.md"))]
     with contextlib.chdir(project):
-        exec(next(text for text in blocks if "for-label-studio.json" in text), {})
+        assert run(shlex.split(next(text for text in blocks if "convert to label-studio" in text))[1:]) == 0
         command = shlex.split(next(text for text in blocks if text.startswith("label-studio-converter")))
         told = subprocess.run([programs / command[0], *command[1:]], capture_output=True, text=True, check=True).stderr
         tasks = json.loads(Path("tasks.json").read_text())

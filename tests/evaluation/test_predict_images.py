@@ -7,13 +7,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from evaluation_world import World
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.predict_images import image_files, image_ids, overlay_names, predict_folder
+from maskx_pipeline.whole_model import Instances
 
 
 def predict(
@@ -113,3 +117,31 @@ def test_paths_without_images_are_refused(tmp_path: Path) -> None:
         image_files([tmp_path / "absent.jpg"])
     path = photo(tmp_path / "a.png")
     assert image_files([tmp_path, path]) == [path]
+
+
+def test_specks_are_left_out_of_results_and_counted(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each mask stays its large part; 0 keeps both."""
+    probs = torch.zeros(1, 28, 28)
+    probs[:, :, :14] = 0.9
+    probs[:, 24:26, 24:26] = 0.9
+    found = Instances(torch.tensor([[0.0, 0.0, 56.0, 56.0]]), torch.tensor([0.9]), torch.tensor([1]), probs)
+    monkeypatch.setattr(type(world.model), "predict", lambda self, image: found)
+    photo(tmp_path / "in" / "a.png")
+    parts = []
+    for share in (0.0, 0.02):
+        with caplog.at_level(logging.INFO, logger="maskx"):
+            path = predict_folder(
+                world.model,
+                [tmp_path / "in"],
+                out=tmp_path / f"{share}",
+                categories=world.val.categories,
+                seen=[1],
+                score_threshold=0.0,
+                speck_share=share,
+            )
+        (result,) = json.loads(path.read_text())
+        parts.append(cv2.connectedComponents(coco_mask.decode(result["segmentation"]))[0] - 1)
+        assert ("Left out 1 small parts of 1 masks" in caplog.text) is (share > 0)
+    assert parts == [2, 1]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.annotate.polygons import outline_of
 from maskx_pipeline.data.masks import rasterize_roi_target, segmentation_fault, segmentation_to_rle
+from maskx_pipeline.data.polygons import outline_of
 
 SIZE = 120
 
