@@ -1,6 +1,6 @@
 """Seconds from typing a command to its end, where there is nothing left to do: what a person waits for imports.
 
-    python benchmarks/starts.py [--against OTHER_CHECKOUT] [--repeats N]
+    python benchmarks/starts.py [--against OTHER_CHECKOUT] [--repeats N] [--cpu]
 
 A tiny project is made in a temporary folder and every stage is run once; then each command is given again. With
 --against, the same commands of another checkout are run in turns with these, in a project that it made itself.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -48,17 +49,29 @@ COMMANDS = (
     ("fit-transfer", "--cache", "nothing.h5"),
     ("evaluate", "--from", "cache"),
     ("annotate", "data/val.json", "--images", "data/val", "--model", "nothing"),
+    ("evaluate", "--model", "nothing"),
+    ("predict", "--model", "nothing"),
+    ("export-model", "--model", "nothing"),
+    ("export-embeddings", "--detector", "nothing"),
+    ("e2e", "--init", "nothing"),
+    ("detect", "train", "--iterations", "many"),
+    ("run",),
 )
 
 
-def run(checkout: Path, folder: Path, command: tuple[str, ...]) -> float:
-    """Seconds of one command."""
+def run(checkout: Path, folder: Path, command: tuple[str, ...], *, cpu: bool = False) -> float:
+    """Seconds of one command, of the clock or of the processor."""
     environment = {**os.environ, **SETTINGS, "PYTHONPATH": str(checkout)}
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _processor_seconds()
     subprocess.run(
         [sys.executable, str(checkout / "cli.py"), *command], cwd=folder, env=environment, capture_output=True
     )
-    return time.perf_counter() - began
+    return _processor_seconds() - used if cpu else time.perf_counter() - began
+
+
+def _processor_seconds() -> float:
+    of_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return of_children.ru_utime + of_children.ru_stime
 
 
 def main() -> None:
@@ -66,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="another checkout")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="seconds of the processor, for a machine that is busy")
     options = parser.parse_args()
     checkouts = [Path(__file__).parents[1], *([options.against.resolve()] if options.against else [])]
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +95,7 @@ def main() -> None:
             seconds: list[list[float]] = [[] for _ in checkouts]
             for _ in range(options.repeats):
                 for times, checkout, project in zip(seconds, checkouts, projects, strict=True):
-                    times.append(run(checkout, project, command))
+                    times.append(run(checkout, project, command, cpu=options.cpu))
             medians = [statistics.median(times) for times in seconds]
             ratio = [f"{medians[1] / medians[0]:.1f}x"] if options.against else []
             rows.append([f"`maskx {' '.join(command)}`", *(f"{median:.2f}" for median in medians), *ratio])

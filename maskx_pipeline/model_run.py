@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskx_pipeline.config import E2EConfig
 from maskx_pipeline.detection.detector import Detector
@@ -16,6 +16,7 @@ from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.run_folder import read_run
+from maskx_pipeline.provenance.there import newest_run
 from maskx_pipeline.settings import class_of, in_module
 from maskx_pipeline.transfer.load import LoadedMaskModel, load_mask_model
 from maskx_pipeline.whole_model import WholeModel
@@ -115,22 +116,6 @@ def open_model(
     known = content if content["stage"] == "fit-transfer" else None  # else it is read again, to say what is wrong
     fitted = load_mask_model(folder, checkpoint=checkpoint, content=known)
     return ModelRun(**{**vars(fitted), "detector": detector or fitted.detector}, classes=classes)
-
-
-def newest_run(runs: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder and the run.json of the model of stage 2 or of joint training that was finished last.
-
-    Raises:
-        RunError: There is none.
-    """
-    finished = []
-    for path in runs.glob("*/*/run.json"):
-        content = read_run(path.parent, removed=True)
-        if content["stage"] in ("fit-transfer", E2EConfig.table) and content["status"] == "finished":
-            finished.append((content["finished"], path.parent, content))
-    if not finished:
-        raise RunError(f"{runs} holds no finished model.", "run `maskx fit-transfer`, or give one with --model PATH")
-    return max(finished, key=lambda found: found[:2])[1:]
 
 
 def _absolute(place: Path) -> Path:

@@ -31,6 +31,7 @@ from maskx_pipeline.text import shown
 
 PROJECT_FILE = "maskx.toml"
 PROJECT_VARIABLE = "MASKX_PROJECT"
+_PREFIX = "MASKX_"
 DETECTOR_TABLE = "detector"
 """Of maskx.toml: its keys are those of a class that somebody else wrote, so all are allowed."""
 
@@ -143,7 +144,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_project(folder: Path) -> Project:
-    """Read maskx.toml of a project folder; environment variables that look like settings and are none are warned of.
+    """Read maskx.toml of a project folder.
 
     Raises:
         ConfigError: No maskx.toml, broken TOML, or an unknown table.
@@ -168,17 +169,28 @@ def read_project(folder: Path) -> Project:
             )
         if name in known:
             known[name].from_mapping(table, source=str(path))
-    _warn_of_unknown_variables()
     return Project(folder=folder, tables=tables)
 
 
-def _warn_of_unknown_variables() -> None:
+def warn_of_unknown_variables() -> None:
+    """Warn of environment variables that look like settings and are none, so that they are ignored.
+
+    Those that begin with MASKX_, and others that are nearly the name of a setting, such as maskx_detect_lr.
+    """
     known = [environment_name(cls.table, f.name) for cls in STAGE_CONFIGS for f in cls.fields()]
     known.append(PROJECT_VARIABLE)
     for name in sorted(os.environ):
-        if name.startswith("MASKX_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+        ours = name.startswith(_PREFIX)
+        if name in known or not (ours or _nearly_prefixed(name)):
+            continue
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6 if ours else 0.9)
+        if ours or near:
             logger.warning("%s names no setting and is ignored%s", name, f"; did you mean {near[0]}?" if near else ".")
+
+
+def _nearly_prefixed(name: str) -> bool:
+    beginning = name.upper()[: len(_PREFIX)]
+    return difflib.SequenceMatcher(None, beginning, _PREFIX).ratio() >= 0.75
 
 
 def write_project(folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -27,6 +27,17 @@ MakeData = Callable[..., CocoData]
 
 
 @pytest.fixture
+def no_noto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine without Noto fonts."""
+    from maskx_pipeline.evaluation import label_fonts
+
+    monkeypatch.setattr(label_fonts, "_noto_fonts", lambda: ())
+    label_fonts._home_of.cache_clear()
+    yield
+    label_fonts._home_of.cache_clear()
+
+
+@pytest.fixture
 def make_data(tmp_path: Path) -> MakeData:
     """Write images and annotations and read them again.
 

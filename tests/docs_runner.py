@@ -31,6 +31,7 @@ class Instead(NamedTuple):
 QUICKSTART = "installs into .venv, and takes minutes; the stages are those of these pages"
 DOWNLOAD = "downloads the weights"
 SCHEDULE = "days; what is given but for the schedule comes from the settings of the test"
+RUN = "its stages follow in the page; it is run in docs/quickstart.md"
 GPUS = "8 GPUs; two processes without one"
 INSTEAD = (
     Instead("README.md", "./pipelines/quickstart.sh", "", QUICKSTART),
@@ -45,6 +46,7 @@ INSTEAD = (
         "a model of two steps has no mask that good",
     ),
     Instead("docs/how-to/your-dataset.md", "maskx detect import", "", DOWNLOAD),
+    *(Instead(page, "maskx run", "", RUN) for page in ("README.md", "docs/how-to/your-dataset.md")),
     Instead("docs/how-to/import-and-export.md", "maskx detect import   ", "", DOWNLOAD),
     Instead("docs/how-to/import-and-export.md", "maskx detect import --weights fasterrcnn", "", DOWNLOAD),
     *(
@@ -57,7 +59,7 @@ INSTEAD = (
         for stage in ("detect train", "export-embeddings", "e2e")
     ),
     Instead("docs/how-to/resume-and-many-gpus.md", "tensorboard --logdir runs", "", "a server"),
-    Instead("docs/how-to/resume-and-many-gpus.md", "maskx detect train --images-per-batch 2", "", SCHEDULE),
+    Instead("docs/how-to/resume-and-many-gpus.md", "maskx detect train --images-per-batch 4", "", SCHEDULE),
     Instead("docs/how-to/resume-and-many-gpus.md", "maskx fit-transfer --embedding cls --device cuda:0 &", "", GPUS),
     Instead("docs/how-to/resume-and-many-gpus.md", "maskx fit-transfer --embedding none --device cuda:1 &", "", GPUS),
     Instead("docs/how-to/shell-completion.md", 'eval "$(_MASKX_COMPLETE=zsh_source maskx)"', "", "zsh is not bash"),

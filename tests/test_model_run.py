@@ -14,8 +14,9 @@ from own_detector import fit, make_project, write_toml
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
 from maskx_pipeline.errors import RunError
-from maskx_pipeline.model_run import newest_run, open_model
+from maskx_pipeline.model_run import open_model
 from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.there import newest_run
 
 
 @pytest.fixture

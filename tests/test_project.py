@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from maskx_pipeline.commands import run
 from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.project import read_project, write_project
+from maskx_pipeline.project import read_project, warn_of_unknown_variables, write_project
 
 
 def test_flag_wins_over_file_and_file_over_default(tmp_path):
@@ -97,13 +98,40 @@ def test_files_named_in_words_belong_to_the_project_too(tmp_path):
     assert project.load(DetectConfig, {"backbone_weights": "none"}).backbone_weights == "none"
 
 
+@pytest.mark.parametrize(
+    "name", ["maskx_detect_lr", "MASX_DETECT_LR", "MASKXDETECT_LR", "MASK_DETECT_LR", "Maskx_Detect_LR"]
+)
+def test_a_variable_that_is_nearly_one_is_warned_of(name, monkeypatch, caplog):
+    """By its beginning: such a one would not be looked at."""
+    monkeypatch.setenv(name, "0.1")
+    warn_of_unknown_variables()
+    assert [record.message for record in caplog.records] == [
+        f"{name} names no setting and is ignored; did you mean MASKX_DETECT_LR?"
+    ]
+
+
+def test_variables_of_other_programs_are_left_alone(monkeypatch, caplog):
+    """Also where they begin alike; each command says it, once, also without a project."""
+    for name in ("MASK_PATH", "MAX_DETECT", "MASKX", "TASK_ID", "MASKED_LM"):
+        monkeypatch.setenv(name, "1")
+    warn_of_unknown_variables()
+    assert not caplog.records
+
+
+def test_every_command_warns(monkeypatch, capsys):
+    """Also one that reads no project."""
+    monkeypatch.setenv("MASKX_DETECT_LRR", "0.1")
+    assert run(["doctor", "--env", "--json"]) == 0
+    assert capsys.readouterr().err.count("MASKX_DETECT_LRR names no setting") == 1
+
+
 def test_a_variable_that_names_no_setting_is_warned_of(tmp_path, monkeypatch, caplog):
     """Misspelt, it would be ignored in silence; the nearest right one is named."""
     write_project(tmp_path, {})
     monkeypatch.setenv("MASKX_DETECT_LRR", "0.1")
     monkeypatch.setenv("MASKX_DETECT_LR", "0.1")
     monkeypatch.setenv("MASKX_PROJECT", str(tmp_path))
-    read_project(tmp_path)
+    warn_of_unknown_variables()
     assert [record.message for record in caplog.records] == [
         "MASKX_DETECT_LRR names no setting and is ignored; did you mean MASKX_DETECT_LR?"
     ]

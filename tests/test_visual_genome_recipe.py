@@ -24,7 +24,10 @@ GENERATOR = Path(__file__).parent / "convert" / "generate_visual_genome.py"
 RECIPE = PIPELINES / "visual_genome.sh"
 STAND_IN = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
-case $1 in init) echo '[data]' >maskx.toml ;; fit-transfer) echo runs/transfer/model ;; esac
+case $1 in
+  init) printf '[data]\n\n[detect]\nlr = 0.0025\n\n[e2e]\nlr = 0.0025\n' >maskx.toml ;;
+  fit-transfer) echo runs/transfer/model ;;
+esac
 """
 
 
@@ -55,6 +58,7 @@ def test_a_folder_that_is_no_project_becomes_one_with_the_papers_schedule(tmp_pa
     )
     detect = read_project(tmp_path).tables["detect"]
     assert (detect["backbone"], detect["lr"], detect["iterations"]) == ("resnet50", 0.01, 180_000)
+    assert read_project(tmp_path).tables["e2e"] == {"lr": 0.0025}
     again = _run_with_stand_in(tmp_path)
     assert [call.split()[0] for call in again] == ["convert", *words[3:]]
 

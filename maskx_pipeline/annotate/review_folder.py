@@ -56,7 +56,7 @@ def write_review(
     Raises:
         OutputError: The folder holds something else.
     """
-    data = read_coco(annotated, image_dir, check_files=False, teacher_masks=True)
+    data = read_coco(annotated, image_dir, keep_missing=True, teacher_masks=True)
     made_from = {
         "annotation file": data.digest,
         "measured": "" if quality is None else digest_of(asdict(quality)),

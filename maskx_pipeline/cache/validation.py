@@ -25,8 +25,7 @@ from maskx_pipeline.cache.schema import (
     Dimensions,
 )
 from maskx_pipeline.errors import CacheError
-
-_EXPORT_HINT = "run `maskx export-embeddings`, or give another cache with --cache"
+from maskx_pipeline.provenance.there import EXPORT_HINT, require_cache
 
 
 def open_cache_file(path: Path) -> Any:
@@ -35,14 +34,7 @@ def open_cache_file(path: Path) -> Any:
     Raises:
         CacheError: The file is missing, unfinished, truncated, no HDF5, no RoI cache, or of another version.
     """
-    if not path.is_file():
-        partial = path.with_name(f"{path.name}.partial")
-        if partial.exists():
-            raise CacheError(
-                f"{path} is not finished: only {partial.name} exists.",
-                "run `maskx export-embeddings` again; it continues where it was interrupted",
-            )
-        raise CacheError(f"{path} does not exist.", _EXPORT_HINT)
+    require_cache(path)
     try:
         file = open_hdf5(path, "r")
     except BlockingIOError as error:
@@ -218,7 +210,7 @@ def _check_header(file: Any, path: Path) -> None:
             "run `maskx export-embeddings --overwrite`, or use the maskx that wrote it",
         )
     if not attributes.get("complete"):
-        raise CacheError(f"{path} is not finished: its attribute `complete` is not set.", _EXPORT_HINT)
+        raise CacheError(f"{path} is not finished: its attribute `complete` is not set.", EXPORT_HINT)
 
 
 def _dataset(file: Any, name: str, path: Path) -> Any:

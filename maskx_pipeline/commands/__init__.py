@@ -19,15 +19,18 @@ from maskx_pipeline import __version__
 from maskx_pipeline.commands.options import SETTINGS
 from maskx_pipeline.engine.interrupt import Terminated, ending_on_signals, forget, received
 from maskx_pipeline.errors import MachineError, MaskXError
+from maskx_pipeline.project import warn_of_unknown_variables
 from maskx_pipeline.text import printable
 
 _SECTIONS = {
     "The pipeline": (
-        "init", "doctor", "detect", "export-embeddings", "fit-transfer", "tune", "e2e", "evaluate", "predict",
+        "init", "doctor", "run", "detect", "export-embeddings", "fit-transfer", "tune", "e2e", "evaluate", "predict",
     ),
     "Compare and show": ("compare", "report", "plot-splits", "contact-sheet"),
     "In and out": ("annotate", "convert", "export-model", "verify"),
 }  # fmt: skip
+
+_MODULES = {"run": "run_stages"}  # where a module of the command's name would take the place of a function here
 
 # What to do where memory has run out: the option of a command, and how to give it.
 _LESS_MEMORY = {
@@ -52,7 +55,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 
@@ -82,6 +85,7 @@ def cli() -> None:
     environment variables (MASKX_TABLE_OPTION), and those over maskx.toml.
     """
     _log_to_stderr()
+    warn_of_unknown_variables()
 
 
 def main() -> NoReturn:

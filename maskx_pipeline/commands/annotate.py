@@ -64,6 +64,9 @@ def command(
         print_report(reject_masks(config, data, dataset, rejected, overwrite=overwrite), as_json=as_json)
         _hand_over(tool, dataset, config, project, overwrite=overwrite)
         return
+    from maskx_pipeline.stages.first_checks import require_model
+
+    require_model(config)
     from maskx_pipeline.stages.annotate import annotate_boxes, evaluate_annotation
 
     classes, teachers = project.detector_classes(), teacher_settings(project, weights)

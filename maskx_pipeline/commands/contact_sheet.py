@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskx_pipeline.commands.options import print_result, stage_options
+from maskx_pipeline.commands.options import print_path, stage_options
 from maskx_pipeline.config import ContactSheetConfig, DataConfig
 from maskx_pipeline.project import Project
 
@@ -21,16 +21,26 @@ from maskx_pipeline.project import Project
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Run folder of a model; give it once for each row, from top to bottom.",
 )
-@stage_options(ContactSheetConfig)
+@stage_options(ContactSheetConfig, as_json=True)
 def command(
-    images: tuple[Path, ...], models: tuple[Path, ...], project: Project, config: ContactSheetConfig, overwrite: bool
+    images: tuple[Path, ...],
+    models: tuple[Path, ...],
+    project: Project,
+    config: ContactSheetConfig,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """Segment IMAGES (files or folders) with one or several models as one picture: a column per image, a row per model.
 
-    Without IMAGES those of val in [data] are taken. Seen categories are green and unseen ones red, as in the overlays
-    of `maskx predict`.
+    Folders are gone through with their subfolders. Without IMAGES those of val in [data] are taken. Seen categories are
+    green and unseen ones red and hatched, as in the overlays of `maskx predict`.
     """
+    from maskx_pipeline.stages.first_checks import require_run
+
+    for model in models:
+        require_run(model)
     from maskx_pipeline.stages.contact_sheet import contact_sheet
 
     data, classes = project.load(DataConfig), project.detector_classes()
-    print_result(contact_sheet(config, models, images, data, classes=classes, overwrite=overwrite))
+    path = contact_sheet(config, models, images, data, classes=classes, overwrite=overwrite)
+    print_path("picture", path, as_json=as_json)

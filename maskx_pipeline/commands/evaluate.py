@@ -61,6 +61,9 @@ def command(
             command=command_line(),
         )
     else:
+        from maskx_pipeline.stages.first_checks import require_model
+
+        require_model(config)
         from maskx_pipeline.stages.evaluate import evaluate
 
         classes = project.detector_classes()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from maskx_pipeline.commands.options import print_json, print_report, print_result, stage_options
+from maskx_pipeline.commands.options import print_path, print_report, stage_options
 from maskx_pipeline.config import DataConfig, ExportConfig, MasksConfig
 from maskx_pipeline.project import Project
 
@@ -28,6 +28,10 @@ def command(
     overwrite: bool,
 ) -> None:
     """Write class weights and RoI features of the frozen detector to the RoI cache (HDF5)."""
+    from maskx_pipeline.stages.first_checks import require_data, require_detector
+
+    require_data(data)
+    require_detector(config.detector)
     from maskx_pipeline.stages.export_embeddings import export_embeddings, plan_export
 
     masks, classes = project.load(MasksConfig), project.detector_classes()
@@ -36,4 +40,4 @@ def command(
         print_report(plan, as_json=as_json)
         return
     path = export_embeddings(config, data, masks=masks, classes=classes, accepted=accepted, overwrite=overwrite)
-    print_json({"cache": str(path)}) if as_json else print_result(path)
+    print_path("cache", path, as_json=as_json)

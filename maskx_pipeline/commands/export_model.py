@@ -13,6 +13,9 @@ from maskx_pipeline.project import Project
 @stage_options(ExportModelConfig, as_json=True)
 def command(project: Project, config: ExportModelConfig, as_json: bool, overwrite: bool) -> None:
     """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
+    from maskx_pipeline.stages.first_checks import require_model
+
+    require_model(config)
     from maskx_pipeline.stages.export_model import export_model
 
     exported = export_model(config, overwrite=overwrite)

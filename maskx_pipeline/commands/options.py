@@ -97,6 +97,8 @@ def data_options(function: _F) -> _F:
 SETTINGS = "maskx_settings"
 """Attribute of an error that has come out of a command: the settings of its stage."""
 
+_IMAGES = "maskx_pipeline.data.images"
+
 HOW_READ = ("crowds_are_objects", "max_pixels")
 
 
@@ -155,9 +157,11 @@ def stage_options(
 
 def limit_pixels(data: DataConfig) -> None:
     """Let images be as large as the project says."""
-    from maskx_pipeline.data import images
+    usual = next(item.default for item in DataConfig.fields() if item.name == "max_pixels")
+    if data.max_pixels != usual or _IMAGES in sys.modules:  # with numpy and Pillow, which an early answer does without
+        from maskx_pipeline.data import images
 
-    images.limit_pixels(data.max_pixels)
+        images.limit_pixels(data.max_pixels)
 
 
 def config_options(cls: type[StageConfig], *, leave_out: tuple[str, ...] = (), prefix: str = "") -> Callable[[_F], _F]:
@@ -201,6 +205,11 @@ def print_result(value: Any, *, nl: bool = True) -> None:
 def print_json(value: Any) -> None:
     """Print JSON to stdout."""
     print_result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_path(name: str, path: Path, *, as_json: bool) -> None:
+    """Print where the result of a command is, as JSON under ``name`` or as it is."""
+    print_json({name: str(path)}) if as_json else print_result(path)
 
 
 def print_report(report: Report, *, as_json: bool, **layout: bool) -> None:

@@ -27,6 +27,10 @@ def command(
     boxes are not hidden. All designs are tried on the first fold, the better half on every fold, the best on halves of
     these. Sizes and schedule are those of [fit-transfer]. The run of the best records what to expect on unseen ones.
     """
+    from maskx_pipeline.stages.first_checks import require_cache, require_data
+
+    require_data(data)
+    require_cache(project.load(TransferConfig).cache)
     from maskx_pipeline.stages.tune import tune
     from maskx_pipeline.study.tuning_text import TuningReport
 

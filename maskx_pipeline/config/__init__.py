@@ -20,6 +20,7 @@ from maskx_pipeline.config.evaluation import (
 )
 from maskx_pipeline.config.export_model import ExportModelConfig
 from maskx_pipeline.config.formats import FORMATS, SOURCES
+from maskx_pipeline.config.run import RunConfig
 from maskx_pipeline.config.shapes_project import SHAPES_PROJECT
 from maskx_pipeline.config.teachers import (
     DEFAULT_TEACHERS,
@@ -75,6 +76,7 @@ __all__ = [
     "MasksConfig",
     "PredictConfig",
     "ReportConfig",
+    "RunConfig",
     "SamConfig",
     "ShapesConfig",
     "TeacherSettings",

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from maskx_pipeline.config import DetectConfig, E2EConfig
+from maskx_pipeline.config.first_schedule import default_passes
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import DetectionDataset, Target, batches
 from maskx_pipeline.engine import distributed
@@ -20,7 +21,7 @@ from maskx_pipeline.engine.schedule import schedule_of
 BEFORE_TRAINING = -1
 """The step whose seed the untrained model is built with."""
 
-_PAPERS_PASSES = 12  # 90,000 iterations of 16 images, of COCO's 118,287
+_MUCH = 2  # so many times the passes that `maskx init` would choose
 
 logger = logging.getLogger("maskx")
 
@@ -95,15 +96,16 @@ def train_on_images(
 
 
 def long_schedule(config: DetectConfig | E2EConfig, *, images: int) -> str:
-    """A sentence for who trains much longer than the paper, whose schedule is the default; else nothing.
+    """A sentence for who trains much longer than `maskx init` would say; else nothing.
 
     Args:
         images: How many images with boxes it is for.
     """
     passes = config.iterations * config.images_per_batch / images
-    if passes < 2 * _PAPERS_PASSES:
+    usual = default_passes(images)
+    if passes < _MUCH * usual:
         return ""
     return (
-        f"The schedule in [{config.table}] goes {passes:.0f} times through {images} images; the paper's goes "
-        f"{_PAPERS_PASSES} times through COCO. Smaller `iterations` and `steps` shorten it."
+        f"The schedule in [{config.table}] goes {passes:.0f} times through {images} images; `maskx init` would write "
+        f"one of {usual:.0f} times. Smaller `iterations` and `steps` shorten it."
     )

@@ -74,6 +74,14 @@ def run_loop(
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
     state = TrainingState(module, optimizer, scaler, run)
     state.restore()
+    if state.step and run.content.get("prolonged"):
+        logger.info(
+            "Of %d steps %d are done; the learning rate was %.3g, and goes on with %.3g.",
+            iterations,
+            state.step,
+            optimizer.param_groups[0]["lr"],
+            schedule.lr_at(state.step),
+        )
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     _note_circumstances(run, amp_dtype)
     stopped = False

@@ -14,8 +14,9 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.tensorboard import PATTERN, EventFile, check_installed
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.provenance.file_lists import digests_of, files_of_run
-from maskx_pipeline.provenance.files import append_text, json_value, remove_file, sync_file, write_bytes, write_json
+from maskx_pipeline.provenance.files import append_text, json_value, sync_file, write_bytes, write_json
 from maskx_pipeline.provenance.lock import unlock_folder
+from maskx_pipeline.provenance.longer import Longer, what_changes
 from maskx_pipeline.provenance.run_folder import RUN_FILE, RunState, command_of, find_or_begin, now
 from maskx_pipeline.provenance.seals import line_of, value_of
 
@@ -25,6 +26,10 @@ METRICS_FILE = "metrics.jsonl"
 STATE_FILE = "state.pt"
 BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
+
+LONGER_ITERATIONS = Longer("iterations", ("steps", "warmup_iterations", "eval_every"), STATE_FILE)
+LONGER_EPOCHS = Longer("epochs", ("lr_drops", "warmup_iterations", "eval_every"), STATE_FILE)
+"""How a training on images, and one on the RoI cache, may be asked for again to go on from its last state."""
 
 
 class Run(contextlib.AbstractContextManager["Run"]):
@@ -97,7 +102,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
             write_json(self.folder / RUN_FILE, self.content)
 
     def finish(self, **results: Any) -> None:
-        """Mark the run as finished, with its results; the resumable state is no longer needed and removed."""
+        """Mark the run as finished, with its results; its state stays, for a longer training to go on from."""
         files: dict[str, str] = {}
         if distributed.is_main():
             self.sync()
@@ -105,8 +110,6 @@ class Run(contextlib.AbstractContextManager["Run"]):
             files = digests_of(self.folder, written)
         self.update(status="finished", finished=now(), results=results, files=files)
         self.state = "finished"
-        if distributed.is_main():
-            remove_file(self.folder / STATE_FILE)
         self.close()
 
     def close(self) -> None:
@@ -129,6 +132,7 @@ def open_run(
     command: str = "",
     overwrite: bool = False,
     tensorboard: bool = False,
+    longer: Longer | None = None,
 ) -> Run:
     """Open or create the run folder of a stage, and keep other processes from writing there until it is closed.
 
@@ -137,6 +141,7 @@ def open_run(
     Args:
         inputs: What the stage reads, by name: digests or other short texts that change when the input does.
         tensorboard: Also write what goes into metrics.jsonl for TensorBoard.
+        longer: How the run that is there may differ, and goes on.
 
     Returns:
         The run; its ``state`` is "new", "resume" (interrupted, same settings and inputs) or "finished".
@@ -150,13 +155,13 @@ def open_run(
         check_installed()
     wanted = _plain({"identity": identity, "inputs": inputs})
     state, content = distributed.on_main(
-        lambda: find_or_begin(folder, stage, wanted, _plain(config), command, overwrite)
+        lambda: find_or_begin(folder, stage, wanted, _plain(config), command, overwrite, longer)
     )
     run = Run(folder, state=state, content=content, tensorboard=tensorboard)
     if state == "finished":
-        if distributed.is_main():
-            (folder / STATE_FILE).unlink(missing_ok=True)  # of a process that was killed after it had finished
         run.write_missing_events()
+    elif content.get("prolonged"):
+        logger.info("%s goes on for longer than before: %s.", folder, "; ".join(what_changes(content)))
     return run
 
 

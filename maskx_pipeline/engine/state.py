@@ -55,7 +55,7 @@ class TrainingState:
         self.run.log(self.step, **self.metrics)
         value = self.metrics[best_metric]
         bar.set(**{best_metric: value})
-        logger.info("step %d: %s", self.step, ", ".join(f"{k} {v:.4g}" for k, v in self.metrics.items()))
+        logger.info("step %d, in percent: %s", self.step, ", ".join(f"{k} {v:.2f}" for k, v in self.metrics.items()))
         nothing_measured = math.isnan(value) and self.best in (None, -math.inf)
         if nothing_measured and self.best is None:
             logger.warning("%s cannot be measured, so the best weights are the latest.", best_metric)

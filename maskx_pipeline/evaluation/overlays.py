@@ -1,4 +1,4 @@
-"""Pictures of predictions, as in the paper's figures: seen categories green, unseen ones red."""
+"""Pictures of predictions, as in the paper's figures: seen categories green, unseen ones red, hatched and dashed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
+
+from maskx_pipeline.evaluation.label_fonts import Line, line_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +23,9 @@ UNSEEN_COLOURS = ((235, 52, 52), (255, 112, 67), (214, 30, 96), (255, 84, 120))
 
 _SHORTEST_SIDE = 512  # smaller pictures are enlarged, since a label needs its pixels
 _TINT = 0.35
+_STRIPE = 0.62  # of the hatching of unseen categories, which colour alone would not tell for everyone
+_HATCH_PERIOD, _HATCH_WIDTH = 6, 1.4  # in widths of the lines
+_DASH, _DASH_GAP = 6, 4
 _LABEL_OPACITY = 215
 
 
@@ -51,7 +56,7 @@ def draw_instances(
     Args:
         image (uint8[3, H, W]): RGB.
         names: Label -> name of the category.
-        seen: Labels whose masks were used in training: green. All others: red.
+        seen: Labels whose masks were used in training: green. All others: red, hatched and dashed.
         speck_share: Parts below this share of their mask are left out.
         scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
     """
@@ -91,7 +96,7 @@ def draw_objects(
         boxes_xyxy (float [N, 4]): in pixels of the picture.
         masks (uint8[N, H, W]): of the picture's size, 1 inside the object.
         labels: Of each object, 1..K.
-        seen: Labels that are green; all others are red.
+        seen: Labels that are green; all others are red, with a hatched mask and a dashed box.
     """
     # Large ones first, so that small ones lie on top.
     areas = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
@@ -99,12 +104,13 @@ def draw_objects(
     boxes = [boxes_xyxy[index].tolist() for index in order]
     colours = _colours([labels[index] for index in order], seen)
     line = max(2, round(max(picture.size) / 320))
-    for index, colour in zip(order, colours, strict=True):
-        picture = _tint(picture, masks[index], colour, line)
+    dashed = [labels[index] not in seen for index in order]
+    for index, colour, hatched in zip(order, colours, dashed, strict=True):
+        picture = _tint(picture, masks[index], colour, line, hatched=hatched)
     layer = Image.new("RGBA", picture.size)
     draw = ImageDraw.Draw(layer)
-    for box, colour in zip(boxes, colours, strict=True):
-        draw.rectangle(_inside(box, picture.size), outline=(*colour, 190), width=max(1, line // 2))
+    for box, colour, broken in zip(boxes, colours, dashed, strict=True):
+        _frame(draw, _inside(box, picture.size), (*colour, 190), max(1, line // 2), line, broken)
     _draw_labels(draw, picture.size, boxes, [texts[index] for index in order], colours)
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
 
@@ -120,14 +126,49 @@ def _colours(labels: list[int], seen: Collection[int]) -> list[tuple[int, int, i
     return colours
 
 
-def _tint(picture: Image.Image, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int) -> Image.Image:
+def stripes(height: int, width: int, line: float) -> NDArray[np.bool_]:
+    """Diagonal stripes for lines of this width, bool [H, W]."""
+    rows, columns = np.ogrid[:height, :width]
+    found: NDArray[np.bool_] = (rows + columns) % (_HATCH_PERIOD * line) < _HATCH_WIDTH * line
+    return found
+
+
+def _frame(
+    draw: ImageDraw.ImageDraw,
+    box: tuple[float, float, float, float],
+    colour: tuple[int, int, int, int],
+    width: int,
+    line: int,
+    dashed: bool,
+) -> None:
+    """The outline of a box, of whole lines or of dashes."""
+    if not dashed:
+        draw.rectangle(box, outline=colour, width=width)
+        return
+    left, top, right, bottom = map(round, box)
+    dash, period = _DASH * line, (_DASH + _DASH_GAP) * line
+    inset = width - 1
+    for start in range(left, right + 1, period):
+        end = min(start + dash, right)
+        draw.rectangle((start, top, end, min(top + inset, bottom)), fill=colour)
+        draw.rectangle((start, max(bottom - inset, top), end, bottom), fill=colour)
+    for start in range(top, bottom + 1, period):
+        end = min(start + dash, bottom)
+        draw.rectangle((left, start, min(left + inset, right), end), fill=colour)
+        draw.rectangle((max(right - inset, left), start, right, end), fill=colour)
+
+
+def _tint(
+    picture: Image.Image, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int, *, hatched: bool
+) -> Image.Image:
     inside = Image.fromarray(mask * 255)
     reach = 2 * line + 1
     # A border of background lets the contour close where the object touches the edge of the image.
     framed = Image.new("L", (inside.width + 2, inside.height + 2))
     framed.paste(inside, (1, 1))
     core = framed.filter(ImageFilter.MinFilter(reach)).crop((1, 1, inside.width + 1, inside.height + 1))
-    opacity = np.where(mask > 0, np.where(np.asarray(core) > 0, _TINT, 0.95), 0.0)
+    tint = np.where(stripes(picture.height, picture.width, line), _STRIPE, _TINT) if hatched else _TINT
+    opacity = np.where(mask > 0, np.where(np.asarray(core) > 0, tint, 0.95), 0.0)
     return Image.composite(
         Image.new("RGB", picture.size, colour), picture, Image.fromarray((opacity * 255).astype(np.uint8))
     )
@@ -143,22 +184,20 @@ def _draw_labels(
     font_size = max(13, round(math.sqrt(size[0] * size[1]) / 38))
     taken: list[_Rectangle] = []
     for box, text, colour in reversed(list(zip(boxes, texts, colours, strict=True))):
-        font, width, height, padding = _fit(draw, text, font_size, size)
+        words, width, height, padding = _fit(text, font_size, size)
         place = _place(box, width, height, size, taken)
         taken.append(place)
         draw.rounded_rectangle(place, radius=padding, fill=(*(round(part * 0.62) for part in colour), _LABEL_OPACITY))
-        draw.text((place.left + padding, place.top + 0.53 * height), text, fill="white", font=font, anchor="lm")
+        words.draw(draw, place.left + padding, place.top + height / 2, fill="white")
 
 
-def _fit(
-    draw: ImageDraw.ImageDraw, text: str, font_size: int, size: tuple[int, int]
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int, int, int]:
+def _fit(text: str, font_size: int, size: tuple[int, int]) -> tuple[Line, int, int, int]:
     while True:
-        font = ImageFont.load_default(font_size)
+        line = line_of(text, font_size)
         padding = max(2, font_size // 4)
-        width, height = math.ceil(draw.textlength(text, font=font)) + 2 * padding, round(font_size * 1.4)
+        width, height = math.ceil(line.width) + 2 * padding, round(font_size * 1.4)
         if (width <= size[0] and height <= size[1]) or font_size <= 6:
-            return font, width, height, padding
+            return line, width, height, padding
         font_size -= 1
 
 

@@ -11,26 +11,28 @@ from torch import Tensor
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category, ImageRecord
 from maskx_pipeline.engine.progress import Progress
-from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.errors import ConfigError, DataError, listed
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import boxes_path, write_results
+from maskx_pipeline.evaluation.given_images import GivenImage, image_ids, overlay_names
+from maskx_pipeline.evaluation.label_fonts import legend, names_to_draw
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
 from maskx_pipeline.evaluation.specks import rle_without_specks
 from maskx_pipeline.provenance.file_lists import write_list
-from maskx_pipeline.provenance.files import atomic_path, make_folder
+from maskx_pipeline.provenance.files import atomic_path, make_folder, write_text
 from maskx_pipeline.text import shown
 from maskx_pipeline.whole_model import Instances, WholeModel
 
 logger = logging.getLogger("maskx")
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 RESULTS_FILE = "results.json"
+LEGEND_FILE = "legend.txt"
 
 
 def predict_folder(
     model: WholeModel,
-    images: Iterable[Path],
+    images: Sequence[GivenImage],
     *,
     out: Path,
     categories: Sequence[Category],
@@ -43,28 +45,29 @@ def predict_folder(
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
     Args:
-        images: Image files, and folders whose image files are taken (not those of subfolders).
         seen: Labels whose masks were used in training.
         speck_share: Parts below this share of their mask are left out; see `without_specks`.
         overwrite: Replace overlays that exist; never one of the images themselves.
 
     Returns:
-        The results file. ``image_id`` is the number in the file name where all names are different numbers, as COCO's
-        are, else 1, 2, ..; ``file_name`` is given too.
+        The results file. ``image_id`` is that of the data set where the images are those of one; else the number in the
+        file name where all names are different numbers, as COCO's are; else 1, 2, ..; ``file_name`` is given too.
 
     Raises:
-        DataError: No image was found, or none could be read. An unreadable one among others is skipped with a warning.
+        DataError: No image could be read. An unreadable one among others is skipped with a warning.
         ConfigError: An overlay would replace an image that was given, or a file that exists.
     """
-    paths = image_files(images)[: limit or None]
-    overlays = [out / name for name in overlay_names(paths)]
+    images = images[: limit or None]
+    paths = [image.path for image in images]
+    overlays = [out / name for name in overlay_names(images)]
     _check_overlays(overlays, paths, overwrite=overwrite)
-    names = {category.label: category.name for category in categories}
+    names = names_to_draw(categories)
     make_folder(out)
     results: list[Result] = []
     specked = specks = 0
     with Progress(len(paths), "predict", "images") as bar:
-        for (path, image), number, overlay in zip(readable_images(paths), image_ids(paths), overlays, strict=True):
+        read = readable_images(paths)
+        for given, (path, image), number, overlay in zip(images, read, image_ids(images), overlays, strict=True):
             instances = None if image is None else _try(model, path, image, score_threshold=score_threshold)
             if image is not None and instances is not None:
                 picture = draw_instances(
@@ -77,10 +80,10 @@ def predict_folder(
                 )
                 with atomic_path(overlay) as temporary:
                     picture.save(temporary, format="JPEG", quality=95, subsampling=0)
-                record = ImageRecord(id=number, file_name=path.name, width=image.shape[2], height=image.shape[1])
+                record = ImageRecord(id=number, file_name=given.name, width=image.shape[2], height=image.shape[1])
                 for result in results_of(instances, record, categories):
                     mask, dropped = rle_without_specks(result["segmentation"], speck_share)
-                    results.append({**result, "segmentation": mask, "file_name": path.name})
+                    results.append({**result, "segmentation": mask, "file_name": given.name})
                     specked, specks = specked + (dropped > 0), specks + dropped
             bar.update(1)
     if specks:
@@ -91,9 +94,22 @@ def predict_folder(
             score_threshold,
         )
     write_results(out / RESULTS_FILE, results)
-    written = [out / RESULTS_FILE, boxes_path(out / RESULTS_FILE), *filter(Path.is_file, overlays)]
-    write_list(out, written)
+    write_legend(out / LEGEND_FILE, [c for c in categories if c.id in {r["category_id"] for r in results}])
+    written = [out / RESULTS_FILE, boxes_path(out / RESULTS_FILE), out / LEGEND_FILE, *overlays]
+    write_list(out, filter(Path.is_file, written))
     return out / RESULTS_FILE
+
+
+def write_legend(path: Path, categories: Iterable[Category]) -> None:
+    """Write the names of those categories that pictures show as ``#id``, if there are any, and say so."""
+    names = legend(categories)
+    if names:
+        write_text(path, "".join(f"#{number} {name}\n" for number, name in names.items()))
+        logger.warning(
+            "No font here has the letters of %s, so pictures show %s; %s says which is which. Noto fonts of these "
+            "scripts are taken where they are installed, as by the package fonts-noto-cjk.",
+            listed(list(names.values()), 3), listed([f"#{number}" for number in names], 3), path,
+        )  # fmt: skip
 
 
 def readable_images(paths: Iterable[Path]) -> Iterator[tuple[Path, Tensor | None]]:
@@ -137,45 +153,3 @@ def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwri
             raise ConfigError(f"The overlay {overlay} would replace an image that was given.", "give another --out")
         if overlay.exists() and not overwrite:
             raise ConfigError(f"{overlay} exists.", "give --overwrite to replace it, or another --out")
-
-
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The image files among ``paths`` and in the folders among them, each once, folders in order of name.
-
-    Raises:
-        DataError: There is none, or a path does not exist.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found.update(dict.fromkeys(sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)))
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise DataError(f"{path} does not exist.", "give image files or folders of images")
-    if not found:
-        raise DataError("There is no image in what was given.", f"known endings: {', '.join(SUFFIXES)}")
-    return list(found)
-
-
-def image_ids(paths: Sequence[Path]) -> list[int]:
-    """The numbers that the file names are, if all are different numbers; else 1, 2, .."""
-    if all(path.stem.isascii() and path.stem.isdigit() for path in paths):
-        numbers = [int(path.stem) for path in paths]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(1, len(paths) + 1))
-
-
-def overlay_names(paths: Sequence[Path]) -> list[str]:
-    """A different file name for each overlay: the image's, with a number where two images have the same."""
-    taken: set[str] = set()
-    names = []
-    for path in paths:
-        name, count = f"{path.stem}.jpg", 1
-        while name.lower() in taken:
-            count += 1
-            name = f"{path.stem}-{count}.jpg"
-        taken.add(name.lower())
-        names.append(name)
-    return names

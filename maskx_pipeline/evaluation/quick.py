@@ -40,7 +40,7 @@ def quick_metrics(
             many objects are measured for the mask IoU.
 
     Returns:
-        ``seen_mask_ap``, ``unseen_mask_ap`` in percent, and ``seen_mask_iou``, ``unseen_mask_iou`` in 0..1; nan where
+        ``seen_mask_ap``, ``unseen_mask_ap``, ``seen_mask_iou`` and ``unseen_mask_iou``, all in percent; nan where
         val has no such masks.
     """
     device = next(mask_model.parameters()).device
@@ -56,7 +56,7 @@ def quick_metrics(
         table = precision_table(val, results, labels=everything, iou_type="segm", image_ids=image_ids)
         metrics = {f"{name}_mask_ap": table.summary(labels).ap for name, labels in groups.items()}
         for name, labels in groups.items():
-            metrics[f"{name}_mask_iou"] = mask_iou(
+            metrics[f"{name}_mask_iou"] = 100 * mask_iou(
                 mask_model, cache, labels=labels, device=device, amp_dtype=amp_dtype, max_rois=max(1, most // 2)
             )
     finally:

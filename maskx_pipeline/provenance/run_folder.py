@@ -15,6 +15,7 @@ from maskx_pipeline.errors import RunError, listed
 from maskx_pipeline.provenance.file_lists import RUN_FILE as RUN_FILE
 from maskx_pipeline.provenance.files import is_temporary, make_folder, write_json
 from maskx_pipeline.provenance.lock import lock_folder, unlock_folder
+from maskx_pipeline.provenance.longer import Longer, prolonged
 from maskx_pipeline.provenance.made_from import differences, text_of
 from maskx_pipeline.provenance.seals import read_json_file, reason_of
 
@@ -85,12 +86,19 @@ def read_run(folder: Path, *, stage: str | None = None, removed: bool = False) -
 
 
 def find_or_begin(
-    folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, Any], command: str, overwrite: bool
+    folder: Path,
+    stage: str,
+    wanted: dict[str, Any],
+    config: dict[str, Any],
+    command: str,
+    overwrite: bool,
+    longer: Longer | None = None,
 ) -> tuple[RunState, dict[str, Any]]:
     """Find the run of a folder or begin one, and lock the folder unless the run is finished.
 
     Args:
         wanted: The ``identity`` and ``inputs`` that the run must have, as plain JSON values.
+        longer: How the run that is there may differ, as a training that is to go on for longer.
 
     Returns:
         The state, and the content of run.json.
@@ -98,7 +106,7 @@ def find_or_begin(
     Raises:
         RunError: The folder holds something else, or another process writes there.
     """
-    found = None if overwrite else _find(folder, stage, wanted)
+    found = None if overwrite else _find(folder, stage, wanted, config, longer)
     if found is not None and found["status"] == "finished":
         with contextlib.suppress(RunError, OSError):  # what a killed process left half written, if nobody writes there
             lock_folder(folder)
@@ -107,11 +115,13 @@ def find_or_begin(
     make_folder(folder)
     lock_folder(folder)
     try:
-        if not overwrite:
-            found = _find(folder, stage, wanted)  # again: the process that had it locked may have finished it
+        if not overwrite:  # again: the process that had it locked may have finished it
+            found = _find(folder, stage, wanted, config, longer)
         if found is None:
             _remove(folder)
             return "new", _begin(folder, stage, wanted, config, command)
+        if found["identity"] != read_run(folder)["identity"]:
+            write_json(folder / RUN_FILE, found)
     except BaseException:
         unlock_folder(folder)
         raise
@@ -121,8 +131,10 @@ def find_or_begin(
     return "resume", found
 
 
-def _find(folder: Path, stage: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The run that is there and goes on; None where a new one may begin."""
+def _find(
+    folder: Path, stage: str, wanted: dict[str, Any], config: dict[str, Any], longer: Longer | None
+) -> dict[str, Any] | None:
+    """The run that is there and goes on, as it then is; None where a new one may begin."""
     present = _content(folder)
     if not present:
         return None
@@ -135,6 +147,10 @@ def _find(folder: Path, stage: str, wanted: dict[str, Any]) -> dict[str, Any] | 
         return content
     if content["stage"] == stage and _holds_nothing(content, present):
         return None
+    if longer is not None and content["stage"] == stage:
+        goes_on = prolonged(folder, content, wanted, config, longer)
+        if goes_on is not None:
+            return goes_on
     raise RunError(
         text_of(f"{folder} holds a run that differs", found),
         "give --overwrite to replace it, or another folder with --out or --name",

@@ -148,7 +148,7 @@ def _annotate_boxes(
                 **({"best of": [asdict(choice) for choice in choices.values()]} if choices else {}),
             }
         if second is not None:
-            written = read_coco(config.out, read.image_dir, check_files=False, teacher_masks=True)
+            written = read_coco(config.out, read.image_dir, keep_missing=True, teacher_masks=True)
             unreadable = {image.file_name for image in annotated.unreadable}
             items = review_items(written, without=without, unreadable=unreadable, seen_names=seen_names)
             write_worklist(worklist_path(config.out), items)

@@ -81,9 +81,13 @@ def refuse_spread(read: CocoData, accepted: Mapping[str, str]) -> None:
 
 
 def read_val(data: DataConfig) -> CocoData:
-    """Val of [data]; its images are looked for when they are read."""
+    """Val of [data]; images that are missing are no error before they are read."""
     return read_coco(
-        data.val_annotations, data.val_images, check_files=False, crowds_are_objects=data.crowds_are_objects
+        data.val_annotations,
+        data.val_images,
+        check_files=data.val_images.is_dir(),
+        keep_missing=True,
+        crowds_are_objects=data.crowds_are_objects,
     )
 
 

@@ -11,7 +11,7 @@ from maskx_pipeline.detection.backbone import content_of
 from maskx_pipeline.detection.model import check_detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.runlog import LONGER_ITERATIONS, open_run
 from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.stages.inputs import NOTHING, read_data
 
@@ -50,6 +50,7 @@ def train_detector(
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
+        longer=LONGER_ITERATIONS,
     ) as run:
         if run.is_finished():
             return config.out

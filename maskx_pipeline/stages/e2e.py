@@ -12,7 +12,7 @@ from maskx_pipeline.e2e.start import read_start
 from maskx_pipeline.e2e.train import train_e2e_model
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.runlog import LONGER_ITERATIONS, open_run
 from maskx_pipeline.evaluation.e2e_metrics import e2e_metrics
 from maskx_pipeline.stages.inputs import NOTHING, embedding_files, read_data, record_masks
 from maskx_pipeline.stages.names import e2e_run_name
@@ -63,6 +63,7 @@ def train_e2e(
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
+        longer=LONGER_ITERATIONS,
     ) as run:
         record_masks(run, train, seen)
         if run.is_finished():

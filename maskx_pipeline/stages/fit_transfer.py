@@ -12,7 +12,7 @@ from maskx_pipeline.data.category_sets import masked_labels, resolve_category_se
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import Run, open_run
+from maskx_pipeline.engine.runlog import LONGER_EPOCHS, Run, open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
@@ -89,6 +89,7 @@ def open_fit(
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
+        longer=LONGER_EPOCHS,
     )
 
 

@@ -148,6 +148,17 @@ def read_train(data: DataConfig) -> CocoData:
     )
 
 
+def read_val_images(data: DataConfig, *, categories: tuple[Category, ...] | None = None) -> CocoData:
+    """Val of [data] alone; its images must be there.
+
+    Args:
+        categories: Of a model, if its labels are wanted.
+    """
+    return read_coco(
+        data.val_annotations, data.val_images, categories=categories, crowds_are_objects=data.crowds_are_objects
+    )
+
+
 def paths_of(data: DataConfig) -> Collection[str]:
     """The settings of a data set that are paths."""
     return [field.name for field in data.fields() if isinstance(getattr(data, field.name), Path)]

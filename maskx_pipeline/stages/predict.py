@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskx_pipeline.config import PredictConfig
+from maskx_pipeline.config import DataConfig, PredictConfig
+from maskx_pipeline.evaluation.given_images import given_images, images_of
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.lock import locked
-from maskx_pipeline.stages.inputs import refuse_to_replace
+from maskx_pipeline.stages.inputs import read_val_images, refuse_to_replace
 
 
 def predict(
-    config: PredictConfig, images: Sequence[Path], *, classes: DetectorClasses = NO_CLASSES, overwrite: bool = False
+    config: PredictConfig,
+    images: Sequence[Path],
+    data: DataConfig,
+    *,
+    classes: DetectorClasses = NO_CLASSES,
+    overwrite: bool = False,
 ) -> Path:
-    """Segment images or folders of images: overlays and a COCO results file, in the folder ``config.out``."""
+    """Segment images or folders of images: overlays and a COCO results file, in the folder ``config.out``.
+
+    Args:
+        images: Files, and folders with their subfolders; if there are none, those of val, under its names and ids.
+    """
     refuse_to_replace(config.out / "results.json", overwrite)
+    given = given_images(images, leave_out=config.out) if images else images_of(read_val_images(data))
     opened = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
     with locked(config.out, folder=True):
         predict_folder(
             opened.whole_model(config.device),
-            images,
+            given,
             out=config.out,
             categories=opened.categories,
             seen=opened.seen,

@@ -22,6 +22,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.runlog import STATE_FILE
 from maskx_pipeline.errors import MachineError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.provenance.files import write_json
@@ -91,6 +92,7 @@ class Bench:
                         model, self.cache, self.val, seen=task.seen, among=task.seen | task.hidden, amp_dtype=dtype
                     ),
                 )
+                (task.folder / STATE_FILE).unlink()  # nobody goes on for longer with a fold
         if not path.exists():
             model = load_mask_model(task.folder).mask_model
             found = hidden_figures(model, self.cache, self.val, labels=task.hidden, device=at, amp_dtype=dtype)

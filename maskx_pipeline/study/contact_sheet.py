@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Category, CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError
+from maskx_pipeline.evaluation.given_images import GivenImage
+from maskx_pipeline.evaluation.label_fonts import drawable_name, names_to_draw
 from maskx_pipeline.evaluation.overlays import draw_instances, draw_objects, scaled_picture
-from maskx_pipeline.evaluation.predict_images import image_files, predict_image, readable_images
+from maskx_pipeline.evaluation.predict_images import predict_image, readable_images
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -27,9 +29,10 @@ CELL = 560  # pixels: the width of a cell, and its largest height
 
 @dataclass(frozen=True, slots=True)
 class SheetImage:
-    """An image (uint8[3, H, W], RGB), and the factor that fits it into the sheet's cells."""
+    """An image (uint8[3, H, W], RGB), its caption, and the factor that fits it into the sheet's cells."""
 
     path: Path
+    name: str
     pixels: Tensor
     scale: float
 
@@ -42,18 +45,22 @@ class SheetRow:
     pictures: tuple[Image.Image, ...]
 
 
-def read_sheet_images(paths: Iterable[Path], *, limit: int) -> list[SheetImage]:
-    """Read image files, and those of folders in order of name.
+def read_sheet_images(images: Sequence[GivenImage], *, limit: int) -> list[SheetImage]:
+    """Read the first images.
 
     Raises:
-        DataError: There is none, or none that can be read. An unreadable one among others is skipped with a warning.
+        DataError: There is none that can be read. An unreadable one among others is skipped with a warning.
     """
-    found = image_files(paths)
+    found = images
     if limit and len(found) > limit:
         logger.info("Taking the first %d of %d images; --limit takes more.", limit, len(found))
         found = found[:limit]
-    read = readable_images(found)
-    return [SheetImage(path, pixels, CELL / max(pixels.shape[1:])) for path, pixels in read if pixels is not None]
+    read = readable_images(image.path for image in found)
+    return [
+        SheetImage(image.path, image.name, pixels, CELL / max(pixels.shape[1:]))
+        for image, (_, pixels) in zip(found, read, strict=True)
+        if pixels is not None
+    ]
 
 
 def predicted_row(
@@ -69,9 +76,9 @@ def predicted_row(
     """Segment all images with one model.
 
     Args:
-        seen: Labels whose masks were used in training: green; all others red.
+        seen: Labels whose masks were used in training: green; all others red and hatched.
     """
-    names = {category.label: category.name for category in categories}
+    names = names_to_draw(categories)
     pictures = []
     for image in images:
         instances = predict_image(model, image.pixels, score_threshold=score_threshold)
@@ -113,5 +120,5 @@ def _draw_truth(image: SheetImage, data: CocoData, image_id: int, seen: Collecti
             mask[:] = np.asarray(Image.fromarray(coco_mask.decode(rle)).resize(picture.size, Image.Resampling.NEAREST))
     boxes = np.array([annotation.box_xyxy for annotation in objects], dtype=np.float32).reshape(-1, 4)
     labels = [annotation.label for annotation in objects]
-    texts = [data.category(label).name for label in labels]
+    texts = [drawable_name(data.category(label)) for label in labels]
     return draw_objects(picture, boxes * (picture.width / record.width), masks, labels=labels, texts=texts, seen=seen)

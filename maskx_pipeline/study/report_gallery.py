@@ -24,6 +24,7 @@ from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import read_results
+from maskx_pipeline.evaluation.label_fonts import drawable_name
 from maskx_pipeline.evaluation.overlays import draw_objects, scaled_picture
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun
 
@@ -226,7 +227,7 @@ def _detected(val: CocoData, result: Result) -> _Drawn:
     label = val.label_of_id(result["category_id"])
     x, y, width, height = result["bbox"]
     mask = np.asarray(coco_mask.decode(result["segmentation"]), dtype=np.uint8)
-    return mask, [x, y, x + width, y + height], label, f"{drawable_name(val, label)} {result['score']:.2f}"
+    return mask, [x, y, x + width, y + height], label, f"{drawable_name(val.category(label))} {result['score']:.2f}"
 
 
 def _true_objects(val: CocoData, image: ImageRecord) -> list[_Drawn]:
@@ -238,16 +239,9 @@ def _true_objects(val: CocoData, image: ImageRecord) -> list[_Drawn]:
             if annotation.has_mask:
                 rle = segmentation_to_rle(annotation.segmentation, image.height, image.width)
                 mask = np.asarray(coco_mask.decode(rle), dtype=np.uint8)
-            name = drawable_name(val, annotation.label)
+            name = drawable_name(val.category(annotation.label))
             drawn.append((mask, list(annotation.box_xyxy), annotation.label, name))
     return drawn
-
-
-def drawable_name(val: CocoData, label: int) -> str:
-    """The name of a category, or ``#id`` where the font of the pictures lacks its letters."""
-    category = val.category(label)
-    name = " ".join(category.name.split())
-    return name if name and name.isascii() else f"#{category.id}"
 
 
 def _by_image(results: Sequence[Result], score_threshold: float) -> dict[int, list[dict[str, Any]]]:

@@ -13,8 +13,10 @@ from importlib import metadata
 from typing import Any
 
 from maskx_pipeline import __version__
+from maskx_pipeline.data.records import Category
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.evaluation.figures import FIGURES
+from maskx_pipeline.evaluation.label_fonts import drawable_name
 from maskx_pipeline.page import render_page
 from maskx_pipeline.settings import option_name
 from maskx_pipeline.study.compare import WORDS, Comparison
@@ -52,6 +54,12 @@ class Gallery:
         return groups
 
 
+def _with_id(name: str, number: int) -> str:
+    """A name as the page has it, behind the ``#id`` that stands for it in pictures if it does."""
+    drawn = drawable_name(Category(number, name, 1))
+    return f"{drawn} {name}" if drawn == f"#{number}" else name
+
+
 def render_report(
     runs: Sequence[ReportedRun], shown: ReportedRun, *, gallery: Gallery, data: Mapping[str, str], command: str
 ) -> str:
@@ -68,7 +76,7 @@ def render_report(
         "maskx_pipeline.study",
         "report_template",
         "report",
-        filters={"number": number_text},
+        filters={"number": number_text, "with_id": _with_id},
         runs=runs,
         run_colours=RUN_COLOURS,
         shown=shown,

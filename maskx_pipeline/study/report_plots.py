@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from maskx_pipeline.study.report_runs import CategoryGain, ReportedRun
-from maskx_pipeline.study.report_svg import GRID, MUTED, SEEN, UNSEEN, draw_svg, run_colour
+from maskx_pipeline.study.report_svg import GRID, MUTED, PAGE, SEEN, UNSEEN, draw_svg, run_colour
 from maskx_pipeline.text import number_text
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def plot_gains(rows: Sequence[CategoryGain], *, run: str, baseline: str, name: s
         _rows(axes, [row.name for row, _, _ in measured])
         for label, (row, _, _) in zip(axes.get_yticklabels(), measured, strict=True):
             label.set_color(SEEN if row.seen else UNSEEN)
+            label.set_fontstyle("normal" if row.seen else "italic")
         _label_ap(axes)
         return hints
 
@@ -132,7 +133,9 @@ def _curves(lines: Sequence[_Line], *, title: str, label: str, name: str, least:
 def _bar(
     axes: Axes, y: float, value: float, colour: str, thickness: float, *, gid: str, hints: dict[str, str], hint: str
 ) -> None:
-    (bar,) = axes.barh(y, value, thickness, color=colour)
+    # Colour alone does not tell everyone unseen from seen. The edge has the colour of the hatching, and no width.
+    hatch = "///" if colour == UNSEEN else None
+    (bar,) = axes.barh(y, value, thickness, color=colour, hatch=hatch, edgecolor=PAGE, linewidth=0)
     bar.set_gid(gid)
     hints[gid] = hint
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RUN_COLOURS = 10
 
-TEXT, MUTED, GRID, SEEN, UNSEEN = "#010101", "#010102", "#010103", "#010104", "#010105"
+TEXT, MUTED, GRID, SEEN, UNSEEN, PAGE = "#010101", "#010102", "#010103", "#010104", "#010105", "#010106"
 """Stand-ins: matplotlib wants fixed colours, the page decides by its theme."""
 
 _RUNS = tuple(f"#0102{number:02x}" for number in range(RUN_COLOURS))
@@ -24,6 +24,7 @@ _PAGE_COLOURS = {
     GRID: "var(--line)",
     SEEN: "var(--seen)",
     UNSEEN: "var(--unseen)",
+    PAGE: "var(--page)",
     **{colour: f"var(--run-{number})" for number, colour in enumerate(_RUNS)},
 }
 _STYLE: dict[str, Any] = {
@@ -40,6 +41,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "figure.facecolor": "none",
+    "hatch.linewidth": 1.4,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": MUTED,

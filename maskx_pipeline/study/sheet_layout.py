@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
+from maskx_pipeline.evaluation.label_fonts import Line, line_of
+from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS, stripes
 from maskx_pipeline.provenance.files import atomic_path, check_ending
 from maskx_pipeline.provenance.seals import append_seal
 
@@ -23,8 +24,10 @@ _MARGIN = 16
 _NAME_SIZE, _CAPTION_SIZE, _KEY_SIZE = 24, 17, 20
 _KEY_INDENT, _KEY_GAP = 28, 40
 _INK, _GREY = (34, 34, 34), (110, 110, 110)
-_KEY = ((SEEN_COLOURS[0], "seen: its masks were trained on"), (UNSEEN_COLOURS[0], "unseen: only its boxes were"))
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_KEY = (
+    (SEEN_COLOURS[0], False, "seen: its masks were trained on"),
+    (UNSEEN_COLOURS[0], True, "unseen, hatched: only its boxes were"),
+)
 
 
 def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) -> Image.Image:
@@ -49,8 +52,8 @@ def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) 
     for index, caption in enumerate(captions):
         x = left + index % columns * (cell[0] + _GAP)
         y = _MARGIN + index // columns * (block + _GAP)
-        font, text = _fitted(draw, caption, _CAPTION_SIZE, cell[0])
-        draw.text((x + cell[0] / 2, y), text, fill=_GREY, font=font, anchor="ma")
+        line = _fitted(caption, _CAPTION_SIZE, cell[0])
+        line.draw(draw, x + (cell[0] - line.width) / 2, y + _CAPTION_SIZE / 2, fill=_GREY)
         y += _line(_CAPTION_SIZE)
         for row in rows:
             picture = row.pictures[index]
@@ -58,7 +61,7 @@ def lay_out(rows: Sequence[SheetRow], captions: Sequence[str], *, columns: int) 
             if index % columns == 0:
                 sheet.paste(_upright(row.name, cell[1]), (_MARGIN // 2, y))
             y += cell[1] + _GAP
-    _draw_key(draw, left, height - _MARGIN - _KEY_SIZE)
+    _draw_key(sheet, draw, left, height - _MARGIN - _KEY_SIZE)
     return sheet
 
 
@@ -74,37 +77,38 @@ def _upright(name: str, length: int) -> Image.Image:
     """The name of a row as a strip to be read from below."""
     strip = Image.new("RGB", (length, _line(_NAME_SIZE)), "white")
     draw = ImageDraw.Draw(strip)
-    font, text = _fitted(draw, name, _NAME_SIZE, length)
-    draw.text((length / 2, strip.height / 2), text, fill=_INK, font=font, anchor="mm")
+    line = _fitted(name, _NAME_SIZE, length)
+    line.draw(draw, (length - line.width) / 2, strip.height / 2, fill=_INK)
     return strip.transpose(Image.Transpose.ROTATE_90)
 
 
-def _draw_key(draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
-    font = ImageFont.load_default(_KEY_SIZE)
-    for colour, text in _KEY:
-        draw.rectangle((x, y + 1, x + _KEY_SIZE - 3, y + _KEY_SIZE - 2), fill=colour)
-        draw.text((x + _KEY_INDENT, y + _KEY_SIZE / 2), text, fill=_INK, font=font, anchor="lm")
-        x += _KEY_INDENT + font.getlength(text) + _KEY_GAP
+def _draw_key(sheet: Image.Image, draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
+    side = _KEY_SIZE - 2
+    for colour, is_hatched, text in _KEY:
+        swatch = Image.new("RGB", (side, side), colour)
+        if is_hatched:
+            paler = Image.fromarray(~stripes(side, side, 1.5))
+            swatch.paste(Image.blend(swatch, Image.new("RGB", swatch.size, "white"), 0.6), mask=paler)
+        sheet.paste(swatch, (round(x), round(y) + 1))
+        line_of(text, _KEY_SIZE).draw(draw, x + _KEY_INDENT, y + _KEY_SIZE / 2, fill=_INK)
+        x += _KEY_INDENT + line_of(text, _KEY_SIZE).width + _KEY_GAP
 
 
 def _key_width() -> int:
-    font = ImageFont.load_default(_KEY_SIZE)
-    return math.ceil(sum(_KEY_INDENT + font.getlength(text) + _KEY_GAP for _, text in _KEY)) - _KEY_GAP
+    return math.ceil(sum(_KEY_INDENT + line_of(text, _KEY_SIZE).width + _KEY_GAP for *_, text in _KEY)) - _KEY_GAP
 
 
-def _fitted(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> tuple[_Font, str]:
-    """The font, smaller if need be, and the text, cut in its middle where even that does not fit."""
+def _fitted(text: str, size: int, width: float) -> Line:
+    """The text, in a smaller font if need be, and cut in its middle where even that does not fit."""
     smallest = size // 2
-    font = ImageFont.load_default(size)
-    while size > smallest and draw.textlength(text, font=font) > width:
+    while size > smallest and line_of(text, size).width > width:
         size -= 1
-        font = ImageFont.load_default(size)
     kept = len(text)
     shown = text
-    while kept > 2 and draw.textlength(shown, font=font) > width:
+    while kept > 2 and line_of(shown, size).width > width:
         kept -= 1
         shown = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
-    return font, shown
+    return line_of(shown, size)
 
 
 def _line(size: int) -> int:

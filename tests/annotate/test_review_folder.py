@@ -160,6 +160,15 @@ def test_a_missing_image_leaves_its_masks_without_a_picture(folder: Path, caplog
     assert "shown without a picture" in caplog.text
 
 
+def test_an_image_in_a_subfolder_has_its_picture(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the annotation file leaves the folder out, as some tools do."""
+    (folder / "images" / "camera").mkdir()
+    (folder / "images" / FILES[1]).rename(folder / "images" / "camera" / FILES[1])
+    written = review(folder)
+    assert not caplog.records
+    assert len(list((written / "crops").rglob("*.webp"))) == MASKS
+
+
 def test_without_a_measurement_the_page_says_so(folder: Path) -> None:
     """And with one of seen categories alone it warns of unseen ones."""
     from review_world import quality

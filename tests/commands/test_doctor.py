@@ -130,10 +130,10 @@ def test_a_schedule_that_is_long_for_the_data_is_noted(shapes, capsys, monkeypat
     monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
     images = len(json.loads((shapes / "data" / "shapes" / "train.json").read_text())["images"])
     monkeypatch.setenv("MASKX_DETECT_IMAGES_PER_BATCH", "1")
-    for passes, noted in ((12, False), (100, True)):
+    for passes, noted in ((150, False), (500, True)):
         monkeypatch.setenv("MASKX_DETECT_ITERATIONS", str(passes * images))
         assert _doctor(shapes, "--estimate") == 0
-        note = f"note: The schedule in [detect] goes 100 times through {images} images"
+        note = f"note: The schedule in [detect] goes 500 times through {images} images"
         assert (note in capsys.readouterr().out) == noted
 
 

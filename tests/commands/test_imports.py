@@ -132,8 +132,26 @@ def test_transformers_is_imported_only_where_sam_is_asked(fitted: Path, words: l
         (["fit-transfer", "--help"], 0),
         (["compare", "runs/transfer/nothing"], 2),
         (["report", "runs/transfer/nothing"], 2),
+        (["evaluate", "--model", "nothing"], 1),
+        (["evaluate", "--runs", "nothing"], 1),
+        (["predict", "--model", "nothing"], 1),
+        (["annotate", "maskx.toml", "--model", "nothing"], 1),
+        (["export-model", "--model", "nothing"], 1),
+        (["contact-sheet", "--model", "runs"], 1),
+        (["export-embeddings", "--detector", "nothing"], 1),
+        (["fit-transfer", "--cache", "nothing.h5"], 1),
+        (["e2e", "--init", "nothing"], 1),
+        (["tune"], 1),
+        (["detect", "train", "--iterations", "many"], 2),
     ],
 )
 def test_help_and_a_missing_run_need_no_torch(study: Path, words: list[str], code: int) -> None:
     """The answer is there at once."""
     assert imported(study, TORCH, *words) == (code, [])
+
+
+def test_missing_data_are_known_at_once(study: Path, tmp_path: Path) -> None:
+    """By their place in maskx.toml."""
+    (tmp_path / "maskx.toml").write_text("", encoding="utf-8")
+    for words in (["detect", "train"], ["export-embeddings"], ["fit-transfer"], ["tune"], ["e2e"], ["run"]):
+        assert imported(tmp_path, TORCH, *words) == (1, [])

@@ -43,14 +43,32 @@ def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path) 
         assert (run / name).read_bytes() == (trained / name).read_bytes(), name
 
 
+def test_a_prolonged_training_is_one_that_was_longer_from_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the schedules agree up to there, to the bit; and what changes is said."""
+    train(tmp_path / "long", iterations=10, steps=(8,))
+    train(tmp_path / "short", steps=(8,))
+    with caplog.at_level(logging.INFO, logger="maskx"):
+        run = train(tmp_path / "short", iterations=10, steps=(8,))
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (run / name).read_bytes() == (tmp_path / "long" / "run" / name).read_bytes(), name
+    assert "iterations: 6 -> 10" in caplog.text
+    assert "Of 10 steps 6 are done; the learning rate was 0.01, and goes on with 0.01." in caplog.text
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["step"], record["config"]["iterations"]) == ("finished", 10, 10)
+    assert record["prolonged"] == [{"step": 6, "before": {"iterations": 6}}]
+
+
 def test_a_schedule_much_longer_than_the_papers_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The default is COCO's: on a few hundred images it is thousands of passes."""
     assert not image_training.long_schedule(DetectConfig(), images=118_287)
     assert "[detect] goes 4198 times through 343 images" in image_training.long_schedule(DetectConfig(), images=343)
+    assert not image_training.long_schedule(DetectConfig(iterations=2100), images=343)
     assert "[e2e]" in image_training.long_schedule(E2EConfig(), images=343)
-    monkeypatch.setattr(image_training, "_PAPERS_PASSES", 0)
+    monkeypatch.setattr(image_training, "_MUCH", 0)
     train(tmp_path)
     assert "The schedule in [detect]" in caplog.text
 

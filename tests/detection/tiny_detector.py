@@ -16,7 +16,7 @@ from maskx_pipeline.config import DetectConfig
 from maskx_pipeline.data.coco import Annotation, Category, CocoData, ImageRecord
 from maskx_pipeline.detection import image_training
 from maskx_pipeline.detection.train import train_detector
-from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.engine.runlog import LONGER_ITERATIONS, open_run
 
 CATEGORIES = (Category(3, "cat", 1), Category(7, "dog", 2), Category(11, "cow", 3))
 
@@ -84,7 +84,12 @@ def train(folder: Path, **changes: Any) -> Path:
     """Train in ``folder/run`` on images in ``folder/images``."""
     config = tiny_config(out=folder / "run", **changes)
     run = open_run(
-        config.out, stage="detect", identity=config.identity(), config=config.to_mapping(), inputs={"train": "x"}
+        config.out,
+        stage="detect",
+        identity=config.identity(),
+        config=config.to_mapping(),
+        inputs={"train": "x"},
+        longer=LONGER_ITERATIONS,
     )
     train_detector(config, tiny_data(folder / "images"), run=run, evaluate=measure)
     return config.out

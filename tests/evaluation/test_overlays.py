@@ -41,6 +41,23 @@ def test_seen_categories_are_green_and_unseen_ones_red() -> None:
     assert all(red > max(green, blue) for red, green, blue in UNSEEN_COLOURS)
 
 
+def test_unseen_masks_are_hatched_and_their_boxes_dashed() -> None:
+    """For those to whom red and green look alike: along a line through a mask of one colour, and along a box."""
+    instances = full_boxes([50, 200, 250, 400], [350, 200, 550, 400], labels=[1, 2])
+    picture = np.asarray(draw_instances(grey(480, 640), instances, names=NAMES, seen=[1]), dtype=int)
+    inside_seen, inside_unseen = picture[330, 70:230], picture[330, 370:530]
+    assert len(np.unique(inside_seen, axis=0)) == 1
+    assert len(np.unique(inside_unseen, axis=0)) == 2  # stripes and what is between them
+    changes = (np.diff(inside_unseen[:, 1]) != 0).sum()
+    assert 160 / 12 - 1 <= changes / 2 <= 160 / 12 + 2  # a stripe every six widths of the line, which is 2
+    bare = full_boxes([350, 200, 550, 400], labels=[2])
+    bare = Instances(bare.boxes_xyxy, bare.scores, bare.labels, mask_probs=torch.zeros(1, 28, 28))
+    for seen, pieces in (([2], 1), ([], 10)):  # 200 pixels; dashes of 12 and gaps of 8
+        alone = np.asarray(draw_instances(grey(480, 640), bare, names=NAMES, seen=seen), dtype=int)
+        drawn = (alone[400, 345:556] != 128).any(axis=1)
+        assert (np.diff(drawn.astype(int)) == 1).sum() in (pieces, pieces + 1)
+
+
 def test_instances_below_the_threshold_are_not_drawn() -> None:
     """And with none left, the picture is the image."""
     instances = full_boxes([50, 200, 250, 400], labels=[1], scores=[0.4])

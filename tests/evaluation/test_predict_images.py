@@ -16,22 +16,24 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.evaluation.predict_images import image_files, image_ids, overlay_names, predict_folder
+from maskx_pipeline.evaluation.given_images import given_images, images_of
+from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.whole_model import Instances
 
 
 def predict(
-    world: World, images: list[Path], out: Path, threshold: float = 0.0, limit: int = 0
+    world: World, images: list[Path], out: Path, threshold: float = 0.0, limit: int = 0, *, overwrite: bool = False
 ) -> list[dict[str, Any]]:
     """Run it; category 1 is seen."""
     path = predict_folder(
         world.model,
-        images,
+        given_images(images, leave_out=out),
         out=out,
         categories=world.val.categories,
         seen=[1],
         score_threshold=threshold,
         limit=limit,
+        overwrite=overwrite,
     )
     results: list[dict[str, Any]] = json.loads(path.read_text())
     return results
@@ -94,29 +96,27 @@ def test_an_unreadable_image_among_others_is_skipped_with_a_warning(
         predict(world, [broken], tmp_path / "out")
 
 
-def test_images_that_are_numbers_keep_them_as_image_ids() -> None:
-    """So that the results of COCO images fit COCO's annotations."""
-    assert image_ids([Path("a/000000000139.jpg"), Path("17.jpg")]) == [139, 17]
-    assert image_ids([Path("17.jpg"), Path("photo.jpg")]) == [1, 2]
-    assert image_ids([Path("17.jpg"), Path("b/017.jpg")]) == [1, 2]
+def test_subfolders_are_kept_apart(world: World, tmp_path: Path) -> None:
+    """Two cameras with a file of one name: overlays in folders of their own, names that say which; given again inside
+    the same folder, the overlays of the first time are no images."""
+    for camera in ("cam1", "cam2"):
+        photo(tmp_path / "in" / camera / "a.png")
+    out = tmp_path / "in" / "predictions"
+    for _ in range(2):
+        results = predict(world, [tmp_path / "in"], out, overwrite=True)
+        assert {result["file_name"] for result in results} == {"cam1/a.png", "cam2/a.png"}
+        assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg")) == ["cam1/a.jpg", "cam2/a.jpg"]
 
 
-def test_images_of_one_name_get_overlays_of_their_own() -> None:
-    """Nothing is overwritten."""
-    paths = [Path("x/a.jpg"), Path("y/A.png"), Path("a-2.jpg")]
-    names = overlay_names(paths)
-    assert names[0] == "a.jpg"
-    assert len({name.lower() for name in names}) == 3
-
-
-def test_paths_without_images_are_refused(tmp_path: Path) -> None:
-    """A folder without images, and a path that does not exist."""
-    with pytest.raises(DataError, match="no image"):
-        image_files([tmp_path])
-    with pytest.raises(DataError, match="does not exist"):
-        image_files([tmp_path / "absent.jpg"])
-    path = photo(tmp_path / "a.png")
-    assert image_files([tmp_path, path]) == [path]
+def test_images_of_a_data_set_keep_its_names_and_ids(world: World, tmp_path: Path) -> None:
+    """So the results can be measured against its annotations."""
+    expected = {(image.id, image.file_name) for image in world.val.images}
+    path = predict_folder(
+        world.model, images_of(world.val), out=tmp_path, categories=world.val.categories, seen=[1], score_threshold=0.0
+    )
+    found = {(result["image_id"], result["file_name"]) for result in json.loads(path.read_text())}
+    assert found <= expected
+    assert len(found) > 1
 
 
 def test_specks_are_left_out_of_results_and_counted(
@@ -134,7 +134,7 @@ def test_specks_are_left_out_of_results_and_counted(
         with caplog.at_level(logging.INFO, logger="maskx"):
             path = predict_folder(
                 world.model,
-                [tmp_path / "in"],
+                given_images([tmp_path / "in"]),
                 out=tmp_path / f"{share}",
                 categories=world.val.categories,
                 seen=[1],

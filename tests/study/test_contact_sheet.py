@@ -14,6 +14,7 @@ from PIL import Image
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.evaluation.given_images import given_images
 from maskx_pipeline.evaluation.overlays import SEEN_COLOURS, UNSEEN_COLOURS
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.study.contact_sheet import (
@@ -113,26 +114,26 @@ def test_images_fit_the_cells_and_a_limit_takes_the_first(
 ) -> None:
     """What is left out is said; an unreadable image is skipped with a warning, and an error if it is the only one."""
     with caplog.at_level(logging.INFO, logger="maskx"):
-        images = read_sheet_images([world.val.image_dir], limit=2)
+        images = read_sheet_images(given_images([world.val.image_dir]), limit=2)
     assert [image.path.name for image in images] == ["1.png", "2.png"]
     assert "first 2 of 4" in caplog.text
     assert [round(image.scale * max(image.pixels.shape)) for image in images] == [CELL, CELL]
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")
-    assert len(read_sheet_images([broken, images[0].path], limit=0)) == 1
+    assert len(read_sheet_images(given_images([broken, images[0].path]), limit=0)) == 1
     assert "broken.jpg" in caplog.text
     with pytest.raises(DataError, match="broken"):
-        read_sheet_images([broken], limit=0)
+        read_sheet_images(given_images([broken]), limit=0)
 
 
 def test_a_row_shows_what_predict_shows(world: World, tmp_path: Path) -> None:
     """The overlays of `maskx predict`, at the size of the cells, and the same each time."""
-    images = read_sheet_images([world.val.image_dir], limit=2)
+    images = read_sheet_images(given_images([world.val.image_dir]), limit=2)
     settings = {"categories": world.val.categories, "seen": [1], "score_threshold": 0.0}
     with Progress(4, "test", "images") as bar:
         rows = [predicted_row("m", world.model, images, bar=bar, **settings) for _ in range(2)]  # type: ignore[arg-type]
     assert rows[0] == rows[1]
-    predict_folder(world.model, [image.path for image in images], out=tmp_path, **settings)  # type: ignore[arg-type]
+    predict_folder(world.model, given_images(image.path for image in images), out=tmp_path, **settings)  # type: ignore[arg-type]
     for image, picture in zip(images, rows[0].pictures, strict=True):
         with Image.open(tmp_path / f"{image.path.stem}.jpg") as overlay:
             assert max(picture.size) == CELL
@@ -156,7 +157,7 @@ def test_the_ground_truth_has_the_masks_of_the_file_in_red_and_green(tmp_path: P
     (tmp_path / "val.json").write_text(json.dumps({"images": [image], "annotations": entries, "categories": kinds}))
     plain((128, 128, 128), (280, 140)).save(tmp_path / "a.png")
     data = read_coco(tmp_path / "val.json", tmp_path)
-    (picture,) = truth_row("truth", read_sheet_images([tmp_path], limit=0), data, seen=[1]).pictures
+    (picture,) = truth_row("truth", read_sheet_images(given_images([tmp_path]), limit=0), data, seen=[1]).pictures
     assert picture.size == (CELL, CELL // 2)  # twice the image
     red, green, _ = picture.getpixel((2 * 60, 2 * 80))  # type: ignore[misc]
     assert green > 128 > red
@@ -174,4 +175,4 @@ def test_images_that_are_not_of_val_have_no_ground_truth(world: World, tmp_path:
     other = tmp_path / "1.png"
     plain(BLUE).save(other)
     with pytest.raises(ConfigError, match="leave --truth out"):
-        truth_row("truth", read_sheet_images([other], limit=0), world.val, seen=[])
+        truth_row("truth", read_sheet_images(given_images([other]), limit=0), world.val, seen=[])

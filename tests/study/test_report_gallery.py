@@ -13,7 +13,8 @@ from PIL import Image
 from report_world import NAMES, Study, make_study
 
 from maskx_pipeline.evaluation.evaluate import read_results
-from maskx_pipeline.study.report_gallery import GalleryItem, choose_images, draw_gallery, drawable_name
+from maskx_pipeline.evaluation.label_fonts import drawable_name
+from maskx_pipeline.study.report_gallery import GalleryItem, choose_images, draw_gallery
 from maskx_pipeline.study.report_runs import category_gains, read_reported_runs
 
 
@@ -117,9 +118,9 @@ def test_an_image_that_is_broken_is_left_out_with_a_warning(study: Study, caplog
     assert "left out of the report" in caplog.text
 
 
-def test_names_that_the_font_cannot_draw_are_drawn_as_ids(study: Study) -> None:
+def test_names_that_the_font_cannot_draw_are_drawn_as_ids(study: Study, no_noto: None) -> None:
     """Empty boxes in place of letters say nothing; the page has the name beside the id."""
-    names = {drawable_name(study.val, category.label) for category in study.val.categories}
+    names = {drawable_name(category) for category in study.val.categories}
     assert names == {name for name in NAMES.values() if name.isascii()} | {"#8"}
 
 

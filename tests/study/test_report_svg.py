@@ -46,10 +46,20 @@ def test_names_are_text_and_never_markup_or_formulas(svg: str) -> None:
         "use",
         "defs",
         "clipPath",
+        "pattern",
         "rect",
         "tspan",
     }
     assert "<script" not in svg
+
+
+def test_unseen_bars_are_hatched_in_the_colour_of_the_page(svg: str) -> None:
+    """Red and green look alike to many; of the names the first half is unseen."""
+    root = ElementTree.fromstring(svg)
+    patterns = {f"url(#{element.get('id')})" for element in root.iter("pattern")}
+    hatched = [e for e in root.iter("path") if any(pattern in e.get("style", "") for pattern in patterns)]
+    assert len(hatched) == sum(not gain.seen for gain in gains(NAMES))
+    assert all("var(--page)" in "".join(ElementTree.tostring(e, "unicode") for e in root.iter("pattern")) for _ in (0,))
 
 
 def test_colours_are_those_of_the_page(svg: str) -> None:
