@@ -118,7 +118,8 @@ class Project:
 def _from_environment(cls: type[StageConfig], field: dataclasses.Field[Any]) -> Any:
     name = environment_name(cls.table, field.name)
     text = os.environ.get(name) or None
-    if text is None or is_text(cls, field.name):
+    words = field.metadata["number_or"]
+    if text is None or (is_text(cls, field.name) if words is None else text in words):
         return text
     try:
         return tomllib.loads(f"value = [{text}]" if isinstance(field.default, tuple) else f"value = {text}")["value"]

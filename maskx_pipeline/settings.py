@@ -35,6 +35,7 @@ def option(
     may_name_folder: bool = False,
     may_name_class: bool = False,
     count_or: tuple[str, ...] | None = None,
+    number_or: tuple[str, ...] | None = None,
 ) -> Any:
     """Declare one setting.
 
@@ -48,6 +49,7 @@ def option(
         forward: It decides what a trained model computes, beside its weights.
         may_name_class: The path or text may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
         count_or: The text is a whole number, 0 or more, or one of these words.
+        number_or: The number may also be one of these words.
     """
     metadata = {
         "help": help,
@@ -60,6 +62,7 @@ def option(
         "may_name_folder": may_name_folder,
         "may_name_class": may_name_class,
         "count_or": count_or,
+        "number_or": number_or,
     }
     return field(default=default, metadata=metadata)
 
@@ -187,6 +190,10 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     kind = next(member for member in _members(hint) if member is not type(None))
     if metadata.get("count_or") is not None:
         return _count_or(value, metadata["count_or"], where)
+    if metadata.get("number_or") is not None:
+        if value in metadata["number_or"]:
+            return value
+        value = _as_number(value)
     converted = _convert_plain(value, kind, where)
     choices, minimum, maximum = (metadata.get(name) for name in ("choices", "minimum", "maximum"))
     if choices is not None and converted not in choices:
@@ -206,6 +213,14 @@ def _count_or(value: Any, words: tuple[str, ...], where: str) -> str:
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
         raise ConfigError(f"{where}: `{shown(text)}` is not allowed.", f"a whole number, or one of: {', '.join(words)}")
     return str(int(text))
+
+
+def _as_number(value: Any) -> Any:
+    """A number that is given as text, as by the command line; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _convert_plain(value: Any, kind: Any, where: str) -> Any:

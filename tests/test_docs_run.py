@@ -105,6 +105,7 @@ def weights_of_torchvision(folder: Path, coco: Path, project: Path) -> None:
         torch.manual_seed(0)
         model = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=outputs)
         torch.save(model.state_dict(), folder / name)
+    _photos(folder, coco, "photo.jpg")
 
 
 def visual_genome(folder: Path, coco: Path, project: Path) -> None:
@@ -153,6 +154,7 @@ WORLDS: dict[str, Callable[[Path, Path, Path], None]] = {
     "docs/how-to/resume-and-many-gpus.md": untrained,
     "docs/how-to/shell-completion.md": nothing,
     "docs/how-to/t-or-sam.md": with_sam,
+    "docs/how-to/training.md": untrained,
     "docs/how-to/tune.md": trained,
     "docs/how-to/visual-genome.md": visual_genome,
     "docs/how-to/your-dataset.md": data_beside,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maskx_pipeline.commands import run
-from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, ExportConfig, TransferConfig
+from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, DetectConfig, E2EConfig, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.project import read_project, warn_of_unknown_variables, write_project
 
@@ -155,3 +155,22 @@ def test_a_detector_that_is_a_file_belongs_to_the_project_and_a_module_to_none(t
     expected = tmp_path / place if anchored else Path(place)
     assert project.load(TransferConfig).detector == expected
     assert project.detector_classes().named == ({expected} if ":" in place else set())
+
+
+def test_a_learning_rate_by_the_rule_is_that_of_the_batch_wherever_both_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word may come from maskx.toml, the environment or the command line, as may a number."""
+    write_project(tmp_path, {"detect": {"lr": "auto", "images-per-batch": 4}, "e2e": {"lr": 0.5}})
+    project = read_project(tmp_path)
+    assert project.load(DetectConfig).learning_rate == 0.005
+    assert project.load(DetectConfig, {"images_per_batch": 8}).learning_rate == 0.01
+    assert project.load(DetectConfig, {"lr": "0.25"}).lr == 0.25  # as the command line hands it on
+    monkeypatch.setenv("MASKX_E2E_LR", "auto")
+    assert project.load(E2EConfig).lr == "auto"
+    monkeypatch.setenv("MASKX_E2E_LR", "0.125")
+    assert project.load(E2EConfig).learning_rate == 0.125
+    for wrong in ("fast", "-1"):
+        with pytest.raises(ConfigError):
+            project.load(DetectConfig, {"lr": wrong})
+    assert DetectConfig.from_mapping(project.load(DetectConfig).to_mapping(), source="").lr == "auto"

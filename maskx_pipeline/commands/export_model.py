@@ -9,10 +9,10 @@ from maskx_pipeline.config import ExportModelConfig
 from maskx_pipeline.project import Project
 
 
-@click.command(name="export-model", short_help="A torchvision Mask R-CNN, or an ONNX mask head.")
+@click.command(name="export-model", short_help="A torchvision Mask R-CNN, or ONNX.")
 @stage_options(ExportModelConfig, as_json=True)
 def command(project: Project, config: ExportModelConfig, as_json: bool, overwrite: bool) -> None:
-    """Write a torchvision Mask R-CNN or an ONNX mask head that works without maskx, and print how to load it."""
+    """Write a torchvision Mask R-CNN or ONNX, which work without maskx, and print how to load it."""
     from maskx_pipeline.stages.first_checks import require_model
 
     require_model(config)

@@ -228,7 +228,7 @@ def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, pre
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, item.name]
     return click.option(
         *names,
-        type=_click_type(kind, item.metadata["choices"]),
+        type=click.STRING if item.metadata["number_or"] else _click_type(kind, item.metadata["choices"]),
         default=None,
         envvar=environment_name(cls.table, item.name),
         help=item.metadata["help"] + _show(item.default),

@@ -15,11 +15,12 @@ class ExportModelConfig(ModelConfig):
     table = "export-model"
     format: str = option(
         "torchvision",
-        "torchvision: a state dict of its Mask R-CNN; onnx: the mask head alone, RoI features and labels to masks.",
-        choices=("torchvision", "onnx"),
+        "torchvision: a state dict of its Mask R-CNN; onnx: the mask head alone, RoI features and labels to masks; "
+        "onnx-whole: the whole model, an image to boxes, labels, scores and masks.",
+        choices=("torchvision", "onnx", "onnx-whole"),
     )
     out: Path | None = option(
         None,
-        "File to write: .safetensors or .pth, or .onnx; by default model.safetensors or mask-head.onnx in "
-        "RUNS/exported. A .json beside it says how to use it.",
+        "File to write: .safetensors or .pth, or .onnx; by default model.safetensors, mask-head.onnx or "
+        "model.onnx in RUNS/exported. A .json beside it says how to use it.",
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from maskx_pipeline.data.augment import IN_PLACE, change_colours, draw_placement, place
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.data.worker_batches import pack, unpack
@@ -20,26 +21,33 @@ from maskx_pipeline.engine.faults import known_fault, worker_killed
 from maskx_pipeline.errors import ConfigError, DataError, MaskXError
 
 Target = dict[str, Any]
-"""boxes FloatTensor[N, 4] (xyxy, pixels), labels and annotation_ids LongTensor[N], image_id int, flipped bool."""
+"""boxes FloatTensor[N, 4] (xyxy, pixels), labels and annotation_ids LongTensor[N], image_id int, flipped bool,
+placement Placement (of the image, mirrored if it is)."""
 
 _FLIP_STREAM = 1
 _SHUFFLE_STREAM = 2
+_AUGMENT_STREAM = 3
 
 
 class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     """Images that have at least one box, crowds left out; masks are not held, so that workers stay small.
 
-    Items are asked for by ``key(epoch, index)``: a mirrored image is a pure function of seed, epoch and index.
+    Items are asked for by ``key(epoch, index)``: an augmented image is a pure function of seed, epoch and index.
 
     Args:
         flip_probability: Probability of a horizontal flip, 0..1.
+        augment: How an image is placed in its frame; see :func:`draw_placement`.
+        colour_jitter: See :func:`change_colours`.
 
     Raises:
         DataError: No image has a box.
     """
 
-    def __init__(self, data: CocoData, *, flip_probability: float, seed: int) -> None:
+    def __init__(
+        self, data: CocoData, *, flip_probability: float, seed: int, augment: str = "flip", colour_jitter: float = 0.0
+    ) -> None:
         self._flip_probability = flip_probability
+        self._augment, self._colour_jitter = augment, colour_jitter
         self._seed = seed
         annotations = data.annotations()
         objects = [(image, data.rows_of(image.id)) for image in data.images]
@@ -67,7 +75,8 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         """Read one image.
 
         Returns:
-            uint8 [3, H, W], a quarter of the memory that `batches` makes of it, and its target, both mirrored or not.
+            uint8 [3, H, W], a quarter of the memory that `batches` makes of it, and its target, both augmented. Where
+            no box would be left, the image stays in its place.
 
         Raises:
             DataError: The image is missing or corrupt, or has another size than the annotation file says.
@@ -81,12 +90,24 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         flipped = np.random.default_rng([self._seed, _FLIP_STREAM, epoch, index]).random() < self._flip_probability
         if flipped:
             image, boxes = flip_horizontally(image, boxes)
+        numbers = torch.from_numpy(self._numbers[rows].copy())
+        random = np.random.default_rng([self._seed, _AUGMENT_STREAM, epoch, index])
+        placement = draw_placement(self._augment, height, width, random=random)
+        if placement != IN_PLACE:
+            placed, boxes_there, kept = place(image, boxes, placement)
+            if len(kept):
+                image, boxes, numbers = placed, boxes_there, numbers[kept]
+            else:
+                placement = IN_PLACE
+        if self._colour_jitter > 0:
+            image = change_colours(image, self._colour_jitter, random=random)
         target = {
             "boxes": boxes,
-            "labels": torch.from_numpy(self._numbers[rows, 0].copy()),
-            "annotation_ids": torch.from_numpy(self._numbers[rows, 1].copy()),
+            "labels": numbers[:, 0].contiguous(),
+            "annotation_ids": numbers[:, 1].contiguous(),
             "image_id": image_id,
             "flipped": bool(flipped),
+            "placement": placement,
         }
         return image, target
 

@@ -17,6 +17,7 @@ from maskx_pipeline.engine.device import amp_dtype, deterministic, resolve_devic
 from maskx_pipeline.engine.loop import run_loop
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.engine.schedule import schedule_of
+from maskx_pipeline.errors import ConfigError
 
 BEFORE_TRAINING = -1
 """The step whose seed the untrained model is built with."""
@@ -48,17 +49,34 @@ def train_on_images(
         The last metrics.
 
     Raises:
-        ConfigError: The images of a batch cannot be shared out among the processes.
+        ConfigError: The images of a batch cannot be shared out among the parts and the processes.
         DataError: No image has a box, or an image cannot be read.
         RunError: The loss is not finite.
     """
     device = resolve_device(config.device)
-    dataset = DetectionDataset(train, flip_probability=config.flip, seed=config.seed)
+    if config.images_per_batch % config.accumulate:
+        raise ConfigError(
+            f"{config.images_per_batch} images per batch cannot be gone through in {config.accumulate} equal parts.",
+            f"give --images-per-batch a multiple of {config.accumulate}",
+        )
+    dataset = DetectionDataset(
+        train,
+        flip_probability=config.flip,
+        seed=config.seed,
+        augment=config.augment,
+        colour_jitter=config.colour_jitter,
+    )
     wrapped = distributed.wrap(module, device)
     schedule = schedule_of(
-        config, iterations=config.iterations, warmup_iterations=config.warmup_iterations, drops=config.steps
+        config.replace(lr=config.learning_rate),
+        iterations=config.iterations,
+        warmup_iterations=config.warmup_iterations,
+        drops=config.steps,
     )
     source: Iterator[tuple[list[Tensor], list[dict[str, Any]]]] | None = None
+    if config.lr == "auto":
+        logger.info("The learning rate is %g, for %d images an iteration.", schedule.lr, config.images_per_batch)
+    run.update(lr=schedule.lr)
     if note := long_schedule(config, images=len(dataset)):
         logger.warning(note)
 
@@ -67,9 +85,9 @@ def train_on_images(
         if source is None:
             source = batches(
                 dataset,
-                images_per_batch=config.images_per_batch,
-                start=step,
-                iterations=config.iterations,
+                images_per_batch=config.images_per_batch // config.accumulate,
+                start=step * config.accumulate,
+                iterations=config.iterations * config.accumulate,
                 seed=config.seed,
                 workers=config.workers,
                 rank=distributed.rank(),
@@ -92,6 +110,8 @@ def train_on_images(
             evaluate_every=config.eval_every,
             best_metric=best_metric,
             desc=desc,
+            parts=config.accumulate,
+            ema=config.ema,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import LevelMapper
@@ -24,6 +25,7 @@ class PyramidPool(MultiScaleRoIAlign):  # type: ignore[misc]
     that it gets, wrongly if that is smaller than about 90 pixels; here they are given. And on the CPU, where the
     gradient of torchvision's RoIAlign takes longer than all the rest of a training step, the pooling is written as a
     weighted sum of feature vectors, for which PyTorch has a fast kernel (4 times as fast, 10 times in the gradient).
+    Traced (for ONNX, which has a RoIAlign), it is torchvision's.
 
     Args:
         roi_size: Side S of the output.
@@ -51,7 +53,7 @@ class PyramidPool(MultiScaleRoIAlign):  # type: ignore[misc]
             FloatTensor[sum of N, C or 2 C, S, S], computed in float32 and returned in the dtype of the features.
         """
         maps = [features[name] for name in self.featmap_names]
-        if maps[0].device.type != "cpu":
+        if maps[0].device.type != "cpu" or torchvision._is_tracing():
             assigned: Tensor = super().forward(features, boxes, image_shapes)
             if self.maps == 1:
                 return assigned

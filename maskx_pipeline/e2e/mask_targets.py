@@ -47,7 +47,7 @@ class SeenMasks:
 
         Args:
             annotation_ids (LongTensor[N]): Objects that :meth:`have` a mask.
-            boxes_xyxy (FloatTensor[N, 4]): The RoIs, in pixels of the image before resizing, mirrored if it is.
+            boxes_xyxy (FloatTensor[N, 4]): The RoIs, in pixels of the image of the file, mirrored if it is.
 
         Returns:
             uint8 [N, M, M], 0 or 1, on the CPU.

@@ -82,7 +82,7 @@ class E2EModel(nn.Module):
 
         Args:
             images: FloatTensor[3, H, W] each, RGB in 0..1.
-            targets: Per image boxes, labels, annotation_ids and flipped, as from the data set.
+            targets: Per image boxes, labels, annotation_ids, flipped and placement, as from the data set.
             masks: The masks of the seen categories.
             box_weight: Weight of the box loss in this step.
 
@@ -145,7 +145,9 @@ class E2EModel(nn.Module):
             in_original = scale_boxes(boxes, resized_sizes[number], original_size)
             drawn.append(
                 masks.targets(
-                    target["annotation_ids"][of_object[usable]], in_original[:count], flipped=target["flipped"]
+                    target["annotation_ids"][of_object[usable]],
+                    target["placement"].to_file(in_original[:count]),
+                    flipped=target["flipped"],
                 )
             )
             kept.append(boxes)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.average import WeightAverage
 from maskx_pipeline.engine.device import autocast, precision_name
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
 from maskx_pipeline.engine.progress import Progress
@@ -47,6 +48,8 @@ def run_loop(
     evaluate_every: int,
     best_metric: str,
     desc: str,
+    parts: int = 1,
+    ema: float = 0.0,
 ) -> dict[str, float]:
     """Train, and keep everything needed to continue as if never stopped.
 
@@ -57,10 +60,13 @@ def run_loop(
 
     Args:
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
-        loss_at: Step to named losses, whose sum is minimised; called once for each step in ascending order, from the
-            first one that is left to do, in training mode, under autocast, with the random generators seeded.
+        loss_at: Step to named losses, whose sum is minimised; called for each step in ascending order, from the first
+            one that is left to do, in training mode, under autocast, with the random generators seeded.
         evaluate: Steps done to metrics; called in evaluation mode, without gradients, in the main process.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
+        parts: How often ``loss_at`` is called for a step, each time with the next part of its batch; what is minimised
+            is the mean over the parts.
+        ema: Decay of the average of the weights that is measured and written instead of them; 0: none is.
 
     Returns:
         The last metrics.
@@ -72,7 +78,8 @@ def run_loop(
     of_sgd = {name: getattr(schedule, name) for name in ("lr", "momentum", "weight_decay", "bias_lr_factor")}
     optimizer, iterations = build_optimizer(module, **of_sgd), schedule.iterations
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
-    state = TrainingState(module, optimizer, scaler, run)
+    average = WeightAverage(module, decay=ema) if ema > 0 else None
+    state = TrainingState(module, optimizer, scaler, run, average)
     state.restore()
     if state.step and run.content.get("prolonged"):
         logger.info(
@@ -92,22 +99,27 @@ def run_loop(
             seed_step(seed, step)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr_at(step) * group["lr_scale"]
+            optimizer.zero_grad(set_to_none=True)
+            losses: dict[str, Tensor] = {}
             try:
-                with autocast(device, amp_dtype):
-                    losses = loss_at(step)
-                total = torch.stack([value.float() for value in losses.values()]).sum()
+                for _ in range(parts):
+                    with autocast(device, amp_dtype):
+                        of_part = loss_at(step)
+                    total = torch.stack([value.float() for value in of_part.values()]).sum() / parts
+                    torch.autograd.backward(scaler.scale(total))
+                    losses = {name: losses.get(name, 0) + value.detach() / parts for name, value in of_part.items()}
             except Exception:
                 if interrupt.asked:  # Ctrl-C also reached a process that reads images, and that failed here
                     stopped = True
                     break
                 raise
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(scaler.scale(total))
             if schedule.clip_grad_norm > 0:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, schedule.clip_grad_norm)
             scaler.step(optimizer)
             scaler.update()
+            if average is not None:
+                average.update()
             state.count(losses)
             bar.update()
             at_end = state.step == iterations

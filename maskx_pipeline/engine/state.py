@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.average import WeightAverage
 from maskx_pipeline.engine.checkpoint import check_finite, load_state, save_state, save_weights
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.engine.runlog import BEST_FILE, STATE_FILE, Run
@@ -22,10 +24,22 @@ logger = logging.getLogger("maskx")
 
 
 class TrainingState:
-    """All that changes while training, how it is saved, and what is derived from it."""
+    """All that changes while training, how it is saved, and what is derived from it.
 
-    def __init__(self, module: nn.Module, optimizer: SGD, scaler: torch.amp.GradScaler, run: Run) -> None:
+    Args:
+        average: What is measured and written instead of the weights themselves.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: SGD,
+        scaler: torch.amp.GradScaler,
+        run: Run,
+        average: WeightAverage | None = None,
+    ) -> None:
         self.module, self.optimizer, self.scaler, self.run = module, optimizer, scaler, run
+        self.average = average
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
@@ -48,6 +62,10 @@ class TrainingState:
 
     def evaluate(self, evaluate: Callable[[int], dict[str, float]], best_metric: str, bar: Progress) -> None:
         self._check_losses()
+        with self._averaged():
+            self._evaluate(evaluate, best_metric, bar)
+
+    def _evaluate(self, evaluate: Callable[[int], dict[str, float]], best_metric: str, bar: Progress) -> None:
         self.module.eval()
         with torch.no_grad():
             self.metrics = distributed.on_main(lambda: evaluate(self.step))
@@ -61,7 +79,10 @@ class TrainingState:
             logger.warning("%s cannot be measured, so the best weights are the latest.", best_metric)
         if nothing_measured or self.best is None or value > self.best:
             self.best = -math.inf if math.isnan(value) else value
-            self.write_weights(BEST_FILE, {best_metric: repr(value)})
+            self._write_weights(BEST_FILE, {best_metric: repr(value)})
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
 
     def save(self) -> None:
         self._check_losses()
@@ -77,6 +98,8 @@ class TrainingState:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
             }
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
             save_state(self.run.folder / STATE_FILE, state)
         self.run.update(step=self.step)
 
@@ -95,6 +118,8 @@ class TrainingState:
         check_finite(state["module"], what=str(path), hint="give --overwrite to start the run again")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.step, self.best, self.metrics = state["step"], state["best"], state["metrics"]
         self._names, self._window = state["loss_names"], state["loss_window"]
         self.run.rewind(self.step)
@@ -102,6 +127,10 @@ class TrainingState:
         logger.info("%s: resuming at step %d.", self.run.folder, self.step)
 
     def write_weights(self, file_name: str, metadata: Mapping[str, str]) -> None:
+        with self._averaged():
+            self._write_weights(file_name, metadata)
+
+    def _write_weights(self, file_name: str, metadata: Mapping[str, str]) -> None:
         hint = "lower --lr, or give --clip-grad-norm 10; then start again with --overwrite"
         check_finite(self.module.state_dict(), what=f"{self.run.folder}: step {self.step}", hint=hint)
         if distributed.is_main():

@@ -6,8 +6,10 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from maskx_pipeline.errors import MachineError
 from maskx_pipeline.export_model.baked import BakedMaskHead
@@ -23,6 +25,23 @@ def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int)
     Raises:
         MachineError: The packages that write ONNX are missing.
     """
+    check_packages()
+    example = (torch.zeros(2, channels, roi_size, roi_size), torch.ones(2, dtype=torch.long))
+    rois = torch.export.Dim("rois")
+    quiet_export(
+        path,
+        head,
+        example,
+        input_names=[FEATURES, LABELS],
+        output_names=[MASKS],
+        dynamo=True,
+        dynamic_shapes=({0: rois}, {0: rois}),
+        external_data=False,
+    )
+
+
+def check_packages() -> None:
+    """Raise MachineError where the packages that write ONNX are missing."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -31,26 +50,18 @@ def write_onnx(path: Path, head: BakedMaskHead, *, channels: int, roi_size: int)
             f"Writing ONNX needs the package {error.name}, which is not installed.",
             "run `pip install onnx onnxscript`, or install maskx with the extra onnx",
         ) from error
-    example = (torch.zeros(2, channels, roi_size, roi_size), torch.ones(2, dtype=torch.long))
-    rois = torch.export.Dim("rois")
+
+
+def quiet_export(path: Path, module: nn.Module, example: tuple[Tensor, ...], **arguments: Any) -> None:
+    """Write a module in evaluation mode, whole or not at all, without what PyTorch says of its own internals."""
     with (
         atomic_path(path) as temporary,
         torch.no_grad(),  # as at inference: the deconvolution is written as one
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # about PyTorch's own internals
-        torch.onnx.export(
-            head.eval(),
-            example,
-            temporary,
-            input_names=[FEATURES, LABELS],
-            output_names=[MASKS],
-            dynamo=True,
-            dynamic_shapes=({0: rois}, {0: rois}),
-            external_data=False,
-            verbose=False,
-        )
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module.eval(), example, temporary, verbose=False, **arguments)
 
 
 def loading_code(path: Path) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline import __version__
-from maskx_pipeline.config import ExportModelConfig
+from maskx_pipeline.config import DetectConfig, ExportModelConfig
 from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.detection.load import LoadedDetector
 from maskx_pipeline.engine.checkpoint import save_state, save_weights
 from maskx_pipeline.errors import ConfigError, MaskXError, RunError
-from maskx_pipeline.export_model import loading_code, onnx_format
+from maskx_pipeline.export_model import loading_code, onnx_format, whole_onnx
 from maskx_pipeline.export_model.baked import BakedMaskHead
 from maskx_pipeline.export_model.torchvision_format import fcn_head, mask_rcnn_state
 from maskx_pipeline.model_run import ModelRun, open_model
@@ -23,8 +23,8 @@ from maskx_pipeline.settings import class_of
 
 logger = logging.getLogger("maskx")
 
-_ENDINGS = {"torchvision": (".safetensors", ".pth", ".pt"), "onnx": (".onnx",)}
-_DEFAULT = {"torchvision": "model.safetensors", "onnx": "mask-head.onnx"}
+_ENDINGS = {"torchvision": (".safetensors", ".pth", ".pt"), "onnx": (".onnx",), "onnx-whole": (".onnx",)}
+_DEFAULT = {"torchvision": "model.safetensors", "onnx": "mask-head.onnx", "onnx-whole": "model.onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     Raises:
         ConfigError: The format has no place for what the model is.
         OutputError: The file exists, and is of something else.
-        RunError: No such run; or torchvision's format is asked for, and the detector is not there.
+        RunError: No such run; or the format holds the detector too, and that is not there.
         MachineError: The packages that write ONNX are missing.
     """
     out = config.out or config.runs / "exported" / _DEFAULT[config.format]
@@ -73,7 +73,7 @@ def export_model(config: ExportModelConfig, *, overwrite: bool = False) -> Expor
     ]
     content: dict[str, Any] = {}
     with locked(out), noted_path(out, note, made_from, content) as temporary:
-        write = _write_onnx if config.format == "onnx" else _write_torchvision
+        write = {"torchvision": _write_torchvision, "onnx": _write_onnx, "onnx-whole": _write_whole_onnx}[config.format]
         content |= {**write(temporary, model, out), "categories": categories, "model": str(model.folder)}
     return ExportedModel(out, note, content["code"])
 
@@ -91,6 +91,35 @@ def _write_onnx(path: Path, model: ModelRun, out: Path) -> dict[str, Any]:
         "labels": f"int64 [N], 1..{len(model.categories)}",
         "mask_probs": f"float32 [N, {side}, {side}], probabilities in the box; above 0.5 is the object",
     }
+
+
+def _write_whole_onnx(path: Path, model: ModelRun, out: Path) -> dict[str, Any]:
+    detector = _faster_rcnn(model)
+    graph = whole_onnx.WholeGraph(
+        detector.model,
+        BakedMaskHead(model.mask_model, len(model.categories)),
+        roi_size=model.roi_size,
+        pooling=model.detector_pool,
+        half_features=model.own_detector is None,
+    )
+    whole_onnx.write_whole_onnx(path, graph)
+    side = model.mask_model.head.mask_size(model.roi_size)
+    return {
+        "code": whole_onnx.loading_code(out),
+        "image": "uint8 [H, W, 3], RGB, of any size; one image at a time",
+        "boxes": "float32 [N, 4]: left, top, right, bottom, in pixels of the image",
+        "labels": f"int64 [N], 1..{len(model.categories)}",
+        "scores": "float32 [N], falling",
+        "mask_probs": f"float32 [N, {side}, {side}], probabilities in the box",
+        "masks": "bool [N, H, W], the pixels of each object",
+        **_of_detection(detector.config),
+    }
+
+
+def _of_detection(config: DetectConfig) -> dict[str, Any]:
+    """What of the detector is fixed in a file that holds it."""
+    names = ("min_size", "max_size", "score_threshold", "nms_threshold", "detections_per_image")
+    return {name: getattr(config, name) for name in names}
 
 
 def _write_torchvision(path: Path, model: ModelRun, out: Path) -> dict[str, Any]:
@@ -116,11 +145,7 @@ def _write_torchvision(path: Path, model: ModelRun, out: Path) -> dict[str, Any]
         "labels_to_ignore": list(range(len(model.categories) + 1, outputs)),
         "arguments": loading_code.constructor_arguments(config),
         "input": "RGB in 0..1; the model resizes and normalises",
-        "min_size": config.min_size,
-        "max_size": config.max_size,
-        "score_threshold": config.score_threshold,
-        "nms_threshold": config.nms_threshold,
-        "detections_per_image": config.detections_per_image,
+        **_of_detection(config),
         "anchor_sizes": list(config.anchor_sizes),
         "masks": "probabilities; above 0.5 is the object",
     }
@@ -133,7 +158,7 @@ def _faster_rcnn(model: ModelRun) -> LoadedDetector:
         if class_of(model.detector):
             raise
         raise RunError(
-            f"{model.folder} was fitted from the RoI cache of a detector that is not here, and torchvision's format "
-            f"holds the detector too. {error.message}",
+            f"{model.folder} was fitted from the RoI cache of a detector that is not here, and this format holds the "
+            f"detector too. {error.message}",
             "bring its run folder back; or give --format onnx, the mask head alone, which needs none",
         ) from error

@@ -51,6 +51,14 @@ def test_inference_is_compared_on_as_many_detections(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+def test_onnxruntime_is_compared_on_as_many_detections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the masks of the image and without."""
+    for row in load("whole_onnx", monkeypatch).compare(size=64, repeats=1, warm_up=0):
+        ours, reference = row[-1].split(" and ")
+        assert ours == reference != "0"
+
+
+@pytest.mark.slow
 def test_the_joint_step_is_compared_on_as_many_rois(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Both sample 128 RoIs of objects, the share that is sampled at most."""
     program = load("e2e_step", monkeypatch)

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from e2e_world import detect_config, write_data
 from tiny_detector import CATEGORIES, train
 from torchvision.ops import FrozenBatchNorm2d
 
 from maskx_pipeline.config import DetectConfig, E2EConfig
+from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.detection import image_training
 from maskx_pipeline.detection.backbone import build_backbone
 from maskx_pipeline.detection.identity import identity_of
 from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.detection.train import train_detector
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights
-from maskx_pipeline.errors import RunError, WeightsError
+from maskx_pipeline.engine.runlog import open_run
+from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 
 _PROGRAM = Path(__file__).with_name("tiny_detector.py")
 
@@ -71,6 +75,58 @@ def test_a_schedule_much_longer_than_the_papers_is_warned_of(
     monkeypatch.setattr(image_training, "_MUCH", 0)
     train(tmp_path)
     assert "The schedule in [detect]" in caplog.text
+
+
+def test_a_batch_in_parts_trains_the_same_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two images at once or one after the other; both sample as many anchors and RoIs, here not at random."""
+    monkeypatch.setattr(torch, "randperm", lambda count, **_: torch.arange(count))
+    files = write_data(tmp_path / "data")
+    data = read_coco(files.train_annotations, files.train_images)
+    weights = {}
+    for name, changes in {"whole": {}, "parts": {"accumulate": 2}, "still": {"lr": 0.0}}.items():
+        config = detect_config(out=tmp_path / name, norm="frozen", rois_per_image=4, **changes)
+        train_detector(
+            config,
+            data,
+            run=open_run(config.out, stage="detect", identity={}, config={}, inputs={}),
+            evaluate=None,
+        )
+        weights[name] = load_weights(config.out / "last.safetensors")
+    for name, value in weights["whole"].items():
+        change = float((value - weights["still"][name]).abs().max())
+        torch.testing.assert_close(weights["parts"][name], value, atol=1e-7 + 1e-3 * change, rtol=0)
+    learned = "backbone.fpn.inner_blocks.0.0.weight"
+    assert float((weights["whole"][learned] - weights["still"][learned]).abs().max()) > 1e-5
+
+
+def test_the_learning_rate_by_the_linear_rule_is_said_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """0.02 for 16 images, so 0.0025 for the two of a batch, in however many parts."""
+    with caplog.at_level(logging.INFO, "maskx"):
+        train(tmp_path, lr="auto", iterations=1, eval_every=0, accumulate=2, warmup_iterations=0)
+    assert "The learning rate is 0.0025, for 2 images an iteration." in caplog.text
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["lr"] == 0.0025
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["lr"] == pytest.approx(0.0025)
+
+
+def test_images_that_cannot_be_shared_out_among_the_parts_are_an_error(tmp_path: Path) -> None:
+    """Instead of a smaller batch than was asked for."""
+    with pytest.raises(ConfigError, match="2 images per batch cannot be gone through in 3 equal parts"):
+        train(tmp_path, accumulate=3)
+
+
+def test_averaged_training_resumes_bit_identically(tmp_path: Path) -> None:
+    """With everything that is new: an average, parts, images at other scales and in other colours."""
+    changes = {"ema": 0.99, "accumulate": 2, "augment": "lsj", "colour_jitter": 0.4}
+    whole = train(tmp_path / "whole", **changes)
+    killed = subprocess.run([sys.executable, str(_PROGRAM), str(tmp_path / "killed"), "9", json.dumps(changes)])
+    assert killed.returncode == -signal.SIGKILL
+    assert json.loads((tmp_path / "killed/run/run.json").read_text())["step"] == 4
+    run = train(tmp_path / "killed", **changes)
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_a_trained_detector_loads_with_its_categories_and_digest(trained: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -106,4 +107,4 @@ if __name__ == "__main__":
                 yield batch
 
         image_training.batches = batches_that_kill  # type: ignore[assignment]
-    train(Path(sys.argv[1]))
+    train(Path(sys.argv[1]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

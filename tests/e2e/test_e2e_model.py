@@ -114,6 +114,26 @@ def test_the_targets_of_a_mirrored_image_are_mirrored(data: CocoData) -> None:
     assert torch.equal(one, two.flip(-1))
 
 
+def test_rois_of_a_placed_image_are_drawn_in_the_image_of_the_file(
+    data: CocoData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ground-truth boxes are sampled, so the masks' own boxes are among the RoIs that are drawn."""
+    dataset = DetectionDataset(data, flip_probability=0.0, seed=0, augment="jitter")
+    items = [dataset[index] for index in range(4)]
+    masks, asked = _masks(data), []
+    draw = masks.targets
+
+    def watch(ids: Tensor, boxes: Tensor, *, flipped: bool) -> Tensor:
+        asked.extend(zip(ids.tolist(), boxes.tolist(), strict=True))
+        return draw(ids, boxes, flipped=flipped)
+
+    monkeypatch.setattr(masks, "targets", watch)
+    joint_model(data)([as_floats(image) for image, _ in items], [target for _, target in items], masks)
+    whole = {a.id: a.box_xyxy for a in data.annotations()}
+    own = [n for n, box in asked if torch.allclose(torch.tensor(box), torch.tensor(whole[n]), atol=0.1)]
+    assert len(set(own)) >= 3  # all that the frame does not cut
+
+
 def test_rois_are_drawn_in_the_frame_of_the_original_image(data: CocoData, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network sees a resized image; the polygons are of the one on disk."""
     model = joint_model(data)

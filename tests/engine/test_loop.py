@@ -84,6 +84,69 @@ def test_an_interrupt_of_one_process_stops_all_after_the_same_step(uninterrupted
     _assert_same_files(folder, uninterrupted)
 
 
+def test_resuming_goes_on_with_the_average_and_with_parts(tmp_path: Path) -> None:
+    """Both runs have the same files, which are not those of a training without an average."""
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", kill_at=33, number=signal.SIGINT, ema=0.9, parts=2)
+    for name in ("stopped", "whole"):
+        train(tmp_path / name, ema=0.9, parts=2)
+    _assert_same_files(tmp_path / "stopped", tmp_path / "whole")
+    train(tmp_path / "usual", parts=2)
+    averaged, usual = (load_weights(tmp_path / name / "last.safetensors")["0.weight"] for name in ("whole", "usual"))
+    assert not torch.equal(averaged, usual)
+    torch.testing.assert_close(averaged, usual, atol=0.1, rtol=0)
+
+
+def test_what_is_measured_and_written_is_the_average_and_training_goes_on_without_it(tmp_path: Path) -> None:
+    """The average of the weights of all steps, worked out beside the loop, with a decay that grows to 0.5."""
+    module, seen, measured = tiny_module(), [], []
+    before = module[0].weight.detach().clone()
+
+    def loss_at(step: int) -> dict[str, torch.Tensor]:
+        seen.append(module[0].weight.detach().clone())
+        return {"loss": module(torch.randn(4, 6)).square().mean()}
+
+    def evaluate(step: int) -> dict[str, float]:
+        measured.append(module[0].weight.detach().clone())
+        return {"ap": float(step)}
+
+    _loop(tmp_path / "run", module, loss_at=loss_at, ema=0.5, evaluate=evaluate, evaluate_every=25)
+    average, averages = before.double(), []
+    for number, weights in enumerate([*seen[1:], module[0].weight.detach()], start=1):
+        decay = min(0.5, (1 + number) / (10 + number))
+        average = decay * average + (1 - decay) * weights.double()
+        averages.append(average)
+    torch.testing.assert_close(measured, [averages[24].float(), averages[49].float()], atol=1e-6, rtol=0)
+    for name in ("best", "last"):
+        assert torch.equal(load_weights(tmp_path / "run" / f"{name}.safetensors")["0.weight"], measured[1])
+    assert not torch.equal(module[0].weight, measured[1])
+    other = tiny_module()
+    _loop(tmp_path / "other", other, loss_at=lambda _: {"loss": other(torch.randn(4, 6)).square().mean()})
+    assert torch.equal(other[0].weight, module[0].weight)
+
+
+def test_a_batch_in_parts_gives_the_gradients_of_the_batch(tmp_path: Path) -> None:
+    """Four parts of four rows, or sixteen rows at once; the losses that are logged are the same too."""
+    rows = torch.randn(50, 16, 6, generator=torch.Generator().manual_seed(0))
+
+    def trained(name: str, parts: int) -> tuple[torch.Tensor, float]:
+        module, taken = nn.Linear(6, 2), iter(rows.view(50 * parts, 16 // parts, 6))
+        torch.nn.init.eye_(module.weight)
+        torch.nn.init.zeros_(module.bias)
+
+        def loss_at(step: int) -> dict[str, torch.Tensor]:
+            return {"loss": (module(next(taken)) - 1).square().mean()}
+
+        _loop(tmp_path / name, module, loss_at=loss_at, parts=parts)
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return module.weight.detach(), json.loads(lines[0])["loss"]
+
+    (whole, loss), (in_parts, same_loss) = trained("whole", 1), trained("parts", 4)
+    assert not torch.equal(whole, torch.eye(2, 6))
+    torch.testing.assert_close(in_parts, whole, atol=1e-6, rtol=0)
+    assert same_loss == pytest.approx(loss, rel=1e-5)
+
+
 def test_going_on_in_another_precision_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """``amp = auto`` is bf16 on one machine and float32 on the next, and the settings are the same on both."""
     folder = tmp_path / "run"

@@ -59,6 +59,8 @@ def train(
     lr: float = 0.05,
     amp_dtype: torch.dtype | None = None,
     tensorboard: bool = False,
+    ema: float = 0.0,
+    parts: int = 1,
 ) -> Run:
     """Train in ``folder``; the process ``rank`` sends itself a signal before step ``kill_at``."""
     run = open_run(folder, stage="detect", identity={}, config={}, inputs={}, tensorboard=tensorboard)
@@ -97,6 +99,8 @@ def train(
         evaluate_every=10,
         best_metric="ap",
         desc="tiny",
+        ema=ema,
+        parts=parts,
     )
     run.finish(**metrics)
     return run
