@@ -6,7 +6,6 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from own_detector import fit, make_project, write_toml
@@ -46,17 +45,17 @@ def test_a_command_reads_run_json_and_opens_the_cache_once(
     pytest.importorskip("onnxscript", reason="comes with the extra dev")
     shutil.copy("data/all.json", "boxes.json")
     read: Counter[Path] = Counter()
-    read_text, opened = Path.read_text, RoICache.__init__
+    read_bytes, opened = Path.read_bytes, RoICache.__init__
 
-    def count_text(path: Path, *arguments: Any, **options: Any) -> str:
+    def count_bytes(path: Path) -> bytes:
         read[path.resolve()] += 1
-        return read_text(path, *arguments, **options)
+        return read_bytes(path)
 
     def count_cache(cache: RoICache, path: Path) -> None:
         read[path.resolve()] += 1
         opened(cache, path)
 
-    monkeypatch.setattr(Path, "read_text", count_text)
+    monkeypatch.setattr(Path, "read_bytes", count_bytes)
     monkeypatch.setattr(RoICache, "__init__", count_cache)
     assert run(command) == 0
     assert read[project / "runs/transfer/tiny/run.json"] == 1

@@ -124,5 +124,5 @@ class CocoFile:
         outline = outline_of(np.asarray(coco_mask.decode(rle)))
         self.left_out["masks in RLE written as polygons"] += 1
         if outline.holes:
-            self.left_out["of these with holes, which are filled"] += 1
+            self.left_out["masks in RLE with holes, which polygons fill"] += 1
         return outline.polygons

@@ -15,6 +15,7 @@ import msgspec
 from maskx_pipeline.convert.found import REPORT_FILE, log_report
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import are_written
 
 logger = logging.getLogger("maskx")
@@ -64,7 +65,7 @@ def convert_files(
         logger.info("%s is finished and unchanged.", out)
         return out
     report: dict[str, Any] = {"info": info, "splits": {}, "dropped": {}}
-    with contextlib.ExitStack() as stack:
+    with locked(out, folder=True), contextlib.ExitStack() as stack:
         paths = {split: stack.enter_context(atomic_path(out / f"{split}.json")) for split in files}
         report_path = stack.enter_context(atomic_path(out / REPORT_FILE))
         for split, path in files.items():

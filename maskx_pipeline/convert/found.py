@@ -16,6 +16,7 @@ from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault, segmen
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import are_written
 
 logger = logging.getLogger("maskx")
@@ -86,7 +87,7 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
     if not overwrite and are_written(files, info) and (out / REPORT_FILE).exists():
         logger.info("%s is finished and unchanged.", out)
         return out
-    with contextlib.ExitStack() as stack:
+    with locked(out, folder=True), contextlib.ExitStack() as stack:
         # Renamed from last to first, so that the first split is there only when everything is.
         paths = {name: stack.enter_context(atomic_path(out / name)) for name in (*(f.name for f in files), REPORT_FILE)}
         writers = {

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromLabelMeConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
 from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
+from maskx_pipeline.data.images import open_picture
 from maskx_pipeline.errors import DataError
 
 _SPLITS = ("train", "val", "test")
@@ -116,7 +116,7 @@ def _segmentation(
 def _mask(path: Path, shape: Mapping[str, Any], points: Sequence[tuple[float, float]], width: int, height: int) -> Any:
     """The pixels of a shape `mask`: a picture, in base64, of what its two corners enclose."""
     try:
-        picture = np.array(Image.open(io.BytesIO(base64.b64decode(shape["mask"]))))
+        picture = np.array(open_picture(io.BytesIO(base64.b64decode(shape["mask"]))))
     except (KeyError, TypeError, ValueError, binascii.Error, OSError) as error:
         raise DataError(f"{path}: a shape `mask` cannot be read: {error}.", "check the file") from error
     left, top = (round(side) for side in points[0])

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline.config.formats import FromOpenImagesConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
 from maskx_pipeline.convert.source_files import relative_name, shown_size
-from maskx_pipeline.data.images import errors_named
+from maskx_pipeline.data.images import open_image
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import sha256_of_file
 
@@ -118,7 +118,7 @@ class OpenImagesSource:
             x1, y1, x2, y2 = box.sides
             sides = (x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height)
             mask = None
-            if number in masks and not box.group:
+            if number in masks:
                 mask = self._mask(masks[number].file, width, height, split)
             yield FoundObject(name, sides, mask, iscrowd=box.group)
 
@@ -131,7 +131,7 @@ class OpenImagesSource:
         if path is None:
             self.dropped["masks left out: their pictures are not there"] += 1
             return None
-        with errors_named(path), Image.open(path) as picture:
+        with open_image(path) as picture:
             pixels = np.asarray(picture.convert("L").resize((width, height), Image.Resampling.NEAREST)) > 0
         rle = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
         return {"size": [height, width], "counts": rle["counts"].decode("ascii")}

@@ -11,13 +11,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromVocConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
 from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
-from maskx_pipeline.data.images import errors_named
+from maskx_pipeline.data.images import open_image
 from maskx_pipeline.errors import DataError
 
 _SPLITS = ("train", "val", "test")
@@ -95,7 +94,7 @@ class VocSource:
         path = self._masks / f"{name}.png"
         if not path.is_file():
             return None
-        with errors_named(path), Image.open(path) as picture:
+        with open_image(path) as picture:
             if picture.size != (width, height) or picture.mode not in ("P", "L"):
                 raise DataError(
                     f"{path} is {picture.width}x{picture.height} {picture.mode}, and its image {width}x{height}.",

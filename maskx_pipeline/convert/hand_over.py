@@ -18,7 +18,8 @@ from maskx_pipeline.config.tools import Tool
 from maskx_pipeline.convert.coco_file import CocoFile
 from maskx_pipeline.convert.found import REPORT_FILE, log_report
 from maskx_pipeline.errors import DataError, OutputError
-from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.files import atomic_folder, write_json
+from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import read_json, refuse_another
 
 logger = logging.getLogger("maskx")
@@ -129,7 +130,7 @@ def hand_over(
         logger.info("%s is finished and unchanged.", out)
         return out
     write: Callable[[Path, Sequence[Part]], None] = pkgutil.resolve_name(tool.writer)
-    with _new_folder(out) as folder:
+    with locked(out), atomic_folder(out) as folder:
         write(folder, parts)
         dropped: Counter[str] = Counter()
         for part in parts:
@@ -175,28 +176,6 @@ def _is_finished(out: Path, made_from: Mapping[str, Any], *, overwrite: bool, re
     if not overwrite and not renew:
         refuse_another(out, note["made_from"], made_from)
     return False
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``out`` when the block succeeds."""
-    place = out.resolve()
-    temporary, old = (place.with_name(f".{place.name}.{ending}") for ending in ("tmp", "old"))
-    for left in (temporary, old):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if place.exists():
-            place.rename(old)
-        temporary.rename(place)
-    except BaseException:
-        if old.exists() and not place.exists():
-            old.rename(place)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def to_text(value: Any) -> str:

@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
-from maskx_pipeline.data.images import errors_named, orientation_of
+from maskx_pipeline.data.images import open_image, orientation_of
 from maskx_pipeline.errors import DataError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -22,7 +20,7 @@ def shown_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: It is missing, or no image.
     """
-    with errors_named(path), Image.open(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         return (height, width) if orientation_of(image) in _SIDEWAYS else (width, height)
 

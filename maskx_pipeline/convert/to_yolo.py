@@ -41,7 +41,8 @@ def _write(folder: Path, parts: Sequence[Part], *, rectangles: bool) -> None:
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     places = {part.name: f"images/{part.name}" for part in parts}
-    places.setdefault("val", places[parts[0].name])  # Ultralytics wants both
+    for name in ("train", "val"):  # Ultralytics wants both
+        places.setdefault(name, places[parts[0].name])
     # Texts of JSON are texts of YAML; names may be anything.
     names = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in classes.items())
     splits = "".join(f"{name}: {place}\n" for name, place in places.items())

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def open_image(path: Path | str) -> Iterator[Image.Image]:
         DataError: The file is missing, corrupt or of another format, also where that shows only in the block.
         TooLargeError: It has more pixels than are read.
     """
-    with errors_named(path), Image.open(path, formats=FORMATS) as opened:
+    with errors_named(path), open_picture(path) as opened:
         _refuse_size(opened, path)
         yield opened
 
@@ -104,6 +104,11 @@ def _too_large(path: Path | str, pixels: str) -> TooLargeError:
 
 def _named(path: Path | str) -> str:
     return f"the image {shown(str(path))}"
+
+
+def open_picture(source: Path | str | IO[bytes]) -> Image.Image:
+    """Open a picture in one of :data:`FORMATS`, by what it holds; its errors are Pillow's, see :func:`errors_named`."""
+    return Image.open(source, formats=FORMATS)
 
 
 @contextmanager

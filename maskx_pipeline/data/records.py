@@ -37,9 +37,10 @@ def categories_from_json(entries: Iterable[Mapping[str, Any]]) -> tuple[Category
     Raises:
         KeyError, TypeError: It is something else.
     """
-    return tuple(
-        Category(entry["id"], shown(str(entry["name"])), label) for label, entry in enumerate(entries, start=1)
-    )
+    named = [(entry["id"], shown(str(entry["name"]))) for entry in entries]
+    if not all(isinstance(number, int) for number, _ in named):
+        raise TypeError("a category id is no whole number")
+    return tuple(Category(number, name, label) for label, (number, name) in enumerate(named, start=1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,21 @@ def without_specks(mask: NDArray[np.uint8], least: float) -> tuple[NDArray[np.ui
     Returns:
         The mask, the same array where nothing was dropped, and the number of parts that were dropped.
     """
-    if least <= 0:
+    if least <= 0 or not mask.any():
         return mask, 0
-    rows, starts, ends = _runs(mask)
+    # Only the part of the image that the mask lies in is looked at.
+    filled = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    here = tuple(slice(places[0], places[-1] + 1) for places in filled)
+    rows, starts, ends = _runs(mask[here])
     part_of = _parts(rows, starts, ends)
     sizes = np.bincount(part_of, weights=ends - starts)
     speck = (sizes > 0) & (sizes < least * sizes.sum())
     if not speck.any() or (speck | (sizes == 0)).all():
         return mask, 0
     kept = mask.copy()
+    inside = kept[here]
     for run in np.flatnonzero(speck[part_of]).tolist():
-        kept[rows[run], starts[run] : ends[run]] = 0
+        inside[rows[run], starts[run] : ends[run]] = 0
     return kept, int(speck.sum())
 
 

@@ -51,13 +51,13 @@ def listed_files(path: Path) -> dict[str, str]:
 
 
 def check_listed(path: Path) -> None:
-    """Check a file of a run by what the list of its folder, or of one above, says of it.
+    """Check a file of a run by what its run.json, in its folder or one above, says of it.
 
     Raises:
         OSError: It cannot be read.
         DamagedError: It is not what was written.
     """
-    for folder in list(path.parents)[:_LEVELS]:
-        digest = listed_files(folder / RUN_FILE).get(path.relative_to(folder).as_posix())
-        if digest is not None and digest != sha256_of_file(path):
-            raise DamagedError(f"{path.name} is not what was written, by {folder / RUN_FILE}")
+    folder = next((parent for parent in list(path.parents)[:_LEVELS] if (parent / RUN_FILE).is_file()), path.parent)
+    digest = listed_files(folder / RUN_FILE).get(path.relative_to(folder).as_posix())
+    if digest is not None and digest != sha256_of_file(path):
+        raise DamagedError(f"{path.name} is not what was written, by {folder / RUN_FILE}")

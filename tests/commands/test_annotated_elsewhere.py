@@ -75,6 +75,7 @@ def test_datumaro_reads_the_result(project: Path, datumaro: Path, mask_format: s
 def annotated_mixture(project: Path, mask_format: str) -> Path:
     """Annotate, and give the file; supervision refuses boxes without area, so there is none."""
     boxes = [entry for number, entry in enumerate(MIXED) if number != 5]
+    boxes.append({"iscrowd": 1, "segmentation": None})  # for which Datumaro would refuse the whole file
     write_dataset(project, {"a.png": "RGB", "b.png": "RGB"}, boxes)
     annotate(project, "boxes.json", "--mask-format", mask_format)
     return project / "annotated.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ ANNOTATIONS: list[dict[str, Any]] = [
 def write_image(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
     """Noise, which no two images share."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(abs(hash(path.name)) % 1000)
+    generator = np.random.default_rng(zlib.crc32(path.name.encode()))
     Image.fromarray(generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
 
 

@@ -101,6 +101,12 @@ def test_a_second_file_becomes_val(tmp_path: Path) -> None:
     assert not (folder / "images" / "val" / "a.jpg").samefile(tmp_path / "images" / "a.jpg")
 
 
+def test_a_split_alone_stands_for_both_that_ultralytics_wants(tmp_path: Path) -> None:
+    """Whichever it is."""
+    content = yaml.safe_load((hand_over(tmp_path, "yolo", "--split", "val") / "data.yaml").read_text())
+    assert (content["train"], content["val"]) == ("images/val", "images/val")
+
+
 def test_voc_files_are_as_the_devkit_describes_them(tmp_path: Path) -> None:
     """Corners from 1, the last pixel inside; object and class pictures; names escaped."""
     folder = hand_over(tmp_path, "voc")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.data.coco import read_coco
+from maskx_pipeline.data.records import categories_from_json
 from maskx_pipeline.errors import CacheError, ConfigError, DataError, RunError
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.run_folder import read_run
@@ -87,6 +88,14 @@ def test_a_run_of_another_shape_is_refused(tmp_path: Path, key: str, value: Any)
     write_json(tmp_path / "run.json", {**content, key: value})
     with pytest.raises(RunError, match=r"run\.json cannot be read"):
         read_run(tmp_path, stage="fit-transfer")
+
+
+def test_categories_with_ids_that_are_no_numbers_are_refused() -> None:
+    """As a run.json from elsewhere may have them; who reads it says which file it was."""
+    for number in ([], {}, "3", None):
+        with pytest.raises(TypeError, match="no whole number"):
+            categories_from_json([{"id": number, "name": "cat"}])
+    assert categories_from_json([{"id": 3, "name": "cat"}])[0].id == 3
 
 
 def test_the_fuzzer_finds_what_is_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

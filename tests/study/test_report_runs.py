@@ -10,6 +10,7 @@ from report_world import EMPTY_ID, NAMES, SEEN_IDS, T_NAME, WORSE_ID, Study, mak
 
 from maskx_pipeline.errors import RunError
 from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.seals import line_of
 from maskx_pipeline.study.report_plots import plot_ap
 from maskx_pipeline.study.report_runs import baseline_of, category_gains, read_reported_runs, shown_run
 
@@ -82,7 +83,7 @@ def test_ap_that_was_measured_once_is_no_curve(study: Study) -> None:
     (run,) = read_reported_runs([study.baseline])
     assert plot_ap([run]) is None
     with (study.baseline / "metrics.jsonl").open("a") as stream:
-        stream.write('\n{"step": 400, "unseen_mask_ap": 6.0}\n')
+        stream.write("\n" + line_of({"step": 400, "unseen_mask_ap": 6.0}))
     drawn = plot_ap(read_reported_runs([study.baseline]))
     assert drawn is not None
     assert "Mask AP by training step" in drawn
@@ -104,7 +105,7 @@ def test_records_from_joint_training_and_grabcut_have_a_place(study: Study, tmp_
     record.update(stage="e2e", transfer=record["config"], config={"split": "masked"}, detector=None)
     del record["detector"]
     write_json(joint / "run.json", record)
-    (joint / "metrics.jsonl").write_text('{"step": 1, "loss_mask": 0.5, "loss": 2.0}\n')
+    (joint / "metrics.jsonl").write_text(line_of({"step": 1, "loss_mask": 0.5, "loss": 2.0}))
     grabcut = write_run(tmp_path / "grabcut", study.val, right=[], embedding="none")
     record = json.loads((grabcut / "run.json").read_text())
     record.update(stage="evaluate-teacher", inputs={"val annotations": study.val.digest}, seen=[])
