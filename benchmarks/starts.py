@@ -39,10 +39,10 @@ ONCE = (
 )
 COMMANDS = (
     ("--help",),
-    ("compare", "runs/transfer/cls+box-rbf+xy+boxes"),
+    ("compare", "runs/transfer/cls-rbf+xy+boxes"),
     ("compare", "runs/transfer/nothing"),
     ("doctor",),
-    ("report", "runs/transfer/cls+box-rbf+xy+boxes", "--images", "0", "--overwrite"),
+    ("report", "runs/transfer/cls-rbf+xy+boxes", "--images", "0", "--overwrite"),
     ("detect", "train"),
     ("export-embeddings",),
     ("fit-transfer",),
@@ -88,7 +88,7 @@ def main() -> None:
             project.mkdir()
             for command in ONCE:
                 run(checkout, project, command)
-            if not (project / "runs/transfer/cls+box-rbf+xy+boxes/evaluation").is_dir():
+            if not (project / "runs/transfer/cls-rbf+xy+boxes/evaluation").is_dir():
                 raise SystemExit(f"{checkout}: the project could not be made")
         rows = []
         for command in COMMANDS:

@@ -190,10 +190,8 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str) -> 
     kind = next(member for member in _members(hint) if member is not type(None))
     if metadata.get("count_or") is not None:
         return _count_or(value, metadata["count_or"], where)
-    if metadata.get("number_or") is not None:
-        if value in metadata["number_or"]:
-            return value
-        value = _as_number(value)
+    if value in (metadata.get("number_or") or ()):
+        return value
     converted = _convert_plain(value, kind, where)
     choices, minimum, maximum = (metadata.get(name) for name in ("choices", "minimum", "maximum"))
     if choices is not None and converted not in choices:
@@ -213,14 +211,6 @@ def _count_or(value: Any, words: tuple[str, ...], where: str) -> str:
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
         raise ConfigError(f"{where}: `{shown(text)}` is not allowed.", f"a whole number, or one of: {', '.join(words)}")
     return str(int(text))
-
-
-def _as_number(value: Any) -> Any:
-    """A number that is given as text, as by the command line; anything else as it is."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _convert_plain(value: Any, kind: Any, where: str) -> Any:

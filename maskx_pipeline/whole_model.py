@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +61,20 @@ class WholeModel:
             image (FloatTensor[3, H, W]): RGB, 0..1.
         """
         return self._instances(self.detector.extract(image))
+
+    def predict_many(self, images: Sequence[Tensor]) -> list[Instances]:
+        """What `predict` gives for each image; images of one size share a pass through the backbone.
+
+        Images of several sizes are not padded to a common one, which would change what is found, and detectors of other
+        kinds than maskx's own look at one image at a time. Another batch may round differently.
+
+        Args:
+            images: FloatTensor[3, H, W] each, RGB, 0..1.
+        """
+        extract_many: Any = getattr(self.detector, "extract_many", None)
+        if extract_many is None or len(images) == 1 or len({image.shape for image in images}) > 1:
+            return [self.predict(image) for image in images]
+        return [self._instances(detected) for detected in extract_many(list(images))]
 
     def predict_and_segment(self, image: Tensor, boxes_xyxy: Tensor, labels: Tensor) -> tuple[Instances, Tensor]:
         """What `predict` and `segment` give, by one look of the detector at the image."""

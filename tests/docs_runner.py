@@ -81,6 +81,7 @@ BLOCKS_NOT_RUN = {
 """Page and beginning of the block: why."""
 
 BEFORE = {
+    ("docs/how-to/resume-and-many-gpus.md", "maskx fit-transfer --embedding cls+box --epochs 18"): "maskx fit-transfer",
     ("docs/how-to/annotate.md", "maskx annotate annotated.json --rejected"): (
         "printf 'annotation_id,decision\\n1,rejected\\n' > decisions.csv"
     ),

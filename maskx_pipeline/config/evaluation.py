@@ -68,6 +68,15 @@ class PredictConfig(Use, ModelConfig):
     score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
     speck_share: float = option(0.02, _SPECK_HELP, minimum=0, maximum=1)
+    batch: int = option(
+        1, "Most images (or tiles) that go through the backbone together; only those of one size do.", minimum=1
+    )
+    tile: int = option(
+        0,
+        "Side of the tiles, in pixels, that larger images are cut into by SAHI, beside the look at the whole image; 0: "
+        "none. Needs the extra sahi.",
+        minimum=0,
+    )
 
 
 @settings

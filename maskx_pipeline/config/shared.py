@@ -36,8 +36,7 @@ class Training:
     device: str = option("auto", DEVICE_HELP, identity=False)
     deterministic: bool = option(
         False,
-        "Let a GPU add in a fixed order: a run that was stopped and resumed, or made again there, is the same to the "
-        "last bit. Slower.",
+        "Ask PyTorch for sums in a fixed order on a GPU, for runs that can be repeated to the last bit. Slower.",
         identity=False,
     )
     seed: int = option(0, SEED_HELP, minimum=0)

@@ -177,6 +177,29 @@ class FrozenDetector:
         original = (int(image.shape[-2]), int(image.shape[-1]))
         return FrozenImage(self.detector, self.amp_dtype, batch, features, original, self.pooling)
 
+    @torch.no_grad()
+    def extract_many(self, images: list[Tensor]) -> list[FrozenImage]:
+        """What :meth:`extract` gives for each of some images of one size, which go through the backbone together.
+
+        Args:
+            images: FloatTensor[3, H, W] each, all of one size, so that none is padded for another.
+        """
+        with autocast(self.device, self.amp_dtype):
+            batch, _ = self.detector.transform([image.to(self.device) for image in images])
+            features = self.detector.backbone(batch.tensors)
+        original = (int(images[0].shape[-2]), int(images[0].shape[-1]))
+        return [
+            FrozenImage(
+                self.detector,
+                self.amp_dtype,
+                ImageList(batch.tensors[number : number + 1], [size]),
+                {name: level[number : number + 1] for name, level in features.items()},
+                original,
+                self.pooling,
+            )
+            for number, size in enumerate(batch.image_sizes)
+        ]
+
 
 def scale_boxes(boxes_xyxy: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
     """Carry boxes from an image of one (height, width) to the same image at another.

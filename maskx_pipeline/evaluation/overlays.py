@@ -15,6 +15,7 @@ from maskx_pipeline.evaluation.label_fonts import Line, line_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maskx_pipeline.evaluation.tiled_objects import TiledObjects
     from maskx_pipeline.whole_model import Instances
 
 # Four shades each, so that neighbours of the same kind can be told apart.
@@ -43,7 +44,7 @@ class _Rectangle(NamedTuple):
 
 def draw_instances(
     image: Tensor,
-    instances: Instances,
+    instances: Instances | TiledObjects,
     *,
     names: Mapping[int, str],
     seen: Collection[int],
@@ -60,14 +61,19 @@ def draw_instances(
         speck_share: Parts below this share of their mask are left out.
         scale: Factor of the picture's size; None enlarges a small image by a whole factor, so that labels can be read.
     """
-    from maskx_pipeline.evaluation.paste import paste  # here, since pictures of recorded masks need no torch
+    # Here, since pictures of recorded masks need no torch.
+    from maskx_pipeline.evaluation.paste import paste
     from maskx_pipeline.evaluation.specks import without_specks
+    from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 
     picture = scaled_picture(image.permute(1, 2, 0).contiguous().cpu().numpy(), scale)
     shown = instances.above(score_threshold)
     boxes = shown.boxes_xyxy * (picture.width / image.shape[2])
     texts = [f"{names[label]} {score:.2f}" for label, score in zip(shown.labels.tolist(), shown.scores, strict=True)]
-    masks = paste(shown.mask_probs, boxes, picture.height, picture.width)
+    if isinstance(shown, TiledObjects):
+        masks = shown.masks(picture.height, picture.width)
+    else:
+        masks = paste(shown.mask_probs, boxes, picture.height, picture.width)
     masks = np.stack([without_specks(mask, speck_share)[0] for mask in masks]) if len(masks) else masks
     return draw_objects(picture, boxes.numpy(), masks, labels=shown.labels.tolist(), texts=texts, seen=seen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from maskx_pipeline.evaluation.label_fonts import legend, names_to_draw
 from maskx_pipeline.evaluation.overlays import draw_instances
 from maskx_pipeline.evaluation.predictions import results_of
 from maskx_pipeline.evaluation.specks import rle_without_specks
+from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.provenance.file_lists import write_list
 from maskx_pipeline.provenance.files import atomic_path, make_folder, write_text
 from maskx_pipeline.text import shown
@@ -41,6 +43,8 @@ def predict_folder(
     limit: int = 0,
     speck_share: float = 0.0,
     overwrite: bool = False,
+    batch: int = 1,
+    tile: int = 0,
 ) -> Path:
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
@@ -48,6 +52,7 @@ def predict_folder(
         seen: Labels whose masks were used in training.
         speck_share: Parts below this share of their mask are left out; see `without_specks`.
         overwrite: Replace overlays that exist; never one of the images themselves.
+        batch, tile: See :func:`segmented`.
 
     Returns:
         The results file. ``image_id`` is that of the data set where the images are those of one; else the number in the
@@ -56,6 +61,7 @@ def predict_folder(
     Raises:
         DataError: No image could be read. An unreadable one among others is skipped with a warning.
         ConfigError: An overlay would replace an image that was given, or a file that exists.
+        MachineError: Tiles are asked for, and SAHI is not installed.
     """
     images = images[: limit or None]
     paths = [image.path for image in images]
@@ -65,10 +71,12 @@ def predict_folder(
     make_folder(out)
     results: list[Result] = []
     specked = specks = 0
+    read = readable_images(paths)
+    found = segmented(model, read, categories=categories, score_threshold=score_threshold, batch=batch, tile=tile)
     with Progress(len(paths), "predict", "images") as bar:
-        read = readable_images(paths)
-        for given, (path, image), number, overlay in zip(images, read, image_ids(images), overlays, strict=True):
-            instances = None if image is None else _try(model, path, image, score_threshold=score_threshold)
+        for given, (_, image, instances), number, overlay in zip(
+            images, found, image_ids(images), overlays, strict=True
+        ):
             if image is not None and instances is not None:
                 picture = draw_instances(
                     image,
@@ -132,18 +140,66 @@ def readable_images(paths: Iterable[Path]) -> Iterator[tuple[Path, Tensor | None
         raise unreadable
 
 
+def segmented(
+    model: WholeModel,
+    images: Iterable[tuple[Path, Tensor | None]],
+    *,
+    categories: Sequence[Category],
+    score_threshold: float,
+    batch: int = 1,
+    tile: int = 0,
+) -> Iterator[tuple[Path, Tensor | None, Instances | TiledObjects | None]]:
+    """Each file with its image and what was found in it; nothing in one that could not be read.
+
+    Args:
+        images: As from :func:`readable_images`.
+        batch: Most images, one after the other and of one size, that go through the backbone together.
+        tile: Side of the tiles that larger images are cut into, in pixels; 0: none are.
+    """
+    if tile:
+        from maskx_pipeline.evaluation.tiles import predict_tiled  # where SAHI is needed
+
+    waiting: list[tuple[Path, Tensor]] = []
+
+    def find() -> Iterator[tuple[Path, Tensor, Instances | None]]:
+        everything: Sequence[Instances | None] = [None] * len(waiting)
+        with _warned([path for path, _ in waiting]):
+            everything = model.predict_many([image.float().div(255) for _, image in waiting]) if waiting else []
+        for (path, image), instances in zip(waiting, everything, strict=True):
+            yield path, image, None if instances is None else instances.above(score_threshold)
+        waiting.clear()
+
+    for path, image in images:
+        in_tiles = image is not None and 0 < tile < max(image.shape[1:])
+        if waiting and (in_tiles or image is None or len(waiting) == batch or image.shape != waiting[0][1].shape):
+            yield from find()
+        if image is None:
+            yield path, None, None
+        elif in_tiles:
+            joined: TiledObjects | None = None
+            with _warned([path]):
+                joined = predict_tiled(
+                    model, image, tile=tile, categories=categories, score_threshold=score_threshold, batch=batch
+                )
+            yield path, image, joined
+        else:
+            waiting.append((path, image))
+    yield from find()
+
+
 def predict_image(model: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
     """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
     return model.predict(image.float().div(255)).above(score_threshold)
 
 
-def _try(model: WholeModel, path: Path, image: Tensor, *, score_threshold: float) -> Instances | None:
-    """The instances; None, and a warning, where the detector cannot look at the image."""
+@contextlib.contextmanager
+def _warned(paths: Sequence[Path]) -> Iterator[None]:
+    """Warn, and go on, where the detector cannot look at images of such a shape."""
     try:
-        return predict_image(model, image, score_threshold=score_threshold)
+        yield
     except DataError as error:
-        logger.warning("%s: %s It is skipped.", shown(str(path)), error.message)
-        return None
+        for path in paths:
+            logger.warning("%s: %s It is skipped.", shown(str(path)), error.message)
 
 
 def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.paste import paste_to_rle
+from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.transfer.mask_model import MaskModel
 from maskx_pipeline.whole_model import Instances, WholeModel, masks_of
 
@@ -85,10 +86,13 @@ def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
     return results
 
 
-def results_of(instances: Instances, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
+def results_of(instances: Instances | TiledObjects, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:
     """The instances of one image as COCO results with ``bbox`` and ``segmentation``; categories by ascending label."""
     boxes = box_results_of(instances, image, categories)
-    masks = paste_to_rle(instances.mask_probs, instances.boxes_xyxy, image.height, image.width)
+    if isinstance(instances, TiledObjects):
+        masks = list(instances.rles)
+    else:
+        masks = paste_to_rle(instances.mask_probs, instances.boxes_xyxy, image.height, image.width)
     return [{**box, "segmentation": mask} for box, mask in zip(boxes, masks, strict=True)]
 
 

@@ -43,5 +43,7 @@ def predict(
             limit=config.limit,
             speck_share=config.speck_share,
             overwrite=overwrite,
+            batch=config.batch,
+            tile=config.tile,
         )
     return config.out

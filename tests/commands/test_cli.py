@@ -39,6 +39,13 @@ def _commands(command: click.Command, name: str = "maskx"):
             yield from _commands(command.get_command(context, child), f"{name} {child}")
 
 
+def test_every_command_can_answer_in_json():
+    """For scripts: a table as numbers, a path under a name."""
+    leaves = [(name, c) for name, c in _commands(cli) if not isinstance(c, click.Group)]
+    assert len(leaves) > 15
+    assert [name for name, c in leaves if not any("--json" in item.opts for item in c.params)] == []
+
+
 def test_every_command_and_option_has_help():
     """Nothing on the command line is left unexplained."""
     for name, command in _commands(cli):

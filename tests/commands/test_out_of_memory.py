@@ -12,6 +12,7 @@ import torch
 
 from maskx_pipeline.commands import run
 from maskx_pipeline.project import PROJECT_FILE
+from maskx_pipeline.provenance.files import write_text
 
 GPU = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 1 has a total capacity of 79.10 GiB of which 1.06 GiB is "
@@ -23,7 +24,13 @@ KERNEL = RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be as
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With what commands look for before they begin."""
     (tmp_path / PROJECT_FILE).write_text("")
+    for name in ("train.json", "val.json", "train/", "val/"):
+        path = tmp_path / "data" / name
+        path.mkdir(parents=True) if name.endswith("/") else write_text(path, "")
+    for name in ("cache.h5", "detector/run.json", "transfer/cls/run.json"):
+        write_text(tmp_path / "runs" / name, "")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -26,7 +26,7 @@ def test_a_sound_folder_is_said_to_be_sound(project: Path, capsys: pytest.Captur
     """With the number of files that have no checksum: images of the user."""
     assert run(["verify", str(project)]) == 0
     out = capsys.readouterr().out
-    assert out == "13 files: 5 sound, 0 damaged, 8 without a checksum, such as images and files of your own.\n"
+    assert out == "14 files: 6 sound, 0 damaged, 8 without a checksum, such as images and files of your own.\n"
     assert run(["verify", str(project / "runs" / "cache.h5"), "--all"]) == 0
     assert f"sound: {project / 'runs' / 'cache.h5'}" in capsys.readouterr().out
 
@@ -52,7 +52,7 @@ def test_what_is_gone_and_what_changed_is_in_the_json(project: Path, capsys: pyt
     (folder / "metrics.jsonl").write_text(text.replace("1", "2", 1))
     assert run(["verify", str(folder), "--json"]) == 3
     found = json.loads(capsys.readouterr().out)
-    assert found["counts"] == {"sound": 2, "damaged": 1, "missing": 1, "unchecked": 0}
+    assert found["counts"] == {"sound": 3, "damaged": 1, "missing": 1, "unchecked": 0}
     states = {Path(file["path"]).name: file["state"] for file in found["files"]}
     assert states["metrics.jsonl"] == "damaged"
     assert states["last.safetensors"] == "missing"
