@@ -14,6 +14,8 @@ import pytest
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.commands import run
+from maskx_pipeline.config import MasksConfig
+from maskx_pipeline.project import read_project
 
 TINY = """
 [detect]
@@ -216,9 +218,9 @@ def test_init_writes_both_data_sets(project: Path, tmp_path: Path) -> None:
     assert "none.json does not exist" in error
     assert not (tmp_path / "maskx.toml").exists()
     maskx(tmp_path, "init", *data, *masks, f"--masks-category-map={project / 'other' / 'map.json'}")
-    assert f'category_map = "{project / "other" / "map.json"}"' in (tmp_path / "maskx.toml").read_text().replace(
-        "category-map", "category_map"
-    )
+    written = read_project(tmp_path).load(MasksConfig).category_map
+    assert written is not None
+    assert written.resolve() == project / "other" / "map.json"
     report = json.loads(maskx(tmp_path, "doctor", "--json").stdout)
     assert {row["verdict"] for row in report["categories"]} == {"seen", "unseen"}
     assert maskx(tmp_path, "init", "--shapes", masks[0], "--overwrite", code=2).stderr

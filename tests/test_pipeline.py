@@ -19,7 +19,9 @@ from safetensors.numpy import load_file
 
 from maskx_pipeline.commands import run
 from maskx_pipeline.evaluation.evaluate import write_results
+from maskx_pipeline.provenance.file_lists import digests_of
 from maskx_pipeline.provenance.files import write_json
+from maskx_pipeline.provenance.seals import read_json_file
 
 TINY = """
 [detect]
@@ -117,7 +119,7 @@ def test_changed_settings_are_refused_with_what_differs(project):
     for stage, said in (
         (("detect", "train", "--lr", "0.3"), "lr"),
         (("export-embeddings", "--rois-per-object", "3"), "rois"),
-        (("fit-transfer", "--embedding", "cls+box", "--epochs", "9"), "epochs"),
+        (("fit-transfer", "--embedding", "cls+box", "--rois-per-batch", "9"), "rois-per-batch"),
     ):
         error = maskx(project, *stage, code=1).stderr
         assert said in error
@@ -181,7 +183,7 @@ def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
     model = "runs/transfer/cls+box-rbf+xy+boxes"
     maskx(project, "evaluate", "--model", model)
     folder = project / model / "evaluation" / "cache-best"
-    kept = {path: path.read_text() for path in folder.glob("results*.json")}
+    kept = {path: path.read_text() for path in (*folder.glob("results*.json"), folder / "run.json")}
     val = json.loads((project / "data/shapes/val.json").read_text())
     rng = np.random.default_rng(0)
     found = []  # a detector this tiny finds nothing, and 0 == 0 would prove nothing: so the truth, displaced
@@ -190,6 +192,9 @@ def test_results_load_in_plain_pycocotools_and_give_the_same_ap(project):
         found.append({"image_id": entry["image_id"], "category_id": entry["category_id"], "bbox": box,
                       "score": float(rng.random()), "segmentation": entry["segmentation"]})  # fmt: skip
     write_results(folder / "results.json", found)
+    run_file = read_json_file(folder / "run.json")
+    run_file["files"] |= digests_of(folder, folder.glob("results*.json"))  # as if evaluate had found these
+    write_json(folder / "run.json", run_file)
     report = json.loads(maskx(project, "evaluate", "--model", model, "--split", "unseen", "--json").stdout)
     with contextlib.redirect_stdout(None):
         truth = COCO(str(project / "data/shapes/val.json"))

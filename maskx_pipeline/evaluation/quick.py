@@ -18,6 +18,11 @@ _MOST_DETECTIONS = {"cuda": 20_000}
 _MOST_DETECTIONS_CPU = 2_000
 
 
+def most_detections(device: torch.device) -> int:
+    """Of how many detections, and of how many objects, :func:`quick_metrics` looks at the masks there."""
+    return _MOST_DETECTIONS.get(device.type, _MOST_DETECTIONS_CPU)
+
+
 def quick_metrics(
     mask_model: MaskModel,
     cache: RoICache,
@@ -44,7 +49,7 @@ def quick_metrics(
         val has no such masks.
     """
     device = next(mask_model.parameters()).device
-    most = max_detections or _MOST_DETECTIONS.get(device.type, _MOST_DETECTIONS_CPU)
+    most = max_detections or most_detections(device)
     everything = frozenset(category.label for category in val.categories) if among is None else frozenset(among)
     groups = {"seen": frozenset(seen), "unseen": everything - frozenset(seen)}
     image_ids = some_images(val, cache, most)

@@ -19,6 +19,7 @@ from maskx_pipeline.detection.image_training import long_schedule
 from maskx_pipeline.detection.model import FOREGROUND_FRACTION
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.errors import RunError
+from maskx_pipeline.evaluation.quick import most_detections
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
 from maskx_pipeline.stages.export_embeddings import open_detector
@@ -169,7 +170,7 @@ def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) 
     measurements = _times(config.epochs, config.eval_every)
     boxes = 0.0 if config.box_loss == "none" else (config.box_rois_per_batch or config.rois_per_batch)
     seconds = config.epochs * rois * (1 + boxes / config.rois_per_batch) * heads.step
-    seconds += measurements * plan.detection_rois * heads.mask
+    seconds += measurements * min(plan.detection_rois, 2 * most_detections(heads.device)) * heads.mask
     return StageEstimate("fit-transfer", seconds, _FILES * 4 * heads.parameters)
 
 

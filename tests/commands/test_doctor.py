@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskx_pipeline.cache.plan import ImageSeconds
 from maskx_pipeline.commands import run
@@ -107,7 +108,7 @@ def test_times_grow_with_what_is_asked_for(shapes, capsys, monkeypatch):
     """Twice the iterations and epochs take twice as long, where the costs of a step are the same."""
     monkeypatch.setattr("maskx_pipeline.stages.estimate.seconds_of_detector_step", lambda *a, **k: 2.0)
     monkeypatch.setattr("maskx_pipeline.stages.estimate.measure_export", lambda *a, **k: ImageSeconds(0.0, 0.0))
-    head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device="cpu")
+    head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device=torch.device("cpu"))
     monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
     monkeypatch.setenv("MASKX_DETECT_ITERATIONS", "7")
     monkeypatch.setenv("MASKX_FIT_TRANSFER_EPOCHS", "3")
@@ -126,7 +127,7 @@ def test_a_schedule_that_is_long_for_the_data_is_noted(shapes, capsys, monkeypat
     """The default is the paper's, for COCO: on a few hundred images it is thousands of passes."""
     monkeypatch.setattr("maskx_pipeline.stages.estimate.seconds_of_detector_step", lambda *a, **k: 1.0)
     monkeypatch.setattr("maskx_pipeline.stages.estimate.measure_export", lambda *a, **k: ImageSeconds(1.0, 1.0))
-    head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device="cpu")
+    head = costs.HeadCosts(step=0.5, mask=0.0, parameters=10, device=torch.device("cpu"))
     monkeypatch.setattr("maskx_pipeline.stages.estimate.head_costs", lambda *a, **k: head)
     images = len(json.loads((shapes / "data" / "shapes" / "train.json").read_text())["images"])
     monkeypatch.setenv("MASKX_DETECT_IMAGES_PER_BATCH", "1")

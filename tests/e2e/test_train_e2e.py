@@ -176,7 +176,7 @@ def test_a_trained_model_is_evaluated_and_predicts_from_images_alone(
     with pytest.raises(ConfigError, match="from images"):
         evaluate(EvaluateConfig(model=trained, from_="cache", device="cpu"), data)
     out = folder / "predictions"
-    predict(PredictConfig(model=trained, out=out, device="cpu", limit=1), [data.val_images])
+    predict(PredictConfig(model=trained, out=out, device="cpu", limit=1), [data.val_images], data)
     assert (out / "results.json").is_file()
 
 

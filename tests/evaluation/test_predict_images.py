@@ -54,7 +54,7 @@ def test_a_folder_gives_overlays_and_coco_results(world: World, tmp_path: Path) 
     (tmp_path / "in" / "notes.txt").write_text("no image")
     results = predict(world, [tmp_path / "in"], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "a.jpg", "b.jpg", "results.json", "results_bbox.json",
+        "a.jpg", "b.jpg", "files.json", "results.json", "results_bbox.json",
     ]  # fmt: skip
     sizes = {(result["file_name"], result["image_id"]): result["segmentation"]["size"] for result in results}
     assert sizes == {("a.png", 1): [60, 80], ("b.PNG", 2): [80, 60]}

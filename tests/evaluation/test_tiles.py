@@ -19,6 +19,7 @@ from torch import Tensor
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import MachineError
+from maskx_pipeline.evaluation.given_images import given_images
 from maskx_pipeline.evaluation.predict_images import predict_folder, segmented
 from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.whole_model import Instances
@@ -81,7 +82,7 @@ def test_pictures_above_the_size_of_a_tile_are_cut_and_others_are_not(tmp_path: 
     model = FindsBright()
     path = predict_folder(
         model,  # type: ignore[arg-type]
-        [large, small],
+        given_images([large, small]),
         out=tmp_path / "out",
         categories=CATEGORIES,
         seen=[2],
@@ -114,7 +115,7 @@ def test_without_sahi_the_error_names_the_extra(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MachineError, match="sahi") as caught:
         predict_folder(
             FindsBright(),  # type: ignore[arg-type]
-            [scene(tmp_path)],
+            given_images([scene(tmp_path)]),
             out=tmp_path / "out",
             categories=CATEGORIES,
             seen=[],
