@@ -6,11 +6,17 @@ if [ -z "${MASKX:-}" ]; then
   MASKX=maskx
   [ ! -x "$checkout/.venv/bin/maskx" ] || MASKX=$checkout/.venv/bin/maskx
 fi
+launch=() # what starts the processes that share a stage: LAUNCH, or torchrun for GPUS of this machine
+if [ -n "${LAUNCH:-}" ]; then
+  read -ra launch <<<"$LAUNCH"
+elif [ "${GPUS:-1}" -gt 1 ]; then
+  launch=("$(dirname "$(type -P "$MASKX")")/torchrun" --standalone --nproc-per-node "$GPUS")
+fi
 maskx() {
   case $1 in
-    detect | export-embeddings | e2e)
-      if [ "${GPUS:-1}" -gt 1 ]; then
-        "$(dirname "$(type -P "$MASKX")")/torchrun" --standalone --nproc-per-node "$GPUS" -m maskx_pipeline "$@"
+    detect | export-embeddings | fit-transfer | e2e | evaluate | predict | annotate)
+      if [ ${#launch[@]} -gt 0 ]; then
+        "${launch[@]}" -m maskx_pipeline "$@"
         return
       fi
       ;;

@@ -56,7 +56,7 @@ INSTEAD = (
             f"torchrun --standalone --nproc-per-node 2 -m maskx_pipeline {stage}",
             GPUS,
         )
-        for stage in ("detect train", "export-embeddings", "e2e")
+        for stage in ("detect train", "export-embeddings", "e2e", "evaluate", "predict", "annotate")
     ),
     Instead("docs/how-to/resume-and-many-gpus.md", "tensorboard --logdir runs", "", "a server"),
     Instead("docs/how-to/resume-and-many-gpus.md", "maskx detect train --images-per-batch 4", "", SCHEDULE),

@@ -21,7 +21,7 @@ from maskx_pipeline.commands import cli, run
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.sh"))
 DATA_SETS = ("visual_genome", "open_images", "objects365")  # each has a test of its own
-RECIPES = [path for path in SCRIPTS if path.stem not in ("common", "quickstart", *DATA_SETS)]
+RECIPES = [path for path in SCRIPTS if path.stem not in ("common", "quickstart", "slurm", *DATA_SETS)]
 FUNCTIONS = {"stage_wise": "fit-transfer", "joint": "e2e"}  # of common.sh: they hand their options on to a command
 PAPER = ["--box-loss", "none", "--no-coordinates"]
 """What makes the models of all recipes the paper's; they stand between the category set and a model's own options."""
@@ -87,7 +87,7 @@ def test_every_script_is_bash_and_calls_what_exists(script: Path) -> None:
     """No command, option or choice that maskx does not have."""
     subprocess.run(["bash", "-n", str(script)], check=True)
     calls = list(_calls(script.read_text(encoding="utf-8")))
-    assert calls
+    assert calls or script.stem == "slurm"
     for words in calls:
         _check_call(words)
 
@@ -204,9 +204,65 @@ def test_on_several_gpus_only_the_stages_that_share_their_work_start_processes(t
     script = ROOT / "pipelines" / "table1d.sh"
     calls = _run_with_stand_in(script, tmp_path, GPUS="8", SPLIT_B="", MASKX="maskx", PATH=path)
     started = (tmp_path / "calls.txt.torchrun").read_text().splitlines()
-    assert started == ["8 detect", "8 export-embeddings", *["8 e2e"] * 3]
+    assert started == [f"8 {call[0]}" for call in calls if call[0] != "compare"]
     fitted = [n for n, call in enumerate(calls, 1) if call[0] in FUNCTIONS.values()]
     assert calls[-1] == ["compare", *(f"runs/{n}" for n in fitted)]
+
+
+SLURM = {
+    "srun": 'echo "srun $*" >>"$CALLS.slurm"; while [ "$1" != -m ]; do shift; done; "$MASKX" "${@:3}"; ${THEN:-true}',
+    "scontrol": 'case $1 in show) printf "%s\\n" node7 node8 ;; *) echo "scontrol $*" >>"$CALLS.slurm" ;; esac',
+    "scancel": 'echo "scancel $*" >>"$CALLS.slurm"; touch "$CALLS.cancelled"',
+}
+"""Instead of SLURM's programs: they write down how they were called."""
+
+
+def _slurm(folder: Path, *words: str, then: str = "true") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """pipelines/slurm.sh as the job 12345 on two machines, and the calls of SLURM's programs."""
+    for name, text in {**SLURM, "maskx": STAND_IN.partition("\n")[2]}.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / name).chmod(0o755)
+    environment = {
+        **_without_settings(), "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "CALLS": str(folder / "calls"),
+        "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "8", "SLURM_JOB_NODELIST": "node[7-8]",
+        "SLURM_JOB_ID": "12345", "MASKX": "maskx", "THEN": then, "SPLIT_A": "voc", "SPLIT_B": "",
+    }  # fmt: skip
+    command = ["bash", str(ROOT / "pipelines" / "slurm.sh"), *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    called = folder / "calls.slurm"
+    return done, called.read_text().splitlines() if called.exists() else [done.stderr]
+
+
+def test_a_job_of_slurm_starts_each_stage_on_all_its_machines(tmp_path: Path) -> None:
+    """A command, and a recipe whose other commands run on the first machine alone."""
+    started = (
+        f"srun --nodes=2 --ntasks=2 --ntasks-per-node=1 {tmp_path}/torchrun --nnodes 2 --nproc-per-node 8"
+        " --rdzv-backend c10d --rdzv-endpoint node7:32345 --rdzv-id 12345 -m maskx_pipeline"
+    )
+    done, called = _slurm(tmp_path, "detect", "train", "--lr", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert called == [f"{started} detect train --lr 0.1"]
+    (project := tmp_path / "project").mkdir()
+    (project / "maskx.toml").touch()
+    done, called = _slurm(tmp_path, str(ROOT / "pipelines" / "table1d.sh"), str(project))
+    assert done.returncode == 0, done.stderr
+    assert {line.removeprefix(f"{started} ").split()[0] for line in called[1:]} == {
+        "detect", "export-embeddings", "fit-transfer", "e2e", "evaluate",
+    }  # fmt: skip
+    assert "compare" in (tmp_path / "calls").read_text()
+
+
+def test_a_job_of_slurm_whose_time_ends_goes_back_into_the_queue(tmp_path: Path) -> None:
+    """The processes get SIGTERM, upon which they save."""
+    stop = tmp_path / "stop"
+    stop.write_text(
+        "#!/usr/bin/env bash\nkill -USR1 $(awk '{print $4}' /proc/$PPID/stat)\n"
+        'while [ ! -e "$CALLS.cancelled" ]; do sleep 0.1; done\nexit 143\n'
+    )
+    stop.chmod(0o755)
+    done, called = _slurm(tmp_path, "detect", "train", then=str(stop))
+    assert called[1:] == ["scancel --signal=TERM 12345", "scontrol requeue 12345"]
+    assert done.returncode != 0
 
 
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:

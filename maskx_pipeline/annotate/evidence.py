@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maskx_pipeline.annotate.quality import AnnotationQuality
 from maskx_pipeline.annotate.reliability import MaskScore
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import OutputError
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.made_from import AGAIN, MadeFrom, differences, read_json
@@ -19,11 +20,20 @@ def evidence_path(out: Path) -> Path:
 
 
 def kept_quality(path: Path, made_from: MadeFrom, measure: Callable[[], AnnotationQuality]) -> AnnotationQuality:
-    """What was measured before, if it was of the same model and masks; else measure, and keep it.
+    """What was measured before, if it was of the same model and masks; else measure, in all processes, and keep it.
 
     Raises:
         OutputError: The file is another program's.
     """
+    quality = distributed.on_main(lambda: _kept(path, made_from))
+    if quality is None:
+        measured = quality = measure()
+        kept = {"made_from": dict(made_from), "quality": asdict(measured)}
+        distributed.on_main(lambda: write_json(path, kept))
+    return quality
+
+
+def _kept(path: Path, made_from: MadeFrom) -> AnnotationQuality | None:
     content = read_json(path)
     if path.exists() and (content is None or not {"made_from", "quality"} <= content.keys()):
         raise OutputError(f"{path} exists, and was not written by maskx.", AGAIN)
@@ -32,6 +42,4 @@ def kept_quality(path: Path, made_from: MadeFrom, measure: Callable[[], Annotati
         scores = tuple(MaskScore(**score) for score in stored["scores"])
         lists = {name: tuple(stored[name]) for name in ("categories", "unreadable")}
         return AnnotationQuality(**{**stored, **lists, "scores": scores})
-    quality = measure()
-    write_json(path, {"made_from": dict(made_from), "quality": asdict(quality)})
-    return quality
+    return None

@@ -1,39 +1,23 @@
-"""Filling the missing masks of an annotation file: image by image, to be interrupted at any point."""
+"""The annotation file whose missing masks are filled, and what is reported of it."""
 
 from __future__ import annotations
 
-import logging
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks
+from maskx_pipeline.annotate.fill_journal import UnreadableImage
+from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
 from maskx_pipeline.annotate.null_masks import NullMasks
 from maskx_pipeline.annotate.reliability import LeastConfidence
 from maskx_pipeline.annotate.review_items import DISAGREEMENT
 from maskx_pipeline.annotate.worklist import worklist_path
 from maskx_pipeline.data.records import CocoData
-from maskx_pipeline.engine.progress import Progress
-from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.journal import Journal
 from maskx_pipeline.provenance.room import writing
-from maskx_pipeline.whole_model import WholeModel
-
-logger = logging.getLogger("maskx")
-
-_NAMED = 10  # unreadable images named one by one; the report has all of them
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableImage:
-    """An image whose annotations stay without masks."""
-
-    file_name: str
-    reason: str
-    annotations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,44 +131,34 @@ class Annotated:
 
 
 def annotate(
-    model: WholeModel,
     data: CocoData,
     gaps: MaskGaps,
+    unreadable: Sequence[UnreadableImage],
     *,
     out: Path,
     write_to: Path,
     journal: Journal,
     labels: Mapping[int, int],
     seen: Collection[int],
-    mask_format: str,
-    speck_share: float,
     min_confidence: float,
     source: str,
     second: Second | None = None,
 ) -> tuple[Annotated, dict[int, float]]:
-    """Predict the masks that are not in the journal yet, and write the annotation file.
+    """Write the annotation file with the masks of the journal.
 
     Args:
+        unreadable: Images that have none; see `fill_journal`.
         out: The annotation file, as it is called in the counts.
         write_to: A temporary file, which becomes ``out``.
-        journal: Holds what an earlier, interrupted call has done.
+        journal: Holds the masks of all other images.
         labels: The model's label of each label of ``data`` that it knows.
         seen: The model's labels whose masks it was trained on.
-        mask_format: ``polygons`` or ``rle``.
-        speck_share: Parts below this share of their mask are left out.
         source: What stands in ``mask_source``.
         second: A teacher whose masks are compared with the model's, or taken in their place.
 
     Returns:
         The counts; and by annotation id the confidence of the masks that were left out, 0 where the box is empty.
-
-    Raises:
-        DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
-    how: dict[str, Any] = {"mask_format": mask_format, "speck_share": speck_share}
-    if second is not None:
-        how |= {"opinion": second.opinion, "by_teacher": second.by_teacher}
-    unreadable = _fill(model, data, gaps, journal=journal, labels=labels, how=how)
     table = data.annotations()
     tally = _Tally()
 
@@ -281,40 +255,6 @@ def _agreement_of(out: Path, tally: _Tally, second: Second | None) -> dict[str, 
         "disagreements": sum(agreement < DISAGREEMENT for agreement in tally.agreements),
         "worklist": str(worklist_path(out)),
     }
-
-
-def _fill(
-    model: WholeModel,
-    data: CocoData,
-    gaps: MaskGaps,
-    *,
-    journal: Journal,
-    labels: Mapping[int, int],
-    how: Mapping[str, Any],
-) -> list[UnreadableImage]:
-    unreadable: list[UnreadableImage] = []
-    first: DataError | None = None
-    done = len(journal.done)
-    if done:
-        logger.info("%d of %d images were done before.", done, len(gaps.work))
-    with Progress(len(gaps.work), "annotate", "images", initial=done) as bar:
-        for image_id, annotations in gaps.work.items():
-            if image_id in journal.done:
-                continue
-            chosen = [labels[annotation.label] for annotation in annotations]
-            try:
-                masks = fill_masks(model, data, annotations, chosen, **how)
-                journal.add(image_id, [asdict(mask) for mask in masks])
-            except DataError as error:
-                if len(unreadable) < _NAMED:
-                    logger.warning("%s Its %d annotations are left as they are.", error.message, len(annotations))
-                image = data.image(image_id)
-                unreadable.append(UnreadableImage(image.file_name, error.message, len(annotations)))
-                first = first or error
-            bar.update(1)
-    if first is not None and not journal.done:
-        raise first
-    return unreadable
 
 
 def _line(count: int, what: str) -> list[str]:

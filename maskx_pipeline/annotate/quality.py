@@ -16,7 +16,8 @@ from maskx_pipeline.annotate.reliability import MaskScore, bins_to_json, reliabi
 from maskx_pipeline.annotate.true_boxes import figures_at_boxes
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData
-from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import each_of
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.box_figures import BoxFigures
 from maskx_pipeline.evaluation.box_iou import MODEL
@@ -165,6 +166,7 @@ def measure_annotation(
     """Predict each mask that exists, from the box alone, and compare. Nothing is written.
 
     What is compared is what would be written: cut at the box, without specks, as polygons where these are asked for.
+    Several processes share the images, and all get the figures.
 
     Args:
         labels: The model's label of each label of ``data`` that it knows; others are left out.
@@ -184,39 +186,44 @@ def measure_annotation(
             "give a file with masks, such as val-annotations",
         )
     how: dict[str, Any] = {"mask_format": mask_format, "speck_share": speck_share}
-    scores: list[MaskScore] = []
-    measured: list[Annotation] = []
-    unreadable: list[DataError] = []
-    with Progress(len(work), "annotate and compare", "images") as bar:
-        for annotations in work.values():
-            chosen = [labels[annotation.label] for annotation in annotations]
-            try:
-                filled = fill_masks(model, data, annotations, chosen, **how)
-                others: Sequence[FilledMask | None] = [None] * len(filled)
-                if opinion is not None:
-                    others = teacher_masks(opinion, data, annotations, **how)
-            except DataError as error:
-                logger.warning("%s It is left out.", error.message)
-                unreadable.append(error)
-            else:
-                measured += annotations
-                scores += [
-                    _score(data, annotation, mask, other, seen=label in seen)
-                    for annotation, mask, other, label in zip(annotations, filled, others, chosen, strict=True)
-                ]
-            bar.update(1)
-    if not scores:
-        raise unreadable[0]
-    known_seen = {label for label, of_model in labels.items() if of_model in seen}
-    return AnnotationQuality(
-        model=folder,
-        dataset=str(data.path),
-        scores=tuple(scores),
-        categories=tuple(dict.fromkeys(category.name for category in data.categories)),
-        unreadable=tuple(error.message for error in unreadable),
-        teacher=teacher,
-        boxes=figures_at_boxes(data, measured, scores, seen=known_seen, teacher=teacher) if beside_shapes else None,
-    )
+
+    def compare(annotations: Sequence[Annotation]) -> list[MaskScore] | DataError:
+        chosen = [labels[annotation.label] for annotation in annotations]
+        try:
+            filled = fill_masks(model, data, annotations, chosen, **how)
+            others: Sequence[FilledMask | None] = [None] * len(filled)
+            if opinion is not None:
+                others = teacher_masks(opinion, data, annotations, **how)
+        except DataError as error:
+            logger.warning("%s It is left out.", error.message)
+            return error
+        return [
+            _score(data, annotation, mask, other, seen=label in seen)
+            for annotation, mask, other, label in zip(annotations, filled, others, chosen, strict=True)
+        ]
+
+    images = list(work.values())
+    found = list(each_of(images, compare, desc="annotate and compare"))
+
+    def figures() -> AnnotationQuality:
+        scores = [score for of_image in found if not isinstance(of_image, DataError) for score in of_image]
+        unreadable = [error for error in found if isinstance(error, DataError)]
+        if not scores:
+            raise unreadable[0]
+        compared = [image for image, made in zip(images, found, strict=True) if not isinstance(made, DataError)]
+        measured = [annotation for annotations in compared for annotation in annotations]
+        known_seen = {label for label, of_model in labels.items() if of_model in seen}
+        return AnnotationQuality(
+            model=folder,
+            dataset=str(data.path),
+            scores=tuple(scores),
+            categories=tuple(dict.fromkeys(category.name for category in data.categories)),
+            unreadable=tuple(error.message for error in unreadable),
+            teacher=teacher,
+            boxes=figures_at_boxes(data, measured, scores, seen=known_seen, teacher=teacher) if beside_shapes else None,
+        )
+
+    return distributed.on_main(figures)
 
 
 def masks_of_known(data: CocoData, labels: Collection[int]) -> dict[int, list[Annotation]]:

@@ -188,6 +188,10 @@ class _StderrHandler(logging.Handler):
     """Log lines that do not tear a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from maskx_pipeline.engine import distributed
+
+        if record.levelno <= logging.INFO and not distributed.is_main():
+            return  # it is said once, and a warning by each process that it concerns
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         from tqdm import tqdm
 

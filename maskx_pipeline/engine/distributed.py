@@ -52,6 +52,11 @@ def _group() -> ModuleType | None:
     return dist if dist is not None and dist.is_initialized() else None
 
 
+def is_one_of_several() -> bool:
+    """Whether torchrun has started others beside this process, joined to them or not."""
+    return world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def rank() -> int:
     """The number of this process, from 0."""
     group = _group()
@@ -67,6 +72,11 @@ def world_size() -> int:
     """The number of processes."""
     group = _group()
     return 1 if group is None else int(group.get_world_size())
+
+
+def local_world_size() -> int:
+    """The number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size()))) if world_size() > 1 else 1
 
 
 def is_main() -> bool:
@@ -110,6 +120,42 @@ def on_main(function: Callable[[], _T]) -> _T:
         raise outcome[1]
     result: _T = outcome[0]
     return result
+
+
+def part_of(count: int) -> slice:
+    """Which of ``count`` things in a row are this process's; the parts are as equal as may be."""
+    return slice(count * rank() // world_size(), count * (rank() + 1) // world_size())
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes, which must all call this; no gradient goes through it."""
+    group = _group()
+    if group is None:
+        return values
+    total = values.detach().clone()
+    group.all_reduce(total)
+    return total
+
+
+def sum_gradients(module: nn.Module) -> None:
+    """Put in the place of each gradient its sum over all processes."""
+    if world_size() == 1:
+        return
+    import torch
+
+    found = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    totals = summed(torch.cat([gradient.reshape(-1) for gradient in found]))
+    sizes = [gradient.numel() for gradient in found]
+    for gradient, total in zip(found, torch.split(totals, sizes), strict=True):
+        gradient.copy_(total.view_as(gradient))
+
+
+def as_main_has_it(module: nn.Module) -> None:
+    """Give the module in every process the weights and buffers that it has in the main process."""
+    group = _group()
+    if group is not None:
+        for values in (*module.parameters(), *module.buffers()):
+            group.broadcast(values.detach(), src=0)
 
 
 def wrap(module: nn.Module, device: torch.device) -> nn.Module:

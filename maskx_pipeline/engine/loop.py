@@ -25,9 +25,13 @@ logger = logging.getLogger("maskx")
 LOG_EVERY = 20
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed torch, NumPy and random from seed, step and rank, so that a step does not depend on those before it."""
-    digest = hashlib.sha256(f"{seed} {step} {distributed.rank()}".encode()).digest()
+def seed_step(seed: int, step: int, *, rank: int | None = None) -> None:
+    """Seed torch, NumPy and random from seed, step and rank, so that a step does not depend on those before it.
+
+    Args:
+        rank: That of this process if not given.
+    """
+    digest = hashlib.sha256(f"{seed} {step} {distributed.rank() if rank is None else rank}".encode()).digest()
     value = int.from_bytes(digest[:7], "little")
     random.seed(value)
     np.random.seed(value % 2**32)
@@ -50,6 +54,7 @@ def run_loop(
     desc: str,
     parts: int = 1,
     ema: float = 0.0,
+    in_parts: bool = False,
 ) -> dict[str, float]:
     """Train, and keep everything needed to continue as if never stopped.
 
@@ -62,11 +67,14 @@ def run_loop(
         module: What is trained and saved; not the wrapped one of :func:`distributed.wrap`.
         loss_at: Step to named losses, whose sum is minimised; called for each step in ascending order, from the first
             one that is left to do, in training mode, under autocast, with the random generators seeded.
-        evaluate: Steps done to metrics; called in evaluation mode, without gradients, in the main process.
+        evaluate: Steps done to metrics; called in evaluation mode, without gradients, in all processes, which share its
+            work and get the same metrics.
         evaluate_every: Steps between evaluations; 0 evaluates at the end only.
         parts: How often ``loss_at`` is called for a step, each time with the next part of its batch; what is minimised
             is the mean over the parts.
         ema: Decay of the average of the weights that is measured and written instead of them; 0: none is.
+        in_parts: Whether each of several processes gives its part of the losses, which are their sums, as one process
+            would have them; else each has losses of its own, and the module averages the gradients.
 
     Returns:
         The last metrics.
@@ -79,7 +87,7 @@ def run_loop(
     optimizer, iterations = build_optimizer(module, **of_sgd), schedule.iterations
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
     average = WeightAverage(module, decay=ema) if ema > 0 else None
-    state = TrainingState(module, optimizer, scaler, run, average)
+    state = TrainingState(module, optimizer, scaler, run, average, in_parts=in_parts)
     state.restore()
     if state.step and run.content.get("prolonged"):
         logger.info(
@@ -90,13 +98,13 @@ def run_loop(
             schedule.lr_at(state.step),
         )
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    _note_circumstances(run, amp_dtype)
+    _note_circumstances(run, amp_dtype, in_parts=in_parts)
     stopped = False
     module.train()
     with Progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
         while state.step < iterations:
             step = state.step
-            seed_step(seed, step)
+            seed_step(seed, step, rank=0 if in_parts else None)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.lr_at(step) * group["lr_scale"]
             optimizer.zero_grad(set_to_none=True)
@@ -113,6 +121,8 @@ def run_loop(
                     stopped = True
                     break
                 raise
+            if in_parts:
+                distributed.sum_gradients(module)
             if schedule.clip_grad_norm > 0:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, schedule.clip_grad_norm)
@@ -140,7 +150,7 @@ def run_loop(
     return state.metrics
 
 
-def _note_circumstances(run: Run, amp_dtype: torch.dtype | None) -> None:
+def _note_circumstances(run: Run, amp_dtype: torch.dtype | None, *, in_parts: bool) -> None:
     """Record what decides the numbers beside the settings, and say so where a run goes on under others than it began.
 
     That is what ``amp = auto`` came to, how many processes share a batch, and the version of PyTorch.
@@ -157,7 +167,7 @@ def _note_circumstances(run: Run, amp_dtype: torch.dtype | None) -> None:
             began_in,
             precision,
         )
-    if began_with != processes:
+    if began_with != processes and not in_parts:  # the same sums, in another order
         logger.warning(
             "%s began with %d processes and goes on with %d, so it will not be as if it had never stopped. Start it by "
             "`torchrun --nproc-per-node %d`, or give --overwrite to begin again.",

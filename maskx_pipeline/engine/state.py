@@ -28,6 +28,7 @@ class TrainingState:
 
     Args:
         average: What is measured and written instead of the weights themselves.
+        in_parts: Whether the losses are their sums over all processes.
     """
 
     def __init__(
@@ -37,9 +38,12 @@ class TrainingState:
         scaler: torch.amp.GradScaler,
         run: Run,
         average: WeightAverage | None = None,
+        *,
+        in_parts: bool = False,
     ) -> None:
         self.module, self.optimizer, self.scaler, self.run = module, optimizer, scaler, run
         self.average = average
+        self._in_parts = in_parts
         self.step = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
@@ -68,7 +72,7 @@ class TrainingState:
     def _evaluate(self, evaluate: Callable[[int], dict[str, float]], best_metric: str, bar: Progress) -> None:
         self.module.eval()
         with torch.no_grad():
-            self.metrics = distributed.on_main(lambda: evaluate(self.step))
+            self.metrics = evaluate(self.step)
         self.module.train()
         self.run.log(self.step, **self.metrics)
         value = self.metrics[best_metric]
@@ -140,7 +144,8 @@ class TrainingState:
         """Fetch the losses of the last steps at once: fetching each would make a GPU wait for every step."""
         if not self._recent:
             return
-        values = torch.stack(self._recent).tolist()
+        recent = torch.stack(self._recent)
+        values = (distributed.summed(recent) if self._in_parts else recent).tolist()
         self._recent.clear()
         for step, row in enumerate(values, start=self.step - len(values) + 1):
             for name, value in zip(self._names, row, strict=True):

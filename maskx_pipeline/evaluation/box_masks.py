@@ -15,7 +15,8 @@ from pycocotools import mask as coco_mask
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.masks import pixels_of_box, segmentation_fault, segmentation_to_rle
 from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
-from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import each_of
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.box_iou import ELLIPSE, SHAPES, BoxIou
 from maskx_pipeline.evaluation.coco_ap import Result
@@ -53,12 +54,16 @@ def masks_from_cache(
 ) -> dict[int, Rle]:
     """The masks of a model in the true boxes of val, by annotation id, from cached RoI features.
 
+    Where several processes share the images, the main one has them all, and the others none.
+
     Args:
         labels: Only objects of these categories; all if not given.
     """
     results = predictions_from_cache(
         cache, mask_model, val, device=device, amp_dtype=amp_dtype, group="ground_truth", labels=labels
     )
+    if not distributed.is_main():
+        return {}
     rows_of = rows_by_image(cache.ground_truth.image_ids)
     rows = np.array([row for image in val.images if image.id in rows_of for row in rows_of[image.id]], dtype=np.int64)
     if labels is not None:
@@ -70,21 +75,25 @@ def masks_from_cache(
 def predictions_and_masks_from_images(model: WholeModel, val: CocoData) -> tuple[list[Result], dict[int, Rle]]:
     """What `predictions_from_images` gives, and the masks in the true boxes, by one look of the detector at each image.
 
-    The masks equal those of `masks_from_cache` if the cache was written on the same kind of device.
+    The masks equal those of `masks_from_cache` if the cache was written on the same kind of device. Where several
+    processes share the images, the main one has them all, and the others none.
     """
+    objects = {image.id: annotations for image, annotations in objects_of(val)}
+
+    def segment(image: ImageRecord) -> tuple[list[Result], dict[int, Rle]]:
+        annotations = objects.get(image.id, [])
+        boxes = torch.tensor([a.box_xyxy for a in annotations], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor([a.label for a in annotations], dtype=torch.int64)
+        instances, mask_probs = model.predict_and_segment(read_scaled(val, image), boxes, labels)
+        masks = paste_to_rle(mask_probs, boxes, image.height, image.width)
+        of_boxes = {annotation.id: mask for annotation, mask in zip(annotations, masks, strict=True)}
+        return results_of(instances, image, val.categories), of_boxes
+
     results: list[Result] = []
     found: dict[int, Rle] = {}
-    objects = {image.id: annotations for image, annotations in objects_of(val)}
-    with Progress(len(val.images), "segment images", "images") as bar:
-        for image in val.images:
-            annotations = objects.get(image.id, [])
-            boxes = torch.tensor([a.box_xyxy for a in annotations], dtype=torch.float32).reshape(-1, 4)
-            labels = torch.tensor([a.label for a in annotations], dtype=torch.int64)
-            instances, mask_probs = model.predict_and_segment(read_scaled(val, image), boxes, labels)
-            results += results_of(instances, image, val.categories)
-            masks = paste_to_rle(mask_probs, boxes, image.height, image.width)
-            found |= {annotation.id: mask for annotation, mask in zip(annotations, masks, strict=True)}
-            bar.update(1)
+    for of_image, of_boxes in each_of(val.images, segment, desc="segment images"):
+        results += of_image
+        found |= of_boxes
     return results, found
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
-from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.data.coco import CocoData, ImageRecord
 from maskx_pipeline.detection.features import FrozenDetector
-from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import each_of
 from maskx_pipeline.evaluation.coco_ap import Result, average_precision
 from maskx_pipeline.evaluation.predictions import box_results_of, read_scaled
 
@@ -21,18 +22,25 @@ def box_ap(
 ) -> dict[str, float]:
     """Measure a detector that is still in training; its modes and gradients are left as they were.
 
+    Several processes share the images, and all get the figures.
+
     Returns:
         ``box_ap`` and ``box_ap50`` over all categories, in percent.
     """
-    results: list[Result] = []
-    with left_as_it_was(detector), Progress(len(val.images), "measure box AP", "images") as bar:
+    with left_as_it_was(detector):
         frozen = FrozenDetector(detector, device=device, amp_dtype=amp_dtype)
-        for image in val.images:
-            results += box_results_of(frozen.extract(read_scaled(val, image)).detections, image, val.categories)
-            bar.update(1)
-    labels = [category.label for category in val.categories]
-    summary = average_precision(val, results, labels=labels, iou_type="bbox")
-    return {"box_ap": summary.ap, "box_ap50": summary.ap50}
+
+        def detect(image: ImageRecord) -> list[Result]:
+            return box_results_of(frozen.extract(read_scaled(val, image)).detections, image, val.categories)
+
+        results = [result for part in each_of(val.images, detect, desc="measure box AP") for result in part]
+
+    def measured() -> dict[str, float]:
+        labels = [category.label for category in val.categories]
+        summary = average_precision(val, results, labels=labels, iou_type="bbox")
+        return {"box_ap": summary.ap, "box_ap50": summary.ap50}
+
+    return distributed.on_main(measured)
 
 
 @contextlib.contextmanager

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import Category, ImageRecord
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine.sharing import shared_out
 from maskx_pipeline.errors import ConfigError, DataError, listed
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.evaluate import boxes_path, write_results
@@ -22,7 +28,7 @@ from maskx_pipeline.evaluation.predictions import results_of
 from maskx_pipeline.evaluation.specks import rle_without_specks
 from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.provenance.file_lists import write_list
-from maskx_pipeline.provenance.files import atomic_path, make_folder, write_text
+from maskx_pipeline.provenance.files import make_folder, write_bytes, write_text
 from maskx_pipeline.text import shown
 from maskx_pipeline.whole_model import Instances, WholeModel
 
@@ -48,6 +54,8 @@ def predict_folder(
 ) -> Path:
     """Segment images, and write an overlay ``<name>.jpg`` of each and ``results.json`` with ``results_bbox.json``.
 
+    Several processes share the images, ``batch`` after ``batch``; the main one writes.
+
     Args:
         seen: Labels whose masks were used in training.
         speck_share: Parts below this share of their mask are left out; see `without_specks`.
@@ -64,48 +72,88 @@ def predict_folder(
         MachineError: Tiles are asked for, and SAHI is not installed.
     """
     images = images[: limit or None]
-    paths = [image.path for image in images]
     overlays = [out / name for name in overlay_names(images)]
-    _check_overlays(overlays, paths, overwrite=overwrite)
+
+    def begin() -> None:
+        _check_overlays(overlays, [image.path for image in images], overwrite=overwrite)
+        make_folder(out)
+
+    distributed.on_main(begin)
     names = names_to_draw(categories)
-    make_folder(out)
+    how: dict[str, Any] = {"categories": categories, "score_threshold": score_threshold, "batch": batch, "tile": tile}
+
+    def look(some: Sequence[tuple[GivenImage, int]]) -> Iterator[_Looked]:
+        failed: list[DataError] = []
+        found = segmented(model, _read_each((given.path for given, _ in some), failed), **how)
+        for (given, number), (_, image, instances) in zip(some, found, strict=True):
+            if image is None or instances is None:
+                yield _Looked(error=failed[-1] if image is None else None)
+                continue
+            picture = draw_instances(
+                image, instances, names=names, seen=seen, score_threshold=score_threshold, speck_share=speck_share
+            )
+            record = ImageRecord(id=number, file_name=given.name, width=image.shape[2], height=image.shape[1])
+            objects = results_of(instances, record, categories)
+            cut = [rle_without_specks(result["segmentation"], speck_share) for result in objects]
+            results = [
+                {**result, "segmentation": mask, "file_name": given.name}
+                for result, (mask, _) in zip(objects, cut, strict=True)
+            ]
+            yield _Looked(_as_jpeg(picture), results, [dropped for _, dropped in cut if dropped])
+
     results: list[Result] = []
-    specked = specks = 0
-    read = readable_images(paths)
-    found = segmented(model, read, categories=categories, score_threshold=score_threshold, batch=batch, tile=tile)
-    with Progress(len(paths), "predict", "images") as bar:
-        for given, (_, image, instances), number, overlay in zip(
-            images, found, image_ids(images), overlays, strict=True
-        ):
-            if image is not None and instances is not None:
-                picture = draw_instances(
-                    image,
-                    instances,
-                    names=names,
-                    seen=seen,
-                    score_threshold=score_threshold,
-                    speck_share=speck_share,
-                )
-                with atomic_path(overlay) as temporary:
-                    picture.save(temporary, format="JPEG", quality=95, subsampling=0)
-                record = ImageRecord(id=number, file_name=given.name, width=image.shape[2], height=image.shape[1])
-                for result in results_of(instances, record, categories):
-                    mask, dropped = rle_without_specks(result["segmentation"], speck_share)
-                    results.append({**result, "segmentation": mask, "file_name": given.name})
-                    specked, specks = specked + (dropped > 0), specks + dropped
+    dropped: list[int] = []
+    errors: list[DataError] = []
+    with Progress(len(images), "predict", "images") as bar:
+        work = list(zip(images, image_ids(images), strict=True))
+        for overlay, looked in zip(overlays, shared_out(work, look, block=batch), strict=distributed.is_main()):
+            if looked.overlay:
+                write_bytes(overlay, looked.overlay)
+            if looked.error is not None:
+                errors.append(looked.error)
+            results += looked.results
+            dropped += looked.dropped
             bar.update(1)
-    if specks:
-        logger.info("Left out %d small parts of %d masks; --speck-share 0 keeps them.", specks, specked)
-    if not results:
-        logger.warning(
-            "No object has a score of %g or more, so the overlays show none; --score-threshold lowers that.",
-            score_threshold,
-        )
-    write_results(out / RESULTS_FILE, results)
-    write_legend(out / LEGEND_FILE, [c for c in categories if c.id in {r["category_id"] for r in results}])
-    written = [out / RESULTS_FILE, boxes_path(out / RESULTS_FILE), out / LEGEND_FILE, *overlays]
-    write_list(out, filter(Path.is_file, written))
+
+    def end() -> None:
+        if errors and len(errors) == len(images):
+            raise errors[-1]
+        if dropped:
+            logger.info("Left out %d small parts of %d masks; --speck-share 0 keeps them.", sum(dropped), len(dropped))
+        if not results:
+            logger.warning(
+                "No object has a score of %g or more, so the overlays show none; --score-threshold lowers that.",
+                score_threshold,
+            )
+        write_results(out / RESULTS_FILE, results)
+        write_legend(out / LEGEND_FILE, [c for c in categories if c.id in {r["category_id"] for r in results}])
+        written = [out / RESULTS_FILE, boxes_path(out / RESULTS_FILE), out / LEGEND_FILE, *overlays]
+        write_list(out, filter(Path.is_file, written))
+
+    distributed.on_main(end)
     return out / RESULTS_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What came of one image.
+
+    Attributes:
+        overlay: A JPEG file; empty where there is none.
+        dropped: Of each mask that lost some, how many small parts.
+        error: Why the image could not be read.
+    """
+
+    overlay: bytes = b""
+    results: list[Result] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    error: DataError | None = None
+
+
+def _as_jpeg(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format="JPEG", quality=95, subsampling=0)
+    return stream.getvalue()
 
 
 def write_legend(path: Path, categories: Iterable[Category]) -> None:
@@ -126,18 +174,25 @@ def readable_images(paths: Iterable[Path]) -> Iterator[tuple[Path, Tensor | None
     Raises:
         DataError: At the end, where none could be read.
     """
-    read, unreadable = 0, None
+    read = 0
+    failed: list[DataError] = []
+    for path, image in _read_each(paths, failed):
+        read += image is not None
+        yield path, image
+    if not read and failed:
+        raise failed[-1]
+
+
+def _read_each(paths: Iterable[Path], failed: list[DataError]) -> Iterator[tuple[Path, Tensor | None]]:
+    """Each file with its image, or with None and a warning; then the error is appended to ``failed``."""
     for path in paths:
         image = None
         try:
             image = read_image(path)
-            read += 1
         except DataError as error:
             logger.warning("%s It is skipped.", error.message)
-            unreadable = error
+            failed.append(error)
         yield path, image
-    if not read and unreadable is not None:
-        raise unreadable
 
 
 def segmented(

@@ -13,7 +13,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import Category, CocoData, ImageRecord
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.detection.detector import Detections
-from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine.sharing import each_of
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.paste import paste_to_rle
 from maskx_pipeline.evaluation.tiled_objects import TiledObjects
@@ -43,7 +43,8 @@ def predictions_from_cache(
         labels: Only detections of these categories; of all of them if not given.
 
     Returns:
-        COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``.
+        COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``. Where several processes share
+        the images, the main one has them all, and the others none.
 
     Raises:
         CacheError: The cache was made from other validation data.
@@ -53,19 +54,18 @@ def predictions_from_cache(
     found = cache.detections if group == "detections" else cache.ground_truth
     rows_of = rows_by_image(found.image_ids)
     images = [image for image in val.images if image_ids is None or image.id in image_ids]
-    results: list[Result] = []
-    with Progress(len(images), "segment cached detections", "images") as bar:
-        for image in images:
-            rows = rows_of.get(image.id)
-            if rows is not None and labels is not None:
-                rows = rows[np.isin(found.labels[rows], sorted(labels))]
-            if rows is not None and len(rows):
-                here, features = found.at(rows), cache.read_features(group, rows)
-                mask_probs = masks_of(mask_model, features, here.labels, device=device, amp_dtype=amp_dtype)
-                instances = Instances(here.boxes_xyxy, here.scores, here.labels, mask_probs)
-                results += results_of(instances, image, val.categories)
-            bar.update(1)
-    return results
+
+    def segment(image: ImageRecord) -> list[Result]:
+        rows = rows_of.get(image.id)
+        if rows is not None and labels is not None:
+            rows = rows[np.isin(found.labels[rows], sorted(labels))]
+        if rows is None or not len(rows):
+            return []
+        here, features = found.at(rows), cache.read_features(group, rows)
+        mask_probs = masks_of(mask_model, features, here.labels, device=device, amp_dtype=amp_dtype)
+        return results_of(Instances(here.boxes_xyxy, here.scores, here.labels, mask_probs), image, val.categories)
+
+    return [result for part in each_of(images, segment, desc="segment cached detections") for result in part]
 
 
 def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
@@ -73,17 +73,17 @@ def predictions_from_images(model: WholeModel, val: CocoData) -> list[Result]:
 
     Returns:
         COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``; equal to those of
-        :func:`predictions_from_cache` if the cache was written on the same kind of device.
+        :func:`predictions_from_cache` if the cache was written on the same kind of device. Where several processes
+        share the images, the main one has them all, and the others none.
 
     Raises:
         DataError: An image cannot be read.
     """
-    results: list[Result] = []
-    with Progress(len(val.images), "segment images", "images") as bar:
-        for image in val.images:
-            results += results_of(model.predict(read_scaled(val, image)), image, val.categories)
-            bar.update(1)
-    return results
+
+    def segment(image: ImageRecord) -> list[Result]:
+        return results_of(model.predict(read_scaled(val, image)), image, val.categories)
+
+    return [result for part in each_of(val.images, segment, desc="segment images") for result in part]
 
 
 def results_of(instances: Instances | TiledObjects, image: ImageRecord, categories: Sequence[Category]) -> list[Result]:

@@ -9,6 +9,7 @@ import torch
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.evaluation.coco_ap import precision_table
 from maskx_pipeline.evaluation.predictions import predictions_from_cache
 from maskx_pipeline.transfer.mask_iou import mask_iou
@@ -35,6 +36,8 @@ def quick_metrics(
 ) -> dict[str, float]:
     """Mask AP and mask IoU on seen and unseen categories, on a fixed random part of val.
 
+    Several processes share the images, and all get the figures.
+
     Only the ``seen_`` figures may choose between models: those of unseen categories come from masks that training
     must not know of.
 
@@ -58,8 +61,12 @@ def quick_metrics(
         results = predictions_from_cache(
             cache, mask_model, val, device=device, amp_dtype=amp_dtype, image_ids=image_ids
         )
-        table = precision_table(val, results, labels=everything, iou_type="segm", image_ids=image_ids)
-        metrics = {f"{name}_mask_ap": table.summary(labels).ap for name, labels in groups.items()}
+
+        def measured() -> dict[str, float]:
+            table = precision_table(val, results, labels=everything, iou_type="segm", image_ids=image_ids)
+            return {f"{name}_mask_ap": table.summary(labels).ap for name, labels in groups.items()}
+
+        metrics = distributed.on_main(measured)
         for name, labels in groups.items():
             metrics[f"{name}_mask_iou"] = 100 * mask_iou(
                 mask_model, cache, labels=labels, device=device, amp_dtype=amp_dtype, max_rois=max(1, most // 2)

@@ -12,6 +12,7 @@ from typing import Any
 from maskx_pipeline.annotate.best_of import Choice, choices_text, choose_best, confidences, scores_of_best
 from maskx_pipeline.annotate.evidence import evidence_path, kept_quality
 from maskx_pipeline.annotate.fill_file import Annotated, Second, annotate
+from maskx_pipeline.annotate.fill_journal import fill_journal
 from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
 from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
 from maskx_pipeline.annotate.rejected import SOURCE
@@ -21,7 +22,9 @@ from maskx_pipeline.annotate.review_items import review_items
 from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, read_coco
-from maskx_pipeline.errors import ConfigError, DataError
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import by_main
+from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
@@ -36,9 +39,11 @@ from maskx_pipeline.stages.annotate_inputs import (
     read_val,
     refuse_inputs,
     refuse_spread,
+    teacher_identity,
+    teacher_of,
 )
 from maskx_pipeline.stages.inputs import NOTHING
-from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
+from maskx_pipeline.teachers.construction import AskedTeacher
 
 logger = logging.getLogger("maskx")
 
@@ -60,7 +65,8 @@ def annotate_boxes(
 
     A filled annotation gets segmentation, area, mask_confidence (0..1, the IoU with the true mask that the model
     expects) and mask_source. Interrupted, it goes on where it stopped; images that cannot be read are tried again by
-    the next call. With ``config.review`` a page about the masks follows.
+    the next call. With ``config.review`` a page about the masks follows. Several processes share the images; the main
+    one writes.
 
     Args:
         data: Where the images are, if ``dataset`` is train- or val-annotations; val is what confidence is judged by,
@@ -75,9 +81,10 @@ def annotate_boxes(
     """
     check_numbers(config)
     refuse_inputs(config.out, data, dataset)
-    if config.review is not None:
-        check_review(config.review)
-    with locked(config.out):
+    review = config.review
+    if review is not None:
+        distributed.on_main(lambda: check_review(review))
+    with by_main(locked(config.out)):
         return _annotate_boxes(config, data, dataset, classes, teachers, accepted, overwrite)
 
 
@@ -92,7 +99,7 @@ def _annotate_boxes(
 ) -> Annotated:
     """See :func:`annotate_boxes`."""
     model, read, labels = open_inputs(config, data, dataset, classes)
-    teacher = _teacher(config, teachers)
+    teacher = teacher_of(config, teachers)
     seen_names = {c.name for c in read.categories if labels.get(c.label) in model.seen}
     measured = _measured(config, data, read, model)
     made_from = {
@@ -101,17 +108,23 @@ def _annotate_boxes(
         "detector": model.detector_identity,
         **({"measured on": measured.digest} if measured is not None and config.wanted_iou else {}),
         **config.identity(),
-        **_teacher_identity(config, teacher, measured),
+        **teacher_identity(config, teacher, measured),
     }
     report = report_path(config.out)
-    note = finished_note(report, config.out, made_from, overwrite=overwrite)
-    if note is not None and not note["counts"]["unreadable"] and not is_unfinished(config.out, made_from):
+
+    def finished() -> dict[str, Any] | None:
+        note = finished_note(report, config.out, made_from, overwrite=overwrite)
+        unfinished = note is None or note["counts"]["unreadable"] or is_unfinished(config.out, made_from)
+        return None if unfinished else note
+
+    note = distributed.on_main(finished)
+    if note is not None:
         logger.info("%s is finished and unchanged.", config.out)
-        annotated, without = Annotated.from_json(note["counts"]), {int(n): c for n, c in note["without"].items()}
         quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
     else:
-        journal = Journal(journal_path(config.out), made_from, overwrite=overwrite)
-        refuse_spread(read, accepted)
+        # The other processes get a copy that says what is done, and write none.
+        journal = distributed.on_main(lambda: Journal(journal_path(config.out), made_from, overwrite=overwrite))
+        distributed.on_main(lambda: refuse_spread(read, accepted))
         gaps = find_mask_gaps(read, labels=labels)
         if gaps.had_bom:
             logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
@@ -122,20 +135,31 @@ def _annotate_boxes(
         second = None
         if teacher is not None:
             second = Second(teacher.name, teacher.source, teacher.opinion, confidences(choices))
-        journal.begin()
+        distributed.on_main(journal.begin)
+        unreadable = fill_journal(
+            model.whole_model(config.device),
+            read,
+            gaps,
+            journal=journal,
+            labels=labels,
+            mask_format=config.mask_format,
+            speck_share=config.speck_share,
+            opinion=None if second is None else second.opinion,
+            by_teacher={} if second is None else second.by_teacher,
+        )
+
+    def write() -> tuple[Annotated, dict[int, float]]:
         content: dict[str, Any] = {}
         with noted_path(config.out, report, made_from, content) as temporary:
             annotated, without = annotate(
-                model.whole_model(config.device),
                 read,
                 gaps,
+                unreadable,
                 out=config.out,
                 write_to=temporary,
                 journal=journal,
                 labels=labels,
                 seen=model.seen,
-                mask_format=config.mask_format,
-                speck_share=config.speck_share,
                 min_confidence=config.min_confidence if least is None else least.min_confidence,
                 source=f"{SOURCE}{model.folder.resolve().name}#{model.sha256[:12]}",
                 second=second,
@@ -149,26 +173,36 @@ def _annotate_boxes(
             }
         if second is not None:
             written = read_coco(config.out, read.image_dir, keep_missing=True, teacher_masks=True)
-            unreadable = {image.file_name for image in annotated.unreadable}
-            items = review_items(written, without=without, unreadable=unreadable, seen_names=seen_names)
+            unusable = {image.file_name for image in annotated.unreadable}
+            items = review_items(written, without=without, unreadable=unusable, seen_names=seen_names)
             write_worklist(worklist_path(config.out), items)
         if not annotated.unreadable:
             remove_file(journal_path(config.out))  # last: while it is there, the next start goes on here
-    _warn_of_nothing(annotated)
-    if config.review is not None:
-        write_review(
-            config.review,
-            config.out,
-            read.image_dir,
-            without=without,
-            unreadable={image.file_name for image in annotated.unreadable},
-            seen_names=seen_names,
-            quality=quality,
-            limit=config.review_limit,
-            overwrite=overwrite,
-        )
-    _say_what_to_expect(model, config)
-    return annotated
+        return annotated, without
+
+    def end() -> Annotated:
+        if note is None:
+            annotated, without = write()
+        else:
+            annotated = Annotated.from_json(note["counts"])
+            without = {int(number): confidence for number, confidence in note["without"].items()}
+        _warn_of_nothing(annotated)
+        if config.review is not None:
+            write_review(
+                config.review,
+                config.out,
+                read.image_dir,
+                without=without,
+                unreadable={image.file_name for image in annotated.unreadable},
+                seen_names=seen_names,
+                quality=quality,
+                limit=config.review_limit,
+                overwrite=overwrite,
+            )
+        _say_what_to_expect(model, config)
+        return annotated
+
+    return distributed.on_main(end)
 
 
 def _warn_of_nothing(annotated: Annotated) -> None:
@@ -204,8 +238,9 @@ def evaluate_annotation(
     The filled box and the ellipse in the box stand beside them; with ``config.second_opinion`` or ``config.best_of``
     the teacher's masks too.
     """
+    distributed.start()
     model, read, labels = open_inputs(config, data, dataset, classes)
-    quality = _measure(config, model, read, labels, _teacher(config, teachers), beside_shapes=True)
+    quality = _measure(config, model, read, labels, teacher_of(config, teachers), beside_shapes=True)
     return dataclasses.replace(quality, expected=expectation_of(model.expected))
 
 
@@ -284,27 +319,3 @@ def _least_confidence(config: AnnotateConfig, quality: AnnotationQuality | None)
             "give masks of some objects in val-annotations, or choose with --min-confidence",
         )
     return least_confidence(quality.scores, config.wanted_iou, measured_on=quality.dataset)
-
-
-def _teacher(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher | None:
-    if config.best_of and config.second_opinion not in ("", config.best_of):
-        raise ConfigError(
-            f"--best-of {config.best_of} and --second-opinion {config.second_opinion} are two teachers.",
-            "give one of the two options: --best-of compares as well",
-        )
-    name = config.best_of or config.second_opinion
-    if not name:
-        return None
-    option = "--best-of" if config.best_of else "--second-opinion"
-    return ask_teacher(name, teachers, device=config.device, option=option)
-
-
-def _teacher_identity(
-    config: AnnotateConfig, teacher: AskedTeacher | None, measured: CocoData | None
-) -> dict[str, str]:
-    """What a teacher's part in the result is made from."""
-    if teacher is None:
-        return {}
-    if not config.best_of or measured is None:
-        return {"second opinion": teacher.teacher.identity}
-    return {"best of": teacher.teacher.identity, "val annotations": measured.digest}

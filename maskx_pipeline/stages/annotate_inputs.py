@@ -10,7 +10,7 @@ from maskx_pipeline.annotate.evidence import evidence_path
 from maskx_pipeline.annotate.mask_gaps import labels_by_name
 from maskx_pipeline.annotate.quality import masks_of_known
 from maskx_pipeline.annotate.worklist import worklist_path
-from maskx_pipeline.config import AnnotateConfig, DataConfig
+from maskx_pipeline.config import AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, read_coco
 from maskx_pipeline.data.kinds import (
     CROWDED,
@@ -27,6 +27,7 @@ from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.provenance.journal import journal_path
 from maskx_pipeline.provenance.made_from import report_path
+from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
 logger = logging.getLogger("maskx")
 
@@ -130,3 +131,30 @@ def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:
         f"{dataset} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
         "give the folder with --images",
     )
+
+
+def teacher_of(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher | None:
+    """Who is asked beside the model, if anybody is.
+
+    Raises:
+        ConfigError: The settings name two.
+    """
+    if config.best_of and config.second_opinion not in ("", config.best_of):
+        raise ConfigError(
+            f"--best-of {config.best_of} and --second-opinion {config.second_opinion} are two teachers.",
+            "give one of the two options: --best-of compares as well",
+        )
+    name = config.best_of or config.second_opinion
+    if not name:
+        return None
+    option = "--best-of" if config.best_of else "--second-opinion"
+    return ask_teacher(name, teachers, device=config.device, option=option)
+
+
+def teacher_identity(config: AnnotateConfig, teacher: AskedTeacher | None, measured: CocoData | None) -> dict[str, str]:
+    """What a teacher's part in the result is made from."""
+    if teacher is None:
+        return {}
+    if not config.best_of or measured is None:
+        return {"second opinion": teacher.teacher.identity}
+    return {"best of": teacher.teacher.identity, "val annotations": measured.digest}

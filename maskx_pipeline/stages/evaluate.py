@@ -11,11 +11,14 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, EvaluateConfig, MasksConfig
 from maskx_pipeline.data.category_sets import count_objects, masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import CacheError, ConfigError
 from maskx_pipeline.evaluation.box_figures import figures_of_sets
+from maskx_pipeline.evaluation.box_iou_file import read_box_iou
 from maskx_pipeline.evaluation.box_masks import Rle, masks_from_cache, predictions_and_masks_from_images
+from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.detection_limit import limit_notes
 from maskx_pipeline.evaluation.evaluate import evaluate_results, read_results, write_results
 from maskx_pipeline.evaluation.expectation import expectation_of
@@ -41,8 +44,10 @@ def evaluate(
     """Mask IoU at the true boxes, and box and mask AP, on a category set and beside it on seen and unseen categories.
 
     The masks of all detections are kept in the run folder (``evaluation/``), so that another category set costs only
-    the measurement. Where ``masks`` is given, its val is measured on, as the RoI cache was made from it.
+    the measurement. Where ``masks`` is given, its val is measured on, as the RoI cache was made from it. Several
+    processes share the images; the main one measures and writes, and all get the figures.
     """
+    distributed.start()
     model = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
@@ -55,7 +60,7 @@ def evaluate(
         origin = "images" if cache is None else "cache"
         folder = model.folder / "evaluation" / f"{origin}-{config.checkpoint}"
         whole = None
-        if cache is None and (overwrite or not (folder / "results.json").is_file()):
+        if cache is None and (overwrite or not distributed.on_main((folder / "results.json").is_file)):
             whole = model.whole_model(config.device)  # known to be there before an earlier result is removed
         at = resolve_device(config.device)
         with open_run(
@@ -69,45 +74,50 @@ def evaluate(
         ) as run:
             results_file = run.folder / "results.json"
             dtype = amp_dtype(model.amp, at)
-            from_images: dict[int, Rle] | None = None
-            if run.state == "finished" and results_file.is_file():
-                results = read_results(results_file)
-            else:
+            done = distributed.on_main(lambda: run.state == "finished" and results_file.is_file())
+            measured = distributed.on_main(
+                lambda: read_box_iou(folder, val_digest=val.digest, identity=model.sha256) is not None
+            )
+            results: list[Result] = []
+            at_boxes: dict[int, Rle] | None = None
+            if not done:
                 if cache is None:
-                    detector_too = whole or model.whole_model(config.device)
-                    results, from_images = predictions_and_masks_from_images(detector_too, val)
+                    results, at_boxes = predictions_and_masks_from_images(
+                        whole or model.whole_model(config.device), val
+                    )
                 else:
                     results = predictions_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
-                write_results(results_file, results)
+                distributed.on_main(lambda: write_results(results_file, results))
                 run.finish()
-
-            def at_boxes() -> dict[int, Rle]:
-                if from_images is not None:
-                    return from_images
+            if at_boxes is None and not measured:
                 if cache is None:  # the run was finished, and what it measured here was lost
-                    return predictions_and_masks_from_images(model.whole_model(config.device), val)[1]
-                return masks_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
+                    at_boxes = predictions_and_masks_from_images(model.whole_model(config.device), val)[1]
+                else:
+                    at_boxes = masks_from_cache(cache, model.mask_model, val, device=at, amp_dtype=dtype)
 
-            box_iou = with_rivals(
-                val, run.folder, masks=at_boxes, identity=model.sha256, model=model, against=config.against
-            )
-    for note in limit_notes(results, count_objects(val), most=config.max_detections):
-        logger.warning(note)
-    evaluation = evaluate_results(
-        results,
-        val,
-        labels=labels,
-        split=config.split,
-        seen=model.seen,
-        model=model.folder,
-        source=origin,
-        max_detections=config.max_detections,
-    )
-    boxes = figures_of_sets(box_iou, split=config.split, labels=labels, seen=model.seen, categories=val.categories)
-    expected = expectation_of(model.expected)
-    evaluation = replace(evaluation, boxes=boxes, expected=expected)
-    evaluation.write(folder)
-    return evaluation
+    def measure() -> Evaluation:
+        found = read_results(results_file) if done else results
+        box_iou = with_rivals(
+            val, folder, masks=lambda: at_boxes or {}, identity=model.sha256, model=model, against=config.against
+        )
+        for note in limit_notes(found, count_objects(val), most=config.max_detections):
+            logger.warning(note)
+        evaluation = evaluate_results(
+            found,
+            val,
+            labels=labels,
+            split=config.split,
+            seen=model.seen,
+            model=model.folder,
+            source=origin,
+            max_detections=config.max_detections,
+        )
+        boxes = figures_of_sets(box_iou, split=config.split, labels=labels, seen=model.seen, categories=val.categories)
+        evaluation = replace(evaluation, boxes=boxes, expected=expectation_of(model.expected))
+        evaluation.write(folder)
+        return evaluation
+
+    return distributed.on_main(measure)
 
 
 @contextlib.contextmanager

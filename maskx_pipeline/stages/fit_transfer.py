@@ -11,6 +11,7 @@ from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import LONGER_EPOCHS, Run, open_run
 from maskx_pipeline.errors import MaskXError
@@ -41,6 +42,7 @@ def fit_transfer(
     Args:
         accepted: By kind of finding, why it is right as it is; other errors of `maskx doctor` are refused.
     """
+    distributed.start()
     folder = config.out / run_name(config)
     with RoICache(config.cache) as cache:
         train, val = read_mask_data(data, masks, categories=cache.categories, accepted=accepted)

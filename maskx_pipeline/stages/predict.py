@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, PredictConfig
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import by_main
 from maskx_pipeline.evaluation.given_images import given_images, images_of
 from maskx_pipeline.evaluation.predict_images import predict_folder
 from maskx_pipeline.model_run import open_model
@@ -26,13 +28,14 @@ def predict(
 
     Args:
         images: Files, and folders with their subfolders; if there are none, those of val, under its names and ids.
+            Several processes share them; the main one writes.
     """
-    refuse_to_replace(config.out / "results.json", overwrite)
+    distributed.on_main(lambda: refuse_to_replace(config.out / "results.json", overwrite))
     given = given_images(images, leave_out=config.out) if images else images_of(read_val_images(data))
     opened = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
-    with locked(config.out, folder=True):
+    with by_main(locked(config.out, folder=True)):
         predict_folder(
             opened.whole_model(config.device),
             given,

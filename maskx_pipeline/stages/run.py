@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +90,10 @@ def run_stages(settings: RunSettings, *, overwrite: bool = False) -> Outcome:
         ConfigError: Several processes were started, or the page to write is a file of somebody else.
         MachineError: There is too little room on the disk.
     """
-    if distributed.world_size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if distributed.is_one_of_several():
         raise ConfigError(
             "`maskx run` is for one process.",
-            "give `detect train` and `export-embeddings` with torchrun; `maskx run` does the rest",
+            "give the stages that take long with torchrun, such as `detect train`; `maskx run` does the rest",
         )
     _check_report(settings.report.out)
     plan = plan_run(settings, overwrite=overwrite)

@@ -11,6 +11,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig, TuneConfig
 from maskx_pipeline.config.tune import DESIGN_LISTS
 from maskx_pipeline.data.category_sets import count_masks, masked_labels, resolve_category_set
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.runlog import open_run
 from maskx_pipeline.errors import ConfigError, DataError, MaskXError
 from maskx_pipeline.evaluation.box_iou import SHAPES
@@ -54,11 +55,16 @@ def tune(
         accepted: By kind of finding of `maskx doctor`, why it is right as it is.
 
     Raises:
-        ConfigError: An unknown list of designs, a wrong design, or only one seen category.
+        ConfigError: Several processes were started; an unknown list of designs, a wrong design, or one seen category.
         DataError: Val has no mask of any seen category.
         CacheError: The cache does not belong to the data, or holds no RoIs of a seen category.
         RunError: There is a result of something else.
     """
+    if distributed.is_one_of_several():
+        raise ConfigError(
+            "`maskx tune` starts its own processes, one for each fit.",
+            "give it without torchrun, with --jobs N and --device cuda:0,cuda:1,..",
+        )
     designs = read_designs(config.designs, transfer)
     devices = devices_of(config.device)
     split = config.split or transfer.split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.coco import CocoData, ImageRecord
 from maskx_pipeline.detection.detector import Detections
 from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine.sharing import shared_out
 from maskx_pipeline.evaluation.coco_ap import Result
 from maskx_pipeline.evaluation.predictions import box_results_of, rows_by_image
 from maskx_pipeline.teachers.segment import segment_images
@@ -28,24 +30,32 @@ def predictions_by_teacher(
 
     Returns:
         COCO results with ``bbox`` and ``segmentation``, by image in the order of ``val``; and how many of them have
-        the whole box as their mask, since the teacher found nothing.
+        the whole box as their mask, since the teacher found nothing. Where several processes share the images, the
+        main one has them all, and the others none.
 
     Raises:
         CacheError: The cache was made from other validation data.
         DataError: An image cannot be read, or the teacher gives something else than masks.
     """
     found = _given(val) if cache is None else _detected(cache, val)
-    work = ((image, found[image.id], found[image.id].boxes_xyxy.tolist()) for image in val.images)
+
+    def of_images(images: Sequence[ImageRecord]) -> Iterator[tuple[list[Result], int]]:
+        work = ((image, found[image.id], found[image.id].boxes_xyxy.tolist()) for image in images)
+        with contextlib.closing(segment_images(teacher, val, work, workers=workers, cut=cache is None)) as segmented:
+            for image, detections, masks in segmented:
+                boxes = box_results_of(detections, image, val.categories)
+                here = [{**box, "segmentation": mask.segmentation} for box, mask in zip(boxes, masks, strict=True)]
+                yield here, sum(not mask.found for mask in masks)
+
     results: list[Result] = []
     whole = 0
     with (
         Progress(len(val.images), "the teacher's masks", "images") as bar,
-        contextlib.closing(segment_images(teacher, val, work, workers=workers, cut=cache is None)) as segmented,
+        contextlib.closing(shared_out(val.images, of_images)) as shared,
     ):
-        for image, detections, masks in segmented:
-            boxes = box_results_of(detections, image, val.categories)
-            results += [{**box, "segmentation": mask.segmentation} for box, mask in zip(boxes, masks, strict=True)]
-            whole += sum(not mask.found for mask in masks)
+        for of_image, without in shared:
+            results += of_image
+            whole += without
             bar.update(1)
     return results, whole
 

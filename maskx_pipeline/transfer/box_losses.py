@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.transfer.pairwise_loss import pairwise_loss
 from maskx_pipeline.transfer.projection_loss import box_profiles, projection_loss
 
@@ -46,6 +47,7 @@ class BoxLosses:
         colours: Tensor | None = None,
         *,
         weight: float = 1.0,
+        share: float = 1.0,
     ) -> dict[str, Tensor]:
         """Compute them.
 
@@ -55,14 +57,16 @@ class BoxLosses:
             roi_boxes_xyxy (FloatTensor[N, 4]): The RoI's box in the same image, in pixels.
             colours (uint8 [N, M, M, 3]): RGB of the image at each cell of the RoI, where they are needed.
             weight: Of each.
+            share: Of a batch that several processes have in parts, how much these RoIs are, 0..1.
 
         Returns:
-            Scalars by name.
+            Scalars by name; of a part, those whose sum over the processes is that of the batch.
         """
         columns, rows = box_profiles(object_boxes_xyxy, roi_boxes_xyxy, mask_logits.shape[-1])
         losses = {}
         if "projection" in self.names:
-            losses["projection"] = weight * projection_loss(mask_logits, columns, rows)
+            losses["projection"] = weight * share * projection_loss(mask_logits, columns, rows)
         if self.need_colours and colours is not None:
-            losses["pairwise"] = weight * pairwise_loss(mask_logits, colours, columns, rows)
+            of_batch = distributed.summed if share < 1 else None
+            losses["pairwise"] = weight * pairwise_loss(mask_logits, colours, columns, rows, of_batch=of_batch)
         return losses

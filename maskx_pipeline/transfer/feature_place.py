@@ -34,7 +34,7 @@ def check_gpu(device: torch.device) -> None:
 
 
 def place_features(
-    cache_in: str, *, num_bytes: int, device: torch.device, what: str = "RoIs", streams: int = 1
+    cache_in: str, *, num_bytes: int, device: torch.device, what: str = "RoIs", streams: int = 1, processes: int = 1
 ) -> FeaturePlace:
     """Choose the place.
 
@@ -44,6 +44,7 @@ def place_features(
         num_bytes: What the features and targets take.
         what: What they are of, for messages.
         streams: So many share the room of the GPU.
+        processes: So many of this machine keep them in its memory, each for itself.
 
     Raises:
         MachineError: They do not fit where they were asked for, or there is no GPU.
@@ -53,9 +54,10 @@ def place_features(
         return FeaturePlace("disk", f"{size}, as asked")
     if cache_in == "ram":
         free = available_memory()
-        if free is not None and num_bytes > _RAM_PART * free:
+        if free is not None and num_bytes * processes > _RAM_PART * free:
+            each = f" in each of {processes} processes" if processes > 1 else ""
             raise MachineError(
-                f"The {what} take {size}, more than {_RAM_PART:.0%} of the {free / 1e9:.2f} GB of "
+                f"The {what} take {size}{each}, more than {_RAM_PART:.0%} of the {free / 1e9:.2f} GB of "
                 "memory that are available.",
                 "give --cache-in disk: the system keeps in memory what fits; or free some memory",
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from maskx_pipeline.cache.reader import RoICache
@@ -16,6 +17,7 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.data.records import categories_to_json
 from maskx_pipeline.detection.identity import refuse_mask_weights
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, deterministic, resolve_device
 from maskx_pipeline.engine.loop import run_loop, seed_step
 from maskx_pipeline.engine.runlog import Run
@@ -45,6 +47,7 @@ def fit_transfer(
 
     Of the masks only those of seen categories are read, and the best weights are chosen by what is measured on seen
     categories, so no mask of an unseen one reaches the result. With a box loss, the boxes of all other objects do.
+    Several processes share each batch, and gradients are those of one process.
 
     Args:
         seen: Labels of the categories whose masks may be used.
@@ -88,6 +91,7 @@ def fit_transfer(
             roi_size=cache.roi_size,
             seen=seen,
         ).to(device)
+        distributed.as_main_has_it(model)
         run.update(**_content(config, cache, seen, run, rois=len(masks), iterations=iterations))
         if config.class_specific and len(seen) < cache.num_classes:
             logger.warning(
@@ -105,7 +109,8 @@ def fit_transfer(
 
         def loss_at(step: int) -> dict[str, Tensor]:
             roi_features, labels, targets = masks.batch(step)
-            losses = {"mask_loss": mask_loss(model(roi_features, labels), targets)}
+            with _draws_of(masks):
+                losses = {"mask_loss": masks.share * mask_loss(model(roi_features, labels), targets)}
             if boxes is not None:
                 losses |= {f"{name}_loss": loss for name, loss in box_losses_at(boxes, step).items()}
             return losses
@@ -115,7 +120,9 @@ def fit_transfer(
             if weight == 0:
                 return losses_of_boxes.zeros(device)
             roi_features, labels, object_boxes, roi_boxes, *colours = batches.batch(step)
-            return losses_of_boxes(model(roi_features, labels), object_boxes, roi_boxes, *colours, weight=weight)
+            with _draws_of(batches):
+                logits = model(roi_features, labels)
+            return losses_of_boxes(logits, object_boxes, roi_boxes, *colours, weight=weight, share=batches.share)
 
         metrics = run_loop(
             module=model,
@@ -130,8 +137,19 @@ def fit_transfer(
             evaluate_every=max(1, _steps(config.eval_every, len(masks), config)) if config.eval_every > 0 else 0,
             best_metric="seen_mask_ap",
             desc="fit-transfer",
+            in_parts=True,
         )
     run.finish(**metrics)
+
+
+@contextlib.contextmanager
+def _draws_of(batches: RoIBatches) -> Iterator[None]:
+    """What the model draws in the block, a number for each RoI, is what one process would draw for these RoIs."""
+    if batches.share < 1:
+        torch.rand(batches.part.start)
+    yield
+    if batches.share < 1:
+        torch.rand(batches.size - batches.part.stop)
 
 
 def _iterations(config: TransferConfig, rois: int) -> int:
@@ -155,6 +173,11 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
         WeightsError: Only some categories are seen, but the detector's first weights were trained with masks.
     """
     _check_sizes(config, cache)
+    if config.head_norm == "batch" and distributed.world_size() > 1:
+        raise ConfigError(
+            "--head-norm batch takes means over a batch, of which each process has a part only.",
+            "give --head-norm group, or start one process",
+        )
     if cache.identity.export.get(SAW_MASKS) and len(seen) < cache.num_classes and not config.allow_mask_weights:
         refuse_mask_weights(f"The detector of {cache.path}")
     if config.cache_in == "gpu":

@@ -6,9 +6,12 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from maskx_pipeline.cache.reader import RoICache
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import autocast
+from maskx_pipeline.engine.sharing import shared_out
 from maskx_pipeline.transfer.mask_model import MaskModel
 
 _ROIS_PER_BATCH = 128
@@ -26,6 +29,8 @@ def mask_iou(
 ) -> float:
     """Mean IoU of predicted and true masks over the objects of val, each at M x M in the frame of its own box.
 
+    Several processes share the objects, and all get the mean.
+
     Args:
         cache: Its val group has the features and targets of the ground-truth boxes.
         max_rois: Measure only so many objects, spread evenly over val; all if None.
@@ -41,9 +46,8 @@ def mask_iou(
         return float("nan")
     was_training = model.training
     model.eval()
-    total = 0.0
-    for start in range(0, len(rows), _ROIS_PER_BATCH):
-        part = rows[start : start + _ROIS_PER_BATCH]
+
+    def total_of(part: NDArray[np.int64]) -> float:
         features = torch.from_numpy(cache.read_features("ground_truth", part)).to(device)
         targets = torch.from_numpy(cache.read_targets(part, "ground_truth")).to(device) != 0
         with autocast(device, amp_dtype):
@@ -52,6 +56,11 @@ def mask_iou(
         intersection = (masks & targets).sum(dim=(1, 2)).double()
         union = (masks | targets).sum(dim=(1, 2)).double()
         # Both empty (an object thinner than a cell) is a perfect mask.
-        total += torch.where(union > 0, intersection / union.clamp(min=1), 1.0).sum().item()
+        return float(torch.where(union > 0, intersection / union.clamp(min=1), 1.0).sum())
+
+    parts = [rows[start : start + _ROIS_PER_BATCH] for start in range(0, len(rows), _ROIS_PER_BATCH)]
+    total = 0.0
+    for of_part in shared_out(parts, lambda some: map(total_of, some)):
+        total += of_part
     model.train(was_training)
-    return total / len(rows)
+    return distributed.on_main(lambda: total / len(rows))

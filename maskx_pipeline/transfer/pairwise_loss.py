@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +16,14 @@ _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.01
 _WHITE = (0.950456, 1.0, 1.088754)  # D65
 
 
-def pairwise_loss(mask_logits: Tensor, colours: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+def pairwise_loss(
+    mask_logits: Tensor,
+    colours: Tensor,
+    columns: Tensor,
+    rows: Tensor,
+    *,
+    of_batch: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Mean negative log of the probability that two neighbours of like colour have the same label.
 
     Args:
@@ -22,6 +31,8 @@ def pairwise_loss(mask_logits: Tensor, colours: Tensor, columns: Tensor, rows: T
         colours (uint8 [N, M, M, 3]): RGB of the image at each cell of the RoI.
         columns (FloatTensor[N, M]): The columns that the object's box covers, 0 or 1.
         rows (FloatTensor[N, M]): The same of rows.
+        of_batch: Where these RoIs are a part of a batch: from a number of pairs in the part to that in the batch. The
+            loss is then the part's share of the batch's mean.
 
     Returns:
         FloatTensor[]: The mean over pairs of like colour of which one lies in the box; 0, still connected to the
@@ -39,6 +50,8 @@ def pairwise_loss(mask_logits: Tensor, colours: Tensor, columns: Tensor, rows: T
         weight *= torch.maximum(_first(inside, dy, dx), _second(inside, dy, dx))
         total = total + (weight * _differ(_first(logits, dy, dx), _second(logits, dy, dx))).sum()
         pairs = pairs + weight.sum()
+    if of_batch is not None:
+        pairs = of_batch(pairs)
     return total / pairs.clamp(min=1)
 
 

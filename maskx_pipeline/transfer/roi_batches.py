@@ -17,7 +17,8 @@ from torch import Tensor
 from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import TEACHER_MASK
-from maskx_pipeline.errors import CacheError, listed
+from maskx_pipeline.engine import distributed
+from maskx_pipeline.errors import CacheError, ConfigError, listed
 from maskx_pipeline.transfer.feature_place import place_features
 
 Batch = tuple[Tensor, ...]  # features, labels, then what supervises them
@@ -56,6 +57,8 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
     GPU's memory; they are the same. What is kept and moved are features as they are stored, so those of an int8 cache
     take half of the memory; the device makes float16 of a batch.
 
+    Several processes share each batch: one has the rows of :attr:`part`, and reads no others unless it keeps all.
+
     Args:
         rows: The rows of the cache's train group that may be drawn, ascending.
         supervision: What supervises them.
@@ -63,7 +66,12 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
         what: Their name in messages.
         stream: The number of this stream of batches; another one has other permutations.
 
+    Attributes:
+        part: Which rows of a batch this process has.
+        share: How much of a batch that is, 0..1.
+
     Raises:
+        ConfigError: A batch has fewer RoIs than there are processes.
         MachineError: They cannot be kept there.
     """
 
@@ -81,13 +89,21 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
         self.rows = rows
         self._cache, self._supervision, self._device = cache, supervision, drawing.device
         self._seed, self._stream = drawing.seed, (stream,) if stream else ()
-        self._size = rois_per_batch
+        self.size = rois_per_batch
+        if rois_per_batch < distributed.world_size():
+            raise ConfigError(
+                f"{rois_per_batch} RoIs cannot be shared out to {distributed.world_size()} processes.",
+                "give more --rois-per-batch and --box-rois-per-batch, or start fewer processes",
+            )
+        self.part = distributed.part_of(rois_per_batch)
+        count = self.part.stop - self.part.start
+        self.share = count / rois_per_batch
         self._permutation: tuple[int, NDArray[np.int64]] = (-1, self.rows)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="roi-reader")
         self._next: tuple[int, Future[Batch]] | None = None
         # One batch is computed with while the next is read.
         kept = cache.dimensions.feature_columns("train").values()
-        self._buffers = [[np.empty((rois_per_batch, *shape), dtype) for dtype, shape in kept] for _ in range(2)]
+        self._buffers = [[np.empty((count, *shape), dtype) for dtype, shape in kept] for _ in range(2)]
         row_bytes = cache.dimensions.feature_row_bytes("train") + sum(part.nbytes for part in supervision(rows[:1]))
         place = place_features(
             drawing.cache_in,
@@ -95,7 +111,9 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
             device=drawing.device,
             what=what,
             streams=drawing.streams,
+            processes=distributed.local_world_size(),
         )
+        distributed.barrier()  # all have looked at what is free
         logger.info("Features of %s are taken from %s (%s).", what, place.name, place.reason)
         self._in_ram = cache.read_stored("train", self.rows) if place.name == "ram" else None
         self._resident = self._read_all() if place.name == "gpu" else None
@@ -108,20 +126,20 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
 
     def positions(self, step: int) -> NDArray[np.int64]:
         """Which of :attr:`rows` make the batch of a step: int64 [rois_per_batch], ascending."""
-        wanted = np.arange(step * self._size, (step + 1) * self._size)
+        wanted = np.arange(step * self.size, (step + 1) * self.size)
         epochs, offsets = np.divmod(wanted, len(self.rows))
         parts = [self._permuted(int(epoch))[offsets[epochs == epoch]] for epoch in np.unique(epochs)]
         return np.sort(np.concatenate(parts))  # the order within a batch is free, and this one suits the disk
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step.
+        """The batch of a step, or this process's part of it.
 
         Returns:
             HalfTensor[N, C, S, S] of features, int64 [N] of labels 1..K, and what supervises them, on the device. The
             features hold until the next batch is asked for.
         """
         if self._resident is not None:
-            positions = torch.from_numpy(self.positions(step)).to(self._device, non_blocking=True)
+            positions = torch.from_numpy(self.positions(step)[self.part]).to(self._device, non_blocking=True)
             columns = [column.index_select(0, positions) for column in self._resident]
         else:
             if self._next is None or self._next[0] != step:
@@ -139,7 +157,7 @@ class RoIBatches(contextlib.AbstractContextManager["RoIBatches"]):
         return permutation
 
     def _read_step(self, step: int) -> Batch:
-        columns = self._read(self.positions(step), self._buffers[step % len(self._buffers)])
+        columns = self._read(self.positions(step)[self.part], self._buffers[step % len(self._buffers)])
         if self._device.type != "cuda":
             return columns
         return tuple(column.pin_memory() for column in columns)
