@@ -22,6 +22,9 @@ AP_SECONDS = 6.0  # of 500,000 boxes or masks, on one core (average_precision.py
 GRABCUT_SECONDS = 0.6  # for a box in an image of 640 x 480, on one core (docs/how-to/baselines.md)
 RESULT_BYTES = 400  # of a detection in the results files of an evaluation
 
+# Stage 2 as the recipes train it: the authors' updates, whatever the split (pipelines/common.sh).
+UPDATES, UPDATE_ROIS = 90_000, 1024
+
 # Detectron2's model zoo, Faster R-CNN R50-FPN 1x: 0.210 s for 16 images on 8 V100, whose peak in float32 this is.
 V100_PEAK, V100_SECONDS = 15.7e12, 0.210
 
@@ -59,6 +62,7 @@ class Models:
         objects: Objects whose masks they are trained on, all runs together, in units of COCO's training set.
         branch: Mask branch.
         joint: By `maskx e2e`, and not from the RoI cache.
+        streams: RoIs of a step, in units of those with masks: 2 with a box loss.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Models:
     objects: float = 1.0
     branch: str = "fcn"
     joint: bool = False
+    streams: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,14 @@ class Recipe:
         models: What it trains beside the detector.
         boxes: The number of boxes that GrabCut cuts out.
         data: Bytes of the data set.
+        only_val: It needs of the RoI cache but the detections of val.
     """
 
     name: str
     models: tuple[Models, ...]
     boxes: int = 0
     data: float = COCO_BYTES
+    only_val: bool = False
 
 
 _BASELINE, _TRANSFER = Models("agnostic"), Models("T of cls+box")
@@ -97,7 +104,7 @@ RECIPES = (
     Recipe(
         "`table1b.sh`",
         (_TRANSFER, *(Models(f"T: {form}") for form in ("1, none", "2, relu", "3, relu", "3, leaky")),
-         Models("the default", objects=2)),  # as many RoIs without masks again
+         Models("the default", streams=2)),  # as many RoIs without masks again
     ),
     Recipe(
         "`table1c.sh`",
@@ -113,9 +120,10 @@ RECIPES = (
         (_JOINT_BASELINE, _MASKX,
          *(Models(name, runs=1, joint=True) for name in ("on GrabCut", "oracle, joint"))),
         boxes=TRAIN_OBJECTS + VAL_IMAGES * DetectConfig().detections_per_image,
+        only_val=True,
     ),
     Recipe("`figure3.sh`", tuple(Models(f"{name}, random", runs=25, objects=12.5) for name in ("agnostic", "T"))),
-    Recipe("`figure4.sh`", (_JOINT_BASELINE, _MASKX)),
+    Recipe("`figure4.sh`", (_JOINT_BASELINE, _MASKX), only_val=True),
 )  # fmt: skip
 VISUAL_GENOME = Recipe(  # its detector sees as many images, and its masks are COCO's
     "`visual_genome.sh`, ResNet-101",
@@ -137,13 +145,13 @@ class Cost:
         return sum(self.hours.values())
 
 
-def cache_plan() -> ExportPlan:
+def cache_plan(*, only_val: bool = False) -> ExportPlan:
     """What `maskx export-embeddings --dry-run` says of COCO, or a little more: all its images and annotations count."""
     return plan_of_counts(
         ExportConfig(),
-        train_images=TRAIN_IMAGES,
+        train_images=0 if only_val else TRAIN_IMAGES,
         val_images=VAL_IMAGES,
-        masked_objects=TRAIN_OBJECTS,
+        masked_objects=0 if only_val else TRAIN_OBJECTS,
         unmasked_objects=0,
         val_objects=VAL_OBJECTS,
         detections_per_image=DetectConfig().detections_per_image,
@@ -176,9 +184,13 @@ def everything() -> Recipe:
     return Recipe("all of them, in one project", tuple(models.values()), boxes=max(recipe.boxes for recipe in RECIPES))
 
 
-def cost_of(recipe: Recipe, measured: Measured, *, gpus: int) -> Cost:
-    """Expect hours and disk of a recipe. Only detector, export and joint training share their work among GPUs."""
-    plan = cache_plan()
+def cost_of(recipe: Recipe, measured: Measured, *, gpus: int, quick: bool = False) -> Cost:
+    """Expect hours and disk of a recipe. Only detector, export and joint training share their work among GPUs.
+
+    Args:
+        quick: With QUICK=1: the passes and measurements of the default settings.
+    """
+    plan = cache_plan(only_val=recipe.only_val)
     image_rate, head_rate = PEAK * DETECTOR_USE, PEAK * HEAD_USE
     stage_wise = [model for model in recipe.models if not model.joint]
     joint = [model for model in recipe.models if model.joint]
@@ -186,8 +198,8 @@ def cost_of(recipe: Recipe, measured: Measured, *, gpus: int) -> Cost:
     seconds = {
         "detector": _detector(measured, gpus),
         "cache": max(forward, plan.bytes / DISK),
-        "stage-wise": sum(_fit(model, measured, plan, head_rate) for model in stage_wise),
-        "joint": sum(_joint(model, measured, gpus) for model in joint),
+        "stage-wise": sum(_fit(model, measured, plan, head_rate, quick=quick) for model in stage_wise),
+        "joint": sum(_joint(model, measured, gpus, quick=quick) for model in joint),
         "evaluation": sum(model.runs * _evaluation(model, measured, 2 * AP_SECONDS) for model in recipe.models),
         "GrabCut": recipe.boxes * GRABCUT_SECONDS / (CORES_PER_GPU * gpus),
     }
@@ -203,9 +215,10 @@ def stage_hours(measured: Measured, *, gpus: int) -> dict[str, float]:
     seconds = {
         "detect train": _detector(measured, gpus),
         "export-embeddings": max(forward, plan.bytes / DISK),
-        "fit-transfer, on one GPU": _fit(one, measured, plan, PEAK * HEAD_USE),
+        "fit-transfer, on one GPU, 12 passes": _fit(one, measured, plan, PEAK * HEAD_USE, quick=True),
+        "fit-transfer, on one GPU, the authors' 90,000 updates": _fit(one, measured, plan, PEAK * HEAD_USE),
         "evaluate, from the cache, on one GPU": _evaluation(one, measured, 2 * AP_SECONDS),
-        "e2e, in place of all": _joint(joint, measured, gpus),
+        "e2e, in place of all": _joint(joint, measured, gpus, quick=True),
     }
     return {stage: value / 3600 for stage, value in seconds.items()}
 
@@ -218,21 +231,22 @@ def _detector(measured: Measured, gpus: int) -> float:
     return images * measured.detector / (PEAK * DETECTOR_USE) / gpus + measurements * evaluation
 
 
-def _fit(model: Models, measured: Measured, plan: ExportPlan, head_rate: float) -> float:
+def _fit(model: Models, measured: Measured, plan: ExportPlan, head_rate: float, *, quick: bool = False) -> float:
     """On one GPU, which computes while a thread reads the next RoIs."""
-    rois = TransferConfig().epochs * model.objects * plan.train_rois
+    rois = TransferConfig().epochs * model.objects * plan.train_rois if quick else model.runs * UPDATES * UPDATE_ROIS
+    rois *= model.streams
     row = plan.bytes / plan.rois
     return max(rois * measured.head[model.branch] / head_rate, rois * row / DISK)
 
 
-def _joint(model: Models, measured: Measured, gpus: int) -> float:
+def _joint(model: Models, measured: Measured, gpus: int, *, quick: bool = False) -> float:
     config, detect = E2EConfig(), DetectConfig()
     images = config.iterations * config.images_per_batch
     rois = FOREGROUND_FRACTION * detect.rois_per_image * model.objects  # as if the foreground were always full
     each = model.runs * measured.detector / (PEAK * DETECTOR_USE) + rois * measured.head[model.branch] / (
         PEAK * HEAD_USE
     )
-    measurements = model.runs * (config.iterations // config.eval_every)
+    measurements = model.runs * (config.iterations // config.eval_every if quick else 1)
     return images * each / gpus + measurements * _evaluation(model, measured, 2 * AP_SECONDS)
 
 

@@ -86,6 +86,11 @@ class Project:
             f.name: value for f in fields if f.name not in offered and (value := _from_environment(cls, f)) is not None
         }
         changed = cls.from_mapping(given, source="command line or environment")
+        in_project = {field_name(key) for key in self.tables.get(cls.table, {})}
+        cls.refuse_both(in_project, source=str(self.folder / PROJECT_FILE))
+        cls.refuse_both(given.keys(), source="The command line or the environment")
+        # What is given takes the place of what maskx.toml says.
+        anchored |= {name: None for name, other in cls.alternatives().items() if other in given}
         return base.replace(**anchored).replace(**{name: getattr(changed, name) for name in given})
 
     def detector_classes(self) -> DetectorClasses:

@@ -11,7 +11,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
@@ -36,6 +36,7 @@ def option(
     may_name_class: bool = False,
     count_or: tuple[str, ...] | None = None,
     number_or: tuple[str, ...] | None = None,
+    instead_of: str | None = None,
 ) -> Any:
     """Declare one setting.
 
@@ -50,6 +51,7 @@ def option(
         may_name_class: The path or text may also be a class, ``package.module:Name`` or ``path/to/file.py:Name``.
         count_or: The text is a whole number, 0 or more, or one of these words.
         number_or: The number may also be one of these words.
+        instead_of: The setting in whose place this one is given, by its field; None is the default of such a one.
     """
     metadata = {
         "help": help,
@@ -63,6 +65,7 @@ def option(
         "may_name_class": may_name_class,
         "count_or": count_or,
         "number_or": number_or,
+        "instead_of": instead_of,
     }
     return field(default=default, metadata=metadata)
 
@@ -103,6 +106,23 @@ class StageConfig:
             where = f"{source}, [{cls.table}] {option_name(name)}"
             converted[name] = _convert(value, hints[name], fields[name].metadata, where)
         return cls(**converted)
+
+    @classmethod
+    def alternatives(cls) -> dict[str, str]:
+        """The settings that are given in the place of another, and that other."""
+        return {f.name: f.metadata["instead_of"] for f in cls.fields() if f.metadata["instead_of"] is not None}
+
+    @classmethod
+    def refuse_both(cls, given: Collection[str], *, source: str) -> None:
+        """Check that of two settings, one of which takes the other's place, at most one is given.
+
+        Raises:
+            ConfigError: Both are.
+        """
+        for name, other in cls.alternatives().items():
+            if name in given and other in given:
+                one, two = option_name(other), option_name(name)
+                raise ConfigError(f"{source} gives both {one} and {two} of {cls.table}.", "give one of the two")
 
     def to_mapping(self) -> dict[str, Any]:
         """All fields as plain JSON values, paths as strings."""

@@ -42,8 +42,24 @@ fi
 splits=("$SPLIT_A")
 if [ -n "$SPLIT_B" ]; then splits+=("$SPLIT_B"); else say "SPLIT_B is empty: only the direction from $SPLIT_A"; fi
 FORM=${FORM:-published}
+# Stage 2 as the authors train it: 90,000 updates of about 1,024 RoIs whatever the split, and then the last weights.
+# With QUICK=1, and on shapes, the passes and the batch of [fit-transfer], and the best weights.
+QUICK=${QUICK-$([ "$on_shapes" = no ] || echo 1)}
+if [ "$QUICK" = 1 ]; then
+  FIT=() JOINT=() WEIGHTS=()
+else
+  FIT=(--iterations 90000 --rois-per-batch 1024 --lr 0.02 --eval-every 0)
+  JOINT=(--eval-every 0) WEIGHTS=(--checkpoint last)
+fi
 PAPER=(--box-loss none --no-coordinates) # the paper learns from masks alone, and its mask head has no coordinates
 runs=() # the models of the table, in its order
+
+detector_and_val() { # for joint training, beside which only the detections in val are needed
+  say "Stage 1: detector"
+  maskx detect train >&2
+  say "RoI cache, of val alone"
+  maskx export-embeddings --only val >&2
+}
 
 detector_and_cache() { # one of each for all models: the boxes of all categories are used, and masks where they are
   say "Stage 1: detector"
@@ -55,8 +71,8 @@ detector_and_cache() { # one of each for all models: the boxes of all categories
 stage_wise() { # stage_wise SPLIT OPTION...: fit a mask model on the masks of SPLIT, evaluate it, note it for the table
   say "Stage-wise: $*"
   local folder
-  folder=$(maskx fit-transfer --split "$1" "${PAPER[@]}" "${@:2}")
-  maskx evaluate --model "$folder" --split all >&2
+  folder=$(maskx fit-transfer --split "$1" "${PAPER[@]}" "${FIT[@]}" "${@:2}")
+  maskx evaluate --model "$folder" --split all "${WEIGHTS[@]}" >&2
   runs+=("$folder")
 }
 
@@ -71,8 +87,8 @@ default_design() { # default_design OPTION...: maskx's own design, on the masks 
 joint() { # joint SPLIT OPTION...: the same by joint training
   say "Joint: $*"
   local folder
-  folder=$(maskx e2e --split "$1" "${PAPER[@]}" "${@:2}")
-  maskx evaluate --model "$folder" --split all >&2
+  folder=$(maskx e2e --split "$1" "${PAPER[@]}" "${JOINT[@]}" "${@:2}")
+  maskx evaluate --model "$folder" --split all "${WEIGHTS[@]}" >&2
   runs+=("$folder")
 }
 

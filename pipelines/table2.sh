@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 joint_from
 say "GrabCut masks of the training boxes"
 grabcut=$(maskx convert teacher grabcut --keep none --out data/grabcut.json)
-detector_and_cache
+detector_and_val
 joint "$SPLIT_A" --init "$INIT" --embedding none
 say "Faster R-CNN tested with GrabCut"
 maskx evaluate --teacher grabcut --out runs/transfer/grabcut --split all --seen "$SPLIT_A" >&2

@@ -44,3 +44,16 @@ def test_each_training_goes_on_for_longer(
         assert f"{length}: {before['config'][length]} -> 3" in capsys.readouterr().err
         assert run([*words, f"--{length}", "3"]) == 0
         assert json.loads((Path(folder) / "run.json").read_text()) == after
+    monkeypatch.delenv("MASKX_FIT_TRANSFER_EPOCHS")
+    folder = Path(f"runs/transfer/{model}")
+    before = json.loads((folder / "run.json").read_text())
+    assert run(["fit-transfer", "--iterations", "1"]) == 1, "it has more"
+    steps = before["iterations"] + 2
+    assert run(["fit-transfer", "--iterations", str(steps)]) == 0
+    assert f"iterations: null -> {steps}" in capsys.readouterr().err
+    after = json.loads((folder / "run.json").read_text())
+    assert (after["step"], after["prolonged"][-1]["before"]) == (steps, {"epochs": 3.0, "iterations": None})
+    assert run(["fit-transfer", "--iterations", str(steps), "--epochs", "3"]) == 1
+    assert "gives both epochs and iterations" in capsys.readouterr().err
+    assert run(["fit-transfer", "--epochs", "9"]) == 0, "and back to epochs"
+    assert json.loads((folder / "run.json").read_text())["step"] > steps

@@ -29,6 +29,39 @@ def test_paths_of_the_file_belong_to_the_project_and_those_of_flags_to_the_calle
     assert detect.out == Path("here")
 
 
+def test_of_two_settings_in_each_others_place_the_stronger_source_counts(tmp_path, monkeypatch):
+    """Iterations of the command line take the place of epochs in maskx.toml, and the other way round."""
+    write_project(tmp_path, {"fit-transfer": {"epochs": 4.0}})
+    config = read_project(tmp_path).load(TransferConfig, {"iterations": 90})
+    assert (config.iterations, config.steps(1000)) == (90, 90)
+    assert config.passes(1000) == pytest.approx(90 * 128 / 1000)
+    write_project(tmp_path, {"fit-transfer": {"iterations": 90}})
+    project = read_project(tmp_path)
+    config = project.load(TransferConfig, {"epochs": 3.0, "rois_per_batch": 10})
+    assert (config.iterations, config.epochs, config.steps(1000)) == (None, 3.0, 300)
+    monkeypatch.setenv("MASKX_FIT_TRANSFER_EPOCHS", "2")
+    assert project.load(TransferConfig).iterations is None
+
+
+def test_both_of_them_at_one_place_are_an_error(tmp_path):
+    """In maskx.toml, and on the command line."""
+    write_project(tmp_path, {"fit-transfer": {"epochs": 4.0, "iterations": 90}})
+    with pytest.raises(ConfigError, match=r"maskx\.toml gives both epochs and iterations of fit-transfer") as caught:
+        read_project(tmp_path).load(TransferConfig)
+    assert caught.value.hint == "give one of the two"
+    write_project(tmp_path, {"fit-transfer": {"epochs": 4.0}})
+    with pytest.raises(ConfigError, match="command line or the environment gives both epochs and iterations"):
+        read_project(tmp_path).load(TransferConfig, {"epochs": 2.0, "iterations": 90})
+
+
+def test_epochs_say_nothing_beside_iterations():
+    """A finished run of so many iterations stays that, whatever epochs maskx.toml has."""
+    config = TransferConfig(iterations=90)
+    assert config.identity() == config.replace(epochs=3.0).identity()
+    assert config.identity() != config.replace(iterations=91).identity()
+    assert TransferConfig().identity() != TransferConfig(epochs=3.0).identity()
+
+
 def test_what_init_writes_for_shapes_can_be_read(tmp_path):
     """The settings of `maskx init --shapes` are known keys with right values."""
     write_project(tmp_path, SHAPES_PROJECT)

@@ -25,6 +25,10 @@ RECIPES = [path for path in SCRIPTS if path.stem not in ("common", "quickstart",
 FUNCTIONS = {"stage_wise": "fit-transfer", "joint": "e2e"}  # of common.sh: they hand their options on to a command
 PAPER = ["--box-loss", "none", "--no-coordinates"]
 """What makes the models of all recipes the paper's; they stand between the category set and a model's own options."""
+FIT = ["--iterations", "90000", "--rois-per-batch", "1024", "--lr", "0.02", "--eval-every", "0"]
+SCHEDULE = {"fit-transfer": FIT, "e2e": ["--eval-every", "0"]}
+"""The authors' schedule, which follows."""
+LAST = ["--checkpoint", "last"]
 
 STAND_IN = """#!/usr/bin/env bash
 # Instead of maskx: writes down how it was called, and prints a run folder of the models' stages.
@@ -111,11 +115,14 @@ def test_a_recipe_runs_both_directions_and_ends_with_its_table(script: Path, tmp
     """With a stand-in for maskx: all calls are valid, each model is evaluated, and the table has all of them."""
     calls = _run_with_stand_in(script, tmp_path, GLOVE="glove.txt")
     fitted = [n for n, call in enumerate(calls, 1) if call[0] in FUNCTIONS.values()]
-    assert calls.index(["detect", "train"]) < calls.index(["export-embeddings"]) < fitted[0]
-    assert all(calls[n] == ["evaluate", "--model", f"runs/{n}", "--split", "all"] for n in fitted)
+    of_val = ["--only", "val"] if script.stem in ("table2", "figure4") else []
+    assert calls.index(["detect", "train"]) < calls.index(["export-embeddings", *of_val]) < fitted[0]
+    assert all(calls[n] == ["evaluate", "--model", f"runs/{n}", "--split", "all", *LAST] for n in fitted)
     assert calls[-1][0] == ("plot-splits" if script.stem == "figure3" else "compare")
     assert [word for word in calls[-1] if re.fullmatch(r"runs/\d+", word)] == [f"runs/{n}" for n in fitted]
-    assert all(calls[n - 1][3:6] == PAPER for n in fitted)
+    for n in fitted:
+        command, _, _, *options = calls[n - 1]
+        assert options[: len(PAPER) + len(SCHEDULE[command])] == [*PAPER, *SCHEDULE[command]]
     splits = [calls[n - 1][2] for n in fitted]
     if script.stem == "figure3":
         assert splits == [f"random-{n}-{t}" for t in range(1, 6) for n in (20, 30, 40, 50, 60) for _ in range(2)]
@@ -131,6 +138,27 @@ def test_a_recipe_runs_both_directions_and_ends_with_its_table(script: Path, tmp
                 group, *words = words
                 command = _command(command, group)
             command.make_context(group, words)
+
+
+@pytest.mark.parametrize("quick", ["QUICK", "shapes"])
+def test_quick_models_have_the_projects_schedule(tmp_path: Path, quick: str) -> None:
+    """With QUICK=1, and on shapes, whose models the authors' schedule is not for: its passes, and the best weights."""
+    environment = {"QUICK": "1"} if quick == "QUICK" else {}
+    if quick == "shapes":
+        (tmp_path / "data" / "shapes").mkdir(parents=True)
+        (tmp_path / "data" / "shapes" / "train.json").write_text("{}")
+    calls = _run_with_stand_in(ROOT / "pipelines" / "table1d.sh", tmp_path, **environment)
+    assert {call[6] for call in calls if call[0] == "fit-transfer"} == {"--embedding"}
+    assert {call[6] for call in calls if call[0] == "e2e"} == {"--init"}
+    assert {len(call) for call in calls if call[0] == "evaluate"} == {5}
+
+
+def test_on_shapes_the_authors_schedule_can_be_asked_for(tmp_path: Path) -> None:
+    """QUICK=0 says so."""
+    (tmp_path / "data" / "shapes").mkdir(parents=True)
+    (tmp_path / "data" / "shapes" / "train.json").write_text("{}")
+    calls = _run_with_stand_in(ROOT / "pipelines" / "table1c.sh", tmp_path, QUICK="0")
+    assert {tuple(call[6:14]) for call in calls if call[0] == "fit-transfer"} == {tuple(FIT)}
 
 
 def test_one_direction_leaves_out_what_needs_all_masks(tmp_path: Path) -> None:
@@ -155,7 +183,7 @@ def test_table_2_has_the_papers_rows_in_its_order(tmp_path: Path) -> None:
     """Class-agnostic, tested with GrabCut, trained on GrabCut's masks of all boxes, MaskX R-CNN, oracle."""
     calls = _run_with_stand_in(ROOT / "pipelines" / "table2.sh", tmp_path)
     joint = [call for call in calls if call[0] == "e2e"]
-    assert [(call[2], call[9:]) for call in joint] == [
+    assert [(call[2], call[11:]) for call in joint] == [
         ("voc", ["none"]),
         ("all", ["none", "--class-specific", "--name", "trained-on-grabcut"]),
         ("voc", ["cls+box", "--form", "published", "--mask-branch", "fcn+mlp"]),
@@ -163,7 +191,7 @@ def test_table_2_has_the_papers_rows_in_its_order(tmp_path: Path) -> None:
         ("nonvoc", ["cls+box", "--form", "published", "--mask-branch", "fcn+mlp"]),
         ("all", ["none", "--class-specific"]),
     ]
-    assert {tuple(call[3:9]) for call in joint} == {(*PAPER, "--init", "backbone", "--embedding")}
+    assert {tuple(call[3:11]) for call in joint} == {(*PAPER, *SCHEDULE["e2e"], "--init", "backbone", "--embedding")}
     runs = [f"runs/{n}" for n, call in enumerate(calls, 1) if call[0] == "e2e"]
     assert calls[-1] == ["compare", runs[0], "runs/transfer/grabcut", *runs[1:], "--all-figures"]
     grabcut = next(call for call in calls if call[:2] == ["evaluate", "--teacher"])
@@ -190,7 +218,7 @@ def test_figure_4_is_a_picture_of_each_direction(tmp_path: Path) -> None:
     assert ["cls+box" in call for call in joint.values()] == [False, True, False, True]
     sheets = [call[1:] for call in calls if call[0] == "contact-sheet"]
     for sheet, above, below, split in zip(sheets, (first, third), (second, fourth), ("voc", "nonvoc"), strict=True):
-        models = ["--model", f"runs/{above}", "--model", f"runs/{below}"]
+        models = ["--model", f"runs/{above}", "--model", f"runs/{below}", *LAST]
         assert sheet == ["a.jpg", "b.jpg", *models, "--out", f"figure4-{split}.png", "--overwrite"]
 
 
@@ -347,7 +375,7 @@ def _run_recipe(name: str, project: Path, **environment: str) -> subprocess.Comp
 
 
 def _without_settings() -> dict[str, str]:
-    ours = ("SPLIT_A", "SPLIT_B", "GLOVE", "GLOVE_NAMES", "FORM", "INIT", "SIZES", "TRIALS", "IMAGES", "GPUS")
+    ours = ("SPLIT_A", "SPLIT_B", "GLOVE", "GLOVE_NAMES", "FORM", "INIT", "SIZES", "TRIALS", "IMAGES", "GPUS", "QUICK")
     return {name: value for name, value in os.environ.items() if name not in ours and not name.startswith("MASKX")}
 
 

@@ -141,6 +141,27 @@ def test_what_is_half_done_takes_half_of_the_time(project: Path, monkeypatch: py
     assert (again.state, again.done) == ("to do", 0.0)
 
 
+def test_a_fit_is_half_done_by_its_steps(project: Path) -> None:
+    """Whether its length was given, and is now asked for, in epochs or in iterations."""
+    transfer = settings(project).transfer.replace(embedding="none", name="mine", rois_per_batch=8)
+    folder = project / "runs" / "transfer" / "mine"
+    folder.mkdir(parents=True)
+    content = {
+        "schema": 1, "stage": "fit-transfer", "status": "finished", "identity": {}, "inputs": {}, "config": {},
+        "step": 20, "iterations": 20, "rois": 80,
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(content))
+    for length, state, done in (
+        ({"epochs": 2.0}, "finished", 1.0),
+        ({"epochs": 4.0}, "to be continued", 0.5),
+        ({"iterations": 80}, "to be continued", 0.25),
+        ({"iterations": 20, "epochs": 99.0}, "finished", 1.0),
+    ):
+        steps = run_plan.find_steps(settings(project, transfer=transfer.replace(**length)))
+        [fit] = [step for step in steps if step.stage == "fit-transfer"]
+        assert (fit.state, fit.done) == (state, done)
+
+
 def test_the_steps_follow_the_settings(project: Path) -> None:
     """A detector of one's own needs no stage 1; a class-agnostic model is its own rival."""
     own = settings(project).export.replace(detector=Path("mine.py:Detector"))

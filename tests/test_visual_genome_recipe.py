@@ -53,8 +53,8 @@ def test_a_folder_that_is_no_project_becomes_one_with_the_papers_schedule(tmp_pa
     ]  # fmt: skip
     assert "--masks-category-map data/vg3k/coco-categories.json" in calls[1]
     assert (
-        "--split masked --box-loss none --no-coordinates --embedding cls+box --form published --mask-branch fcn+mlp"
-        in calls[5]
+        "--split masked --box-loss none --no-coordinates --iterations 90000 --rois-per-batch 1024 --lr 0.02 "
+        "--eval-every 0 --embedding cls+box --form published --mask-branch fcn+mlp" in calls[5]
     )
     detect = read_project(tmp_path).tables["detect"]
     assert (detect["backbone"], detect["lr"], detect["iterations"]) == ("resnet50", 0.01, 180_000)
@@ -86,7 +86,7 @@ def test_the_generated_files_have_every_synset(generator: ModuleType, tmp_path: 
 def test_3000_categories_from_their_files_to_masks(generator: ModuleType, tmp_path: Path) -> None:
     """Boxes of 3000 categories and masks of 80 make a model that detects and segments all of them."""
     generator.generate(tmp_path, categories=3000, objects_of_rare=1)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "QUICK": "1"}
     done = run_script(RECIPE, str(tmp_path), environment=environment)
     assert done.returncode == 0, done.stderr
     table = done.stdout.splitlines()

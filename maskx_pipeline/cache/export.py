@@ -88,7 +88,7 @@ def write_cache(
     rank, world_size = distributed.rank(), distributed.world_size()
     shards = [shard_path(config.out, r, world_size) for r in range(world_size)] if world_size > 1 else [config.out]
     plan = count_export(config, detector, train, val)
-    if plan.masked_rois == 0:
+    if plan.masked_rois == 0 and config.only is None:
         raise DataError(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
             "run `maskx doctor` to see which categories have masks",
@@ -139,7 +139,7 @@ def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed:
         for path in dict.fromkeys([out, *shards]):
             if path.exists():
                 with RoICache(path) as cache:
-                    if different := cache.identity.differences(identity):
+                    if different := cache.identity.lacks(identity):
                         raise CacheError(text_of(f"{path} was made from something else", different), AGAIN)
                 if path == out:
                     return True

@@ -37,12 +37,15 @@ def choose_objects(config: ExportConfig, train: CocoData) -> NDArray[np.bool_]:
     """Choose the training objects whose RoIs are stored: all that have a mask, and some that have none.
 
     Of each category, at most ``unmasked_objects`` without a mask are drawn. The draw follows from the seed and their
-    annotation ids alone, and a smaller number takes a part of what a larger one takes. A crowd is never chosen.
+    annotation ids alone, and a smaller number takes a part of what a larger one takes. A crowd is never chosen, and
+    none is where only val is stored.
 
     Returns:
         bool [M], for each row of ``train.annotations()``.
     """
     table = train.annotations()
+    if config.only == "val":
+        return np.zeros(len(table.ids), dtype=bool)
     chosen = table.has_mask & ~table.iscrowd
     unmasked = np.flatnonzero(~table.has_mask & ~table.iscrowd)
     if config.unmasked_objects == "all":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -35,6 +35,9 @@ OWN_MASK, TEACHER_MASK = 1, 2
 
 SAW_MASKS = "detect.saw_masks"
 """In the export identity: true where the detector's first weights were trained with masks; else it is not there."""
+
+ONLY = "only"
+"""In the export identity: ``val`` where nothing is stored of train."""
 
 _DIGESTS = ("detector_sha256", "train_digest", "val_digest")
 
@@ -138,6 +141,17 @@ class CacheIdentity:
     def differences(self, wanted: CacheIdentity) -> list[str]:
         """How ``wanted`` differs from this, a text for each name: ``proposal-iou: 0.5 -> 0.7``."""
         return differences(self.made_from(), wanted.made_from())
+
+    def lacks(self, wanted: CacheIdentity) -> list[str]:
+        """How ``wanted`` differs; nothing where val alone is wanted and this has the same val beside its train."""
+        here, there = self.export, wanted.export
+        if here.get(ONLY) == there.get(ONLY):
+            return self.differences(wanted)
+        of_val = {name: (here.get(name), there.get(name)) for name in (there if here.get(ONLY) is None else here)}
+        if here.get(ONLY) is None:
+            of_val[ONLY] = (there[ONLY], there[ONLY])
+        old, new = ({name: pair[side] for name, pair in of_val.items()} for side in (0, 1))
+        return replace(self, export=old).differences(replace(wanted, export=new))
 
     def made_from(self) -> MadeFrom:
         """All of it by name."""

@@ -130,6 +130,10 @@ class ImportConfig(StageConfig):
     )
 
 
+_OF_VAL = ("only", "roi_size", "pool", "mask_size", "amp")
+"""The settings of an export that decide what is stored of val."""
+
+
 @settings
 class ExportConfig(StageConfig):
     """From the frozen detector to the RoI cache."""
@@ -145,6 +149,12 @@ class ExportConfig(StageConfig):
         "best", "Which weights of that run.", choices=("best", "last"), identity=False
     )
     out: Path = option(Path("runs/cache.h5"), "RoI cache to write.")
+    only: str | None = option(
+        None,
+        "val: store the detections and objects of val alone, for evaluating from the cache; nothing can be fitted to "
+        "it. By default train too.",
+        choices=("val",),
+    )
     rois_per_object: int = option(4, "Proposals stored per object, beside its ground-truth box.", minimum=0)
     proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)
     box_jitter: float = option(
@@ -186,6 +196,11 @@ class ExportConfig(StageConfig):
     workers: int = option(4, "Threads that read images.", identity=False, minimum=0)
     device: str = option("auto", DEVICE_HELP, identity=False)
     seed: int = option(0, SEED_HELP, minimum=0)
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is said of train, where only val is stored."""
+        identity = super().identity()
+        return identity if self.only is None else {name: identity[name] for name in _OF_VAL}
 
     @property
     def most_rois_of_object(self) -> int:

@@ -178,6 +178,12 @@ class TransferConfig(MaskTraining, StageConfig):
         choices=("both", "ground-truth", "proposals"),
     )
     epochs: float = option(12.0, "Passes over the RoIs of the seen categories.", minimum=0)
+    iterations: int | None = option(
+        None,
+        "Steps, in place of epochs: the same number whatever the categories, as the paper's models have (90000).",
+        minimum=1,
+        instead_of="epochs",
+    )
     rois_per_batch: int = option(128, "RoIs of a step.", minimum=1)
     lr_drops: tuple[float, ...] = option((2 / 3, 8 / 9), "Fractions of the training at which the learning rate drops.")
     eval_every: float = option(1.0, "Epochs between measurements on the cached val group; 0: at the end.", minimum=0)
@@ -227,4 +233,13 @@ class TransferConfig(MaskTraining, StageConfig):
         structure = dict.fromkeys(("form", *dataclasses.asdict(self.structure())))
         if self.embedding != "none":  # without T it has no structure
             structure = {"form": self.form, **dataclasses.asdict(self.structure())}
-        return {**super().identity(), **structure}
+        length = {} if self.iterations is None else {"epochs": None}  # epochs then say nothing
+        return {**super().identity(), **length, **structure}
+
+    def passes(self, rois: int) -> float:
+        """How often the RoIs of the seen categories are gone through, of which there are ``rois``."""
+        return self.epochs if self.iterations is None else self.iterations * self.rois_per_batch / rois
+
+    def steps(self, rois: int) -> int:
+        """Steps of the whole training on so many RoIs of the seen categories."""
+        return round(self.passes(rois) * rois / self.rois_per_batch)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from maskx_pipeline.data.augment import IN_PLACE, change_colours, draw_placement, place
+from maskx_pipeline.data.image_order import epoch_order
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.data.worker_batches import pack, unpack
@@ -25,7 +26,6 @@ Target = dict[str, Any]
 placement Placement (of the image, mirrored if it is)."""
 
 _FLIP_STREAM = 1
-_SHUFFLE_STREAM = 2
 _AUGMENT_STREAM = 3
 
 
@@ -66,6 +66,11 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         """The number of images with a box."""
         return len(self._paths)
+
+    def wide(self) -> NDArray[np.bool_]:
+        """For each image whether it is at least as wide as high."""
+        wide: NDArray[np.bool_] = self._images[:, 0] >= self._images[:, 1]
+        return wide
 
     def key(self, epoch: int, index: int) -> int:
         """The item of one image (0..len-1) in one epoch."""
@@ -132,7 +137,8 @@ def batches(
     """Batches of the steps ``start`` to ``iterations`` - 1; that of step i is a pure function of seed and i.
 
     Args:
-        dataset: The images; each epoch goes through all of them in a new order.
+        dataset: The images; each epoch goes through all of them in a new order, wide ones and high ones in batches
+            of their own.
         images_per_batch: Images of a step, over all ranks.
         start: The first step, from 0.
         workers: Processes that read images, one for each core that this process may use at most; 0 reads in this one.
@@ -202,7 +208,7 @@ class _Forgiving(Dataset[Any]):
 
 @dataclass(eq=False)
 class _Steps:
-    """The keys of each step's images: an endless row of shuffled epochs, cut into batches."""
+    """The keys of each step's images: an endless row of epochs, each in its :func:`epoch_order`, cut into batches."""
 
     dataset: DetectionDataset
     images_per_batch: int
@@ -215,13 +221,13 @@ class _Steps:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, order = -1, np.empty(0, dtype=np.int64)
+        epoch, order, wide = -1, np.empty(0, dtype=np.int64), self.dataset.wide()
         for step in self.steps:
             keys = []
             for position in range(step * self.images_per_batch, (step + 1) * self.images_per_batch):
                 if position // len(self.dataset) != epoch:
                     epoch = position // len(self.dataset)
-                    order = np.random.default_rng([self.seed, _SHUFFLE_STREAM, epoch]).permutation(len(self.dataset))
+                    order = epoch_order(wide, seed=self.seed, epoch=epoch, images_per_batch=self.images_per_batch)
                 keys.append(self.dataset.key(epoch, int(order[position % len(self.dataset)])))
             yield keys[self.rank :: self.world_size]
 

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from maskx_pipeline.engine import distributed
@@ -22,8 +23,7 @@ _OF_PROCESSES = ("gloo", "Connection closed by peer", "NCCL", "TCPStore", "torch
 
 def known_fault(error: BaseException) -> MachineError | None:
     """The known error behind one of Python, torch or HDF5; None where it is another, and that is a bug."""
-    said = str(error)
-    if found := _WORKER.search(said):
+    if found := _WORKER.search("\n".join(_said(error))):
         return worker_killed(found[1] or "")
     if is_too_many_files(error):
         return too_many_files()
@@ -37,6 +37,14 @@ def known_fault(error: BaseException) -> MachineError | None:
         name = getattr(error, "filename", None)
         return no_room_error(Path(os.fsdecode(name) if name else "an output"), number)
     return None
+
+
+def _said(error: BaseException) -> Iterator[str]:
+    """What an error says, and then those in whose handling it was raised, as a signal's in the midst of writing."""
+    told: BaseException | None = error
+    while told is not None:
+        yield str(told)
+        told = told.__cause__ or told.__context__
 
 
 def worker_killed(by: str) -> MachineError:

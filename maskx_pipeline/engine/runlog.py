@@ -28,8 +28,10 @@ BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
 
 LONGER_ITERATIONS = Longer("iterations", ("steps", "warmup_iterations", "eval_every"), STATE_FILE)
-LONGER_EPOCHS = Longer("epochs", ("lr_drops", "warmup_iterations", "eval_every"), STATE_FILE)
-"""How a training on images, and one on the RoI cache, may be asked for again to go on from its last state."""
+LONGER_FIT = Longer("epochs", ("iterations", "lr_drops", "warmup_iterations", "eval_every"), STATE_FILE)
+"""How a training on images, and one on the RoI cache, may be asked for again to go on from its last state.
+
+The length of the second is given in epochs or in iterations, so a stage adds what it is in steps."""
 
 
 class Run(contextlib.AbstractContextManager["Run"]):

@@ -19,11 +19,20 @@ class Longer:
         length: The setting that says how long it is.
         beside: Others that may change with it; they say how it goes on.
         state: The file in the run folder that it goes on from.
+        steps: The steps asked for, where more than one setting may say the length; they are compared with the
+            ``iterations`` that the run noted in run.json.
     """
 
     length: str
     beside: tuple[str, ...]
     state: str
+    steps: int | None = None
+
+    def is_longer(self, content: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+        """Whether these settings are longer than the run whose run.json this is."""
+        if self.steps is not None:
+            return self.steps > int(content.get("iterations", 0))
+        return bool(identity.get(self.length, 0) > content["identity"].get(self.length, 0))
 
 
 def prolonged(
@@ -38,7 +47,7 @@ def prolonged(
     changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     if content["inputs"] != wanted["inputs"] or not changed <= {longer.length, *longer.beside}:
         return None
-    if not new.get(longer.length, 0) > old.get(longer.length, 0):
+    if not longer.is_longer(content, new):
         return None
     finished = content["status"] == "finished"
     if finished and not (folder / longer.state).is_file():

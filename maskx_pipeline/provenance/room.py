@@ -64,7 +64,7 @@ def no_room(error: BaseException) -> int | None:
             return number
     if isinstance(error, RuntimeError) and any(text in said for text in _OF_TORCH):
         cause = error.__context__  # torch hides the reason, but for where Python wrote for it
-        return errno.ENOSPC if cause is None else no_room(cause) or errno.ENOSPC
+        return errno.ENOSPC if cause is None else no_room(cause)
     return None
 
 

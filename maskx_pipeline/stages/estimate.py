@@ -167,9 +167,10 @@ def _detector(export: ExportConfig, untrained: FasterRCNN, classes: DetectorClas
 
 
 def _fit(config: TransferConfig, rois: int, plan: ExportPlan, heads: HeadCosts) -> StageEstimate:
-    measurements = _times(config.epochs, config.eval_every)
+    passes = config.passes(max(rois, 1))
+    measurements = _times(passes, config.eval_every)
     boxes = 0.0 if config.box_loss == "none" else (config.box_rois_per_batch or config.rois_per_batch)
-    seconds = config.epochs * rois * (1 + boxes / config.rois_per_batch) * heads.step
+    seconds = passes * rois * (1 + boxes / config.rois_per_batch) * heads.step
     seconds += measurements * min(plan.detection_rois, 2 * most_detections(heads.device)) * heads.mask
     return StageEstimate("fit-transfer", seconds, _FILES * 4 * heads.parameters)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import detector_identities
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
-from maskx_pipeline.engine.runlog import LONGER_EPOCHS, Run, open_run
+from maskx_pipeline.engine.runlog import LONGER_FIT, Run, open_run
 from maskx_pipeline.errors import MaskXError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
@@ -91,7 +92,7 @@ def open_fit(
         command=command,
         overwrite=overwrite,
         tensorboard=config.tensorboard,
-        longer=LONGER_EPOCHS,
+        longer=dataclasses.replace(LONGER_FIT, steps=fit.fit_iterations(config, cache, seen=seen)),
     )
 
 

@@ -192,7 +192,7 @@ def find_steps(settings: RunSettings, *, overwrite: bool = False) -> tuple[Step,
     for config in models_of(settings.transfer):
         folder = config.out / run_name(config)
         word = "" if config is settings.transfer else " --embedding none"
-        steps.append(Step(FIT, f"{FIT}{word}", folder, *_state_of_run(folder, epochs=config.epochs), config))
+        steps.append(Step(FIT, f"{FIT}{word}", folder, *_state_of_fit(folder, config), config))
         measured = _evaluation_of(folder, settings.evaluate)
         steps.append(Step(EVALUATE, f"{EVALUATE} --model {folder}", measured, *_state_of_run(measured), config))
     runs = " ".join(str(step.place) for step in steps if step.stage == FIT)
@@ -225,6 +225,15 @@ def _state_of_run(folder: Path, **length: float) -> tuple[str, float]:
         return (CONTINUED, shares[0]) if shares and shares[0] < 1 else (FINISHED, 1.0)
     steps = content.get("iterations") or content["config"].get("iterations") or 0
     return CONTINUED, min(1.0, content.get("step", 0) / steps) if steps else 0.0
+
+
+def _state_of_fit(folder: Path, config: TransferConfig) -> tuple[str, float]:
+    """As :func:`_state_of_run`, of a fit, whose length may be given in epochs or in steps."""
+    state, done = _state_of_run(folder)
+    if state == FINISHED:
+        content = read_run(folder)
+        done = content["iterations"] / config.steps(content["rois"])
+    return (CONTINUED, done) if state == FINISHED and done < 1 else (state, min(1.0, done))
 
 
 def _with_estimate(step: Step, settings: RunSettings, estimate: Estimate, reading: float) -> Step:

@@ -58,8 +58,10 @@ def _design(options: Mapping[str, Any], base: TransferConfig, *, source: str) ->
         raise ConfigError(
             f"{source}: {fixed[0]} is no part of a design.", "give it in [fit-transfer] or to the command"
         )
+    TransferConfig.refuse_both(given.keys(), source=source)
     changed = TransferConfig.from_mapping(given, source=source)
     taken = {name: getattr(changed, name) for name in (*_DESIGN, *given)}
+    taken |= {name: None for name, other in TransferConfig.alternatives().items() if other in given}
     return base.replace(**taken, class_specific=False, name="", split="masked")
 
 

@@ -104,8 +104,8 @@ def compare_runs(folders: Iterable[Path], *, all_figures: bool = False) -> Compa
     folders = list(folders)
     check_evaluated(folders)
     runs = tuple(read_compared_run(folder, figures) for folder in folders)
-    last = [row.run for row in runs if row.evaluated.endswith("-last")]
-    if last and len(last) < len(runs):
+    last, best = ([row.run for row in runs if row.evaluated.endswith(end)] for end in ("-last", "-best"))
+    if last and best:  # masks by a teacher are of neither
         logger.warning(
             "The runs were not evaluated with the same checkpoint: %s with the last weights, the others with the best. "
             "Evaluate again with --checkpoint to compare like with like.",

@@ -134,7 +134,7 @@ def fit_transfer(
             device=device,
             checkpoint_every=config.checkpoint_every,
             evaluate=lambda step: evaluate(model),
-            evaluate_every=max(1, _steps(config.eval_every, len(masks), config)) if config.eval_every > 0 else 0,
+            evaluate_every=_evaluate_every(config, len(masks)),
             best_metric="seen_mask_ap",
             desc="fit-transfer",
             in_parts=True,
@@ -153,14 +153,19 @@ def _draws_of(batches: RoIBatches) -> Iterator[None]:
 
 
 def _iterations(config: TransferConfig, rois: int) -> int:
-    iterations = _steps(config.epochs, rois, config)
+    iterations = config.steps(rois)
     if iterations < 1:
         raise ConfigError(f"{config.epochs:g} epochs leave nothing to train.", "give more with --epochs")
     return iterations
 
 
-def _steps(epochs: float, rois: int, config: TransferConfig) -> int:
-    return round(epochs * rois / config.rois_per_batch)
+def _evaluate_every(config: TransferConfig, rois: int) -> int:
+    return max(1, round(config.eval_every * rois / config.rois_per_batch)) if config.eval_every > 0 else 0
+
+
+def fit_iterations(config: TransferConfig, cache: RoICache, *, seen: Collection[int]) -> int:
+    """How many steps a fit to these categories has; raises as :func:`check_fit`."""
+    return _iterations(config, len(mask_rows(cache, seen, config.rois)))
 
 
 def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int]) -> None:
@@ -182,7 +187,7 @@ def check_fit(config: TransferConfig, cache: RoICache, *, seen: Collection[int])
         refuse_mask_weights(f"The detector of {cache.path}")
     if config.cache_in == "gpu":
         check_gpu(resolve_device(config.device))
-    _iterations(config, len(mask_rows(cache, seen, config.rois)))
+    fit_iterations(config, cache, seen=seen)
     if BoxLosses.named(config.box_loss).need_colours:
         check_colours(cache)
     check_mask_model(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.schema import TEACHER_MASK
+from maskx_pipeline.cache.schema import ONLY, TEACHER_MASK
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import CacheError, ConfigError, listed
 from maskx_pipeline.transfer.feature_place import place_features
@@ -254,6 +254,11 @@ def mask_rows(cache: RoICache, seen: Collection[int], rois: str = "both") -> NDA
     """
     if not seen:
         raise CacheError("No category is seen, so there is no mask to learn from.", "give another --split")
+    if cache.identity.export.get(ONLY) is not None:
+        raise CacheError(
+            f"{cache.path} was exported with --only val, and holds nothing to fit to.",
+            "export again with --overwrite and without --only",
+        )
     labels = cache.train.labels
     usable = _may_be_used(cache, seen) & _of_kind(cache, rois)
     without = sorted(set(seen) - set(np.unique(labels[usable]).tolist()))

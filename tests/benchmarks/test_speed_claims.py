@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from torchvision.models.detection.roi_heads import RoIHeads
 
@@ -100,3 +101,15 @@ def test_one_cache_costs_less_than_trainings_without_it(monkeypatch: pytest.Monk
     measured = model.Measured(**costs, detector=1e12, forward=0.0, detector_parameters=1, paste_seconds=0.0)
     rows = load("figure3_costs", monkeypatch).compare(measured)
     assert [row[2] for row in rows] == ["1.0x", "1.0x", "25.0x"]
+
+
+def test_padding_is_counted_as_batches_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide and a high image together: by hand, of 1066 x 800 and 800 x 1066, a frame of 1088 x 1088 for each."""
+    padding = load("padding", monkeypatch)
+    sizes = np.array([(480.0, 640.0), (640.0, 480.0)])
+    mixed = padding.padded_share(sizes, 2, 2, 5, group=False)
+    assert mixed == pytest.approx(2 * 1088**2 / (2 * 1066 * 800))
+    alone = padding.padded_share(sizes, 2, 1, 5, group=False)
+    assert alone == pytest.approx(1088 * 800 / (1066 * 800))
+    alike = padding.padded_share(np.repeat(sizes, 50, axis=0), 2, 2, 1, group=True)
+    assert alike == pytest.approx(alone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskx_pipeline.data.dataset import DetectionDataset, batches
+from maskx_pipeline.data.dataset import DetectionDataset, _Steps, batches
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.errors import ConfigError, DataError, MachineError
 
@@ -141,3 +141,19 @@ def test_full_shared_memory_is_a_known_error_and_no_hang(dataset, monkeypatch: p
     assert "--workers 0" in str(caught.value)
     assert "--shm-size" in str(caught.value)
     assert len(_run(dataset, workers=0)) == 7
+
+
+def test_batches_are_of_like_shapes(make_data):
+    """Half of the images are higher than wide; of two images each, all batches of an epoch are of one kind."""
+    images = [{"id": i, "file_name": f"{i}.png", "width": 20, "height": 16} for i in range(1, 9)]
+    data = make_data([{"image_id": i, "bbox": [1, 1, 5, 6]} for i in range(1, 9)], images=images)
+    dataset = DetectionDataset(data, flip_probability=0.0, seed=0)
+    dataset._images[::2, :2] = (16, 20)  # as if their files were so
+    assert dataset.wide().tolist() == [False, True] * 4
+    keys = _Steps(dataset, 2, range(12), 0, 0, 1)
+    for step in keys:
+        assert len({key % 8 % 2 for key in step}) == 1
+    assert sorted(key for step in keys for key in step) == list(range(24))
+    shares = [list(_Steps(dataset, 2, range(12), 0, rank, 2)) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*shares, strict=True)] == list(keys), "however many processes share them"
+    assert list(_Steps(dataset, 2, range(7, 12), 0, 0, 1)) == list(keys)[7:], "wherever it begins"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -15,7 +16,9 @@ from faults_world import Zygote, copy_for
 
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.data.dataset import DetectionDataset, batches
+from maskx_pipeline.engine.faults import known_fault
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.room import no_room
 
 STAGES_THAT_READ = ("detect train", "export-embeddings", "fit-transfer", "evaluate", "predict", "annotate")
 
@@ -61,8 +64,21 @@ def test_batches_of_workers_are_those_without(make_data: MakeData) -> None:
         for target, same in zip(targets, same_targets, strict=True):
             assert target.keys() == same.keys()
             for name, value in target.items():
-                assert torch.equal(torch.as_tensor(value), torch.as_tensor(same[name])), name
+                equal = torch.equal(value, same[name]) if isinstance(value, torch.Tensor) else value == same[name]
+                assert equal, name
     assert count == 6
+
+
+def test_a_worker_that_is_killed_while_a_file_is_written_is_no_full_disk() -> None:
+    """The word of it comes as a signal, into whatever is at work; torch makes another error of that."""
+    killed = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    failed = RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
+    failed.__context__ = killed
+    assert no_room(failed) is None
+    assert "a process that reads images was killed (Killed)" in str(known_fault(failed))
+    failed.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert no_room(failed) == errno.ENOSPC
+    assert "the disk is full" in str(known_fault(failed))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

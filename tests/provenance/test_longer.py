@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,20 @@ def test_a_larger_length_goes_on(finished: Path) -> None:
     assert record["prolonged"] == [{"step": 6, "before": {"iterations": 6, "steps": [4]}}]
     assert opened(finished, iterations=9, steps=[4, 8]).state == "resume"
     assert len(read_run(finished)["prolonged"]) == 1
+
+
+def test_a_length_in_steps_is_compared_with_the_steps_that_were_noted(finished: Path) -> None:
+    """Where two settings may say the length, a change from one to the other goes on if it is more steps."""
+    longer = Longer("epochs", ("iterations", "steps"), "state.pt", steps=6)
+    length = {"epochs": 3.0, "iterations": None}
+    record = read_run(finished)
+    record["identity"] |= length
+    (finished / "run.json").write_text(json.dumps(record | {"iterations": 6}))
+    with pytest.raises(RunError, match="holds a run that differs"):
+        opened(finished, longer=longer, epochs=None, iterations=6)
+    with opened(finished, longer=dataclasses.replace(longer, steps=7), epochs=None, iterations=7) as run:
+        assert run.state == "resume"
+    assert read_run(finished)["prolonged"] == [{"step": 6, "before": length}]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,14 @@ def test_best_weights_beside_last_ones_are_said(study: list[Path], caplog: pytes
     assert [row["evaluated"] for row in comparison.to_json()["runs"]] == ["cache-best", "cache-last"]
 
 
+def test_masks_by_a_teacher_are_of_no_checkpoint(study: list[Path], caplog: pytest.LogCaptureFixture) -> None:
+    """Beside last weights they are nothing to warn of."""
+    for folder, name in zip(study, ("cache", "cache-last"), strict=True):
+        (folder / "evaluation" / "cache-best").rename(folder / "evaluation" / name)
+    compare_runs(study)
+    assert not caplog.records
+
+
 def test_different_limits_of_detections_are_said(study: list[Path], caplog: pytest.LogCaptureFixture) -> None:
     """100 is COCO's, and that of files that do not say."""
     path = next(study[1].glob("evaluation/*/ap-*.json"))

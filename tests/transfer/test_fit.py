@@ -19,7 +19,7 @@ from maskx_pipeline.config import TransferConfig
 from maskx_pipeline.engine.checkpoint import load_weights, sha256_of_weights
 from maskx_pipeline.engine.runlog import Run
 from maskx_pipeline.errors import CacheError, ConfigError, MaskXError
-from maskx_pipeline.transfer.fit import check_fit, fit_transfer
+from maskx_pipeline.transfer.fit import check_fit, fit_iterations, fit_transfer
 from maskx_pipeline.transfer.mask_iou import mask_iou
 from maskx_pipeline.transfer.mask_model import MaskModel
 
@@ -237,6 +237,32 @@ def test_no_training_steps_are_an_error(
     """Zero epochs would save an untrained model as if it were a result."""
     with pytest.raises(ConfigError, match="--epochs"):
         _fit(write_cache(), tmp_path / "run", small_config.replace(epochs=0.0), open_fit_run)
+
+
+def test_iterations_are_the_same_whatever_is_seen(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """24 RoIs in batches of 7: 4 steps are 28 RoIs; in epochs the steps follow from the number of RoIs."""
+    config = small_config.replace(iterations=4, epochs=0.0, eval_every=0.0)
+    steps = {}
+    with RoICache(write_cache()) as cache:
+        for name, seen in (("three", SEEN), ("two", frozenset({1, 3}))):
+            run = open_fit_run(tmp_path / name, config)
+            fit_transfer(config, cache, seen=seen, run=run, evaluate=_measure(cache))
+            steps[name] = json.loads((tmp_path / name / "run.json").read_text())
+            in_passes = small_config.replace(epochs=7.0)
+            assert fit_iterations(in_passes, cache, seen=seen) == {"three": 24, "two": 16}[name]
+    assert {run["step"] for run in steps.values()} == {run["iterations"] for run in steps.values()} == {4}
+    assert (steps["three"]["rois"], steps["two"]["rois"]) == (24, 16)
+
+
+def test_as_many_iterations_as_passes_are_the_same_fit(
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, open_fit_run: OpenRun
+) -> None:
+    """3 epochs of 24 RoIs in batches of 7 are 10 steps."""
+    path = write_cache()
+    in_epochs = _fit(path, tmp_path / "epochs", small_config, open_fit_run)
+    assert _fit(path, tmp_path / "steps", small_config.replace(iterations=10, epochs=99.0), open_fit_run) == in_epochs
 
 
 def test_boxes_of_unseen_categories_change_the_fit_and_are_logged_apart(
