@@ -17,6 +17,10 @@ if [ $# -eq 0 ]; then
   exit 2
 fi
 maskx=${MASKX:-maskx}
+if ! type -P "$maskx" >/dev/null; then
+  echo "$maskx is not found: give the command as MASKX, with its path." >&2
+  exit 1
+fi
 torchrun=$(dirname "$(type -P "$maskx")")/torchrun
 nodes=${SLURM_JOB_NUM_NODES:-1}
 gpus=${SLURM_GPUS_ON_NODE:-${GPUS:-1}}

@@ -56,8 +56,13 @@ INSTEAD = (
             f"torchrun --standalone --nproc-per-node 2 -m maskx_pipeline {stage}",
             GPUS,
         )
-        for stage in ("detect train", "export-embeddings", "e2e", "evaluate", "predict", "annotate")
+        for stage in (
+            *("detect train", "export-embeddings", "fit-transfer", "e2e", "evaluate", "predict"),
+            "annotate data/train.json",
+        )
     ),
+    Instead("docs/how-to/resume-and-many-gpus.md", "torchrun --nnodes 2", "", "a test has two agents on one machine"),
+    Instead("docs/how-to/resume-and-many-gpus.md", "sbatch --nodes 2", "", "SLURM; a test has stand-ins for it"),
     Instead("docs/how-to/resume-and-many-gpus.md", "tensorboard --logdir runs", "", "a server"),
     Instead("docs/how-to/resume-and-many-gpus.md", "maskx detect train --images-per-batch 4", "", SCHEDULE),
     Instead("docs/how-to/resume-and-many-gpus.md", "maskx fit-transfer --embedding cls --device cuda:0 &", "", GPUS),
@@ -67,10 +72,22 @@ INSTEAD = (
         "docs/how-to/visual-genome.md", "maskx detect train --backbone resnet101", "maskx detect train", SCHEDULE
     ),
     Instead("pipelines/README.md", "GPUS=8 pipelines/table1a.sh", "", GPUS),
+    Instead(
+        "pipelines/README.md",
+        "pipelines/table1a.sh PROJECT_FOLDER",
+        "QUICK=1 pipelines/table1a.sh PROJECT_FOLDER",
+        SCHEDULE,
+    ),
+    Instead(
+        "pipelines/README.md",
+        "SPLIT_A=masked SPLIT_B= pipelines/table1a.sh PROJECT_FOLDER",
+        "QUICK=1 SPLIT_A=masked SPLIT_B= pipelines/table1a.sh PROJECT_FOLDER",
+        SCHEDULE,
+    ),
     Instead("pipelines/README.md", "for trial in 1 2 3 4 5", "", "50 models; the recipe has a test of its own"),
     Instead("pipelines/README.md", "pipelines/figure3.sh", "", "as above"),
     Instead("pipelines/README.md", ".venv/bin/python tests/convert/generate_visual", "", "minutes; a test of its own"),
-    Instead("pipelines/README.md", "pipelines/visual_genome.sh", "", "as above"),
+    Instead("pipelines/README.md", "QUICK=1 pipelines/visual_genome.sh", "", "as above"),
 )  # fmt: skip
 """``command`` is how it begins."""
 

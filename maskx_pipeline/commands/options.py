@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from maskx_pipeline.config import DataConfig, DoctorConfig, GrabCutConfig, SamConfig, TeacherSettings
 from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
@@ -160,7 +161,7 @@ def stage_options(
             limit_pixels(data)
             if checks_data:
                 given |= {"data": data, "accepted": accepted_of(project, given.pop("accept"))}
-            config = project.load(cls, offered)
+            config = project.load(cls, _flags_first(cls, offered))
             try:
                 return function(project=project, config=config, **given)
             except (RuntimeError, MemoryError) as error:
@@ -170,6 +171,17 @@ def stage_options(
         return functools.reduce(lambda made, add: add(made), reversed(every), command)
 
     return decorate
+
+
+def _flags_first(cls: type[StageConfig], offered: dict[str, Any]) -> dict[str, Any]:
+    """What was given, without what the environment says where a flag takes its place."""
+    source_of = click.get_current_context().get_parameter_source
+    left_out = set()
+    for pair in cls.alternatives().items():
+        for one, other in (pair, pair[::-1]):
+            if source_of(one) is ParameterSource.COMMANDLINE and source_of(other) is ParameterSource.ENVIRONMENT:
+                left_out.add(other)
+    return {name: None if name in left_out else value for name, value in offered.items()}
 
 
 def limit_pixels(data: DataConfig) -> None:

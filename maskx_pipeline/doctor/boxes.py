@@ -143,11 +143,15 @@ def _equal(images: NDArray[np.int64], labels: NDArray[np.int32], boxes: NDArray[
 def _around_masked(data: CocoData, plain: NDArray[np.intp]) -> NDArray[np.intp]:
     table = data.annotations()
     key = table.image_ids[plain] * (data.num_classes + 1) + table.labels[plain]
-    masked = table.has_mask[plain]
-    both = np.isin(key, np.intersect1d(key[masked], key[~masked]))
-    rows = plain[both]
-    order = np.argsort(key[both], kind="stable")
-    keys, rows = key[both][order], rows[order]
+    if not len(key) or not table.has_mask[plain].any():
+        return np.empty(0, dtype=np.intp)
+    order = np.argsort(key, kind="stable")  # one sort: looking for distinct keys in a hash table is far slower
+    keys, rows = key[order], plain[order]
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(keys) != 0)))
+    masked = table.has_mask[rows]
+    some_but_not_all = np.logical_or.reduceat(masked, starts) & ~np.logical_and.reduceat(masked, starts)
+    both = np.repeat(some_but_not_all, np.diff(np.append(starts, len(keys))))
+    keys, rows = keys[both], rows[both]
     found = []
     for group in np.split(rows, np.flatnonzero(np.diff(keys)) + 1) if len(rows) else []:
         with_mask, without = group[table.has_mask[group]], group[~table.has_mask[group]]

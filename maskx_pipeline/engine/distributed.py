@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# The main process evaluates alone while the others wait, which on COCO takes longer than the 10 minutes of NCCL.
+# The main process computes AP alone while the others wait, which on large data takes longer than NCCL's 10 minutes.
 _TIMEOUT = datetime.timedelta(hours=6)
 
 

@@ -31,7 +31,8 @@ LONGER_ITERATIONS = Longer("iterations", ("steps", "warmup_iterations", "eval_ev
 LONGER_FIT = Longer("epochs", ("iterations", "lr_drops", "warmup_iterations", "eval_every"), STATE_FILE)
 """How a training on images, and one on the RoI cache, may be asked for again to go on from its last state.
 
-The length of the second is given in epochs or in iterations, so a stage adds what it is in steps."""
+The length of the second is given in epochs or in iterations, so its stage adds what that is in steps.
+"""
 
 
 class Run(contextlib.AbstractContextManager["Run"]):

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from torchvision.models.detection.roi_heads import RoIHeads
 
+from maskx_pipeline.data.coco import read_coco
+from maskx_pipeline.data.dataset import DetectionDataset
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -113,3 +116,13 @@ def test_padding_is_counted_as_batches_are_padded(monkeypatch: pytest.MonkeyPatc
     assert alone == pytest.approx(1088 * 800 / (1066 * 800))
     alike = padding.padded_share(np.repeat(sizes, 50, axis=0), 2, 2, 1, group=True)
     assert alike == pytest.approx(alone)
+
+
+def test_the_data_of_the_load_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each box lies in its image and each image can be read, so that what is measured is what a user has."""
+    load("load", monkeypatch).write_data_set(tmp_path, images=6, boxes=60)
+    train = read_coco(tmp_path / "train.json", tmp_path / "train")
+    assert not train.problems
+    assert (len(train.images), len(train.annotations())) == (6, 60)
+    batch = DetectionDataset(train, flip_probability=0.0, seed=0)
+    assert {tuple(batch[number][0].shape) for number in range(len(batch))} == {(3, 72, 96)}

@@ -84,7 +84,7 @@ def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
 ) -> None:
     """No image is done twice, and until the end there is no result."""
     annotate(project, "boxes.json", "--out", "whole.json")
-    module = importlib.import_module("maskx_pipeline.annotate.fill_file")
+    module = importlib.import_module("maskx_pipeline.annotate.fill_journal")
     fill, done = module.fill_masks, []
 
     def fill_then_stop(model: Any, data: Any, annotations: Any, *rest: Any, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from maskx_pipeline.commands import cli
+from maskx_pipeline.commands import cli, run
 
 ROOT = Path(__file__).parents[2]
 DOORS = ([sys.executable, str(ROOT / "cli.py")], [sys.executable, "-m", "maskx_pipeline"], ["maskx"])
@@ -154,3 +154,20 @@ def test_error_messages_carry_no_python_repr(tmp_path):
     assert done.returncode == 1
     assert not re.search(r"<[a-z_]+\.[A-Z]", done.stderr)
     assert "nowhere.json" in done.stderr
+
+
+def test_a_flag_takes_the_place_of_what_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Iterations beside epochs of the environment are no contradiction, either way round; two flags are."""
+    (tmp_path / "maskx.toml").write_text("[data]\n")
+    fit = ["fit-transfer", "--project", str(tmp_path)]
+    for variable, flags, both in (
+        ("EPOCHS", ["--iterations", "5"], False),
+        ("ITERATIONS", ["--epochs", "5"], False),
+        ("SEED", ["--epochs", "5", "--iterations", "5"], True),
+    ):
+        with monkeypatch.context() as environment:
+            environment.setenv(f"MASKX_FIT_TRANSFER_{variable}", "3")
+            assert run([*fit, *flags]) == 1
+        assert ("gives both epochs and iterations" in capsys.readouterr().err) == both

@@ -117,6 +117,7 @@ def test_images_that_cannot_be_shared_out_among_the_parts_are_an_error(tmp_path:
         train(tmp_path, accumulate=3)
 
 
+@pytest.mark.slow
 def test_averaged_training_resumes_bit_identically(tmp_path: Path) -> None:
     """With everything that is new: an average, parts, images at other scales and in other colours."""
     changes = {"ema": 0.99, "accumulate": 2, "augment": "lsj", "colour_jitter": 0.4}

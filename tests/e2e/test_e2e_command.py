@@ -55,6 +55,7 @@ def test_a_joint_model_is_trained_evaluated_compared_and_predicts(project: Path)
     assert "unchanged" in maskx("e2e", "--init", "backbone", "--embedding", "cls", "--no-stop-gradient")[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_print_it_once(project: Path) -> None:
     """Under torchrun with gloo: the result can be taken into a variable of a script, also from a second call."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

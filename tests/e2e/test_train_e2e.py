@@ -96,6 +96,7 @@ def test_unseen_masks_never_change_the_weights_where_their_boxes_do(folder: Path
     assert written[0] != written[2]
 
 
+@pytest.mark.slow
 def test_a_fitted_model_goes_on_with_the_box_loss_that_is_asked_for(
     folder: Path, data: DataConfig, fitted: Path
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_file_without_a_needed_word_is_refused_with_nothing_written(
     assert not (tmp_path / "transfer").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_saw_masks_are_refused_for_a_split_until_allowed_again(data: DataConfig, tmp_path: Path) -> None:
     """Allowed for the detector, they leave no category unseen: cache, stage-wise and joint training know it."""
     weights = tmp_path / "mask-rcnn.pth"

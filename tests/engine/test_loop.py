@@ -65,6 +65,7 @@ def test_interrupted_training_saves_its_step_and_resumes(uninterrupted: Path, tm
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_one_process_stops_all_after_the_same_step(uninterrupted: Path, tmp_path: Path) -> None:
     """Under torchrun Ctrl-C may reach one process a step before another, or only one; none is left waiting."""
     folder = tmp_path / "run"

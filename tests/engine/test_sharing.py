@@ -50,7 +50,7 @@ def test_one_process_does_all_of_it_itself() -> None:
     assert part_of(7) == slice(0, 7)
 
 
-@pytest.mark.parametrize("block", [1, 3])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_results_come_in_the_order_of_the_items_and_to_the_main_process_alone(block: int) -> None:
     """Also where they are large and one process is slower; a block goes to one process."""
     body = "time.sleep(0.001 * (distributed.rank() == item % 2)); item = [item] * 5000"
@@ -69,7 +69,7 @@ def test_an_error_of_one_process_is_the_error_of_the_main_one() -> None:
         assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_where_one_process_dies_the_other_ends_within_seconds(rank: int) -> None:
     """Whether it waits for a result or hands one over."""
     body = f"if distributed.rank() == {rank} and item > 20: os.kill(os.getpid(), signal.SIGKILL)"

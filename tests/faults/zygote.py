@@ -36,6 +36,7 @@ def import_all() -> None:
     import torch
 
     import maskx_pipeline.annotate.fill_file
+    import maskx_pipeline.annotate.fill_journal
     import maskx_pipeline.stages.annotate
     import maskx_pipeline.stages.detect_train
     import maskx_pipeline.stages.e2e
