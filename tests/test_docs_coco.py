@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from docs_pages import ROOT
 from docs_runner import run_page
@@ -62,15 +61,15 @@ def test_the_road_of_a_new_user_on_coco(tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="https?:', report)
 
     pytest.importorskip("onnxruntime", reason="comes with the extra dev")
-    note = json.loads((project / "runs" / "exported" / "mask-head.onnx.json").read_text())
+    note = json.loads((project / "runs" / "exported" / "model.onnx.json").read_text())
     assert note["code"] in printed
-    channels = json.loads((project / "runs/transfer/cls+box-rbf+xy+boxes/run.json").read_text())["channels"]
+    shutil.copy(next(COCO_MINI.glob("val2017/*.jpg")), project / "photo.jpg")
+    names: dict[str, Any] = {}
     with contextlib.chdir(project):
-        names: dict[str, Any] = {
-            "roi_features": np.zeros((3, channels, 14, 14), dtype=np.float32), "labels": np.array([1, 2, 80])
-        }  # fmt: skip
         exec(note["code"], names)
-    assert names["mask_probs"].shape == (3, 28, 28)
+    count = len(names["scores"])
+    assert names["boxes"].shape == (count, 4)
+    assert names["masks"].shape == (count, *names["image"].shape[:2])
 
 
 @pytest.mark.skipif(not YOLOX.is_file(), reason=f"the detector is not at {YOLOX}")
