@@ -15,6 +15,7 @@ import numpy as np
 from h5py import h5s
 from numpy.typing import NDArray
 
+from maskx_pipeline.cache.hdf5_file import chunk_offsets
 from maskx_pipeline.cache.links import FORMAT_HINT, check_source, find_dataset
 from maskx_pipeline.errors import CacheError
 
@@ -149,14 +150,7 @@ def _row_offsets(dataset: Any, dtype: np.dtype[Any]) -> NDArray[np.int64] | None
     known = file.driver == "sec2" and not file.userblock_size and hasattr(dataset.id, "chunk_iter")
     if dataset.chunks != (1, *dataset.shape[1:]) or not plain or not known:
         return None
-    offsets = np.full(len(dataset), -1, dtype=np.int64)
-
-    def note(chunk: Any) -> None:
-        if not 0 <= chunk.chunk_offset[0] < len(offsets):
-            raise OSError(f"its index has a row {chunk.chunk_offset[0]} of {len(offsets)}")
-        offsets[chunk.chunk_offset[0]] = chunk.byte_offset
-
-    dataset.id.chunk_iter(note)
+    offsets = chunk_offsets(dataset)
     return offsets if (offsets >= 0).all() else None
 
 
