@@ -16,7 +16,7 @@ from h5py import h5s
 from numpy.typing import NDArray
 
 from maskx_pipeline.cache.hdf5_file import chunk_offsets
-from maskx_pipeline.cache.links import FORMAT_HINT, check_source, find_dataset
+from maskx_pipeline.cache.links import FORMAT_HINT, check_source, check_written, find_dataset
 from maskx_pipeline.errors import CacheError
 
 
@@ -113,6 +113,7 @@ class FeatureRows:
             opened = find_dataset(self._open_source(source), mapping.dset_name.lstrip("/"), source)
             if opened is None:
                 raise CacheError(f"{source}: the dataset {mapping.dset_name} is missing.", FORMAT_HINT)
+            check_written(opened, mapping.dset_name, source)
             shown += mapping.vspace.get_select_npoints()
             block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
             if block is not None and source_block is not None:
