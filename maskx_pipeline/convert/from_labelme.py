@@ -17,8 +17,8 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromLabelMeConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
-from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
-from maskx_pipeline.data.images import open_picture
+from maskx_pipeline.convert.source_files import digest_of_files, relative_name, shown_size
+from maskx_pipeline.data.images import ENDINGS, open_picture
 from maskx_pipeline.errors import DataError
 
 _SPLITS = ("train", "val", "test")
@@ -149,7 +149,7 @@ def _points(path: Path, shape: Mapping[str, Any]) -> list[tuple[float, float]]:
 def _image_of(path: Path, content: Mapping[str, Any]) -> Path:
     given = str(content.get("imagePath") or "").replace("\\", "/")
     places = [path.parent / given, path.parent / Path(given).name] if given else []
-    places += [path.with_suffix(ending) for ending in IMAGE_ENDINGS]
+    places += [path.with_suffix(ending) for ending in ENDINGS]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise DataError(f"{path}: its image {given} is not there.", _HINT)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.config.formats import FromVocConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
-from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
-from maskx_pipeline.data.images import open_image
+from maskx_pipeline.convert.source_files import digest_of_files, relative_name, shown_size
+from maskx_pipeline.data.images import ENDINGS, open_image
 from maskx_pipeline.data.masks import rle_of_pixels
 from maskx_pipeline.errors import DataError
 
@@ -105,7 +105,7 @@ class VocSource:
         given = (root.findtext("filename") or "").strip()
         pictures = self.image_dir / "JPEGImages"
         places = [pictures / given, path.parent / given] if given else []
-        places += [folder / f"{name}{ending}" for folder in (pictures, path.parent) for ending in IMAGE_ENDINGS]
+        places += [folder / f"{name}{ending}" for folder in (pictures, path.parent) for ending in ENDINGS]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise DataError(f"{path}: its image {given or name} is not there.", _HINT)
