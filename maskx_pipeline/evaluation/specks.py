@@ -42,6 +42,8 @@ def without_specks(mask: NDArray[np.uint8], least: float) -> tuple[NDArray[np.ui
 
 def rle_without_specks(rle: dict[str, Any], least: float) -> tuple[dict[str, Any], int]:
     """The same for a compressed RLE as COCO writes it in JSON; it is given back as it is where nothing was dropped."""
+    if least <= 0:
+        return rle, 0
     kept, dropped = without_specks(coco_mask.decode(rle), least)
     if not dropped:
         return rle, 0
