@@ -25,6 +25,11 @@ maskx() {
 }
 say() { printf '\n== %s\n' "$*" >&2; }
 
+detector_table() { # detector_table <<END: [detect] of maskx.toml, in place of what init made of the number of images
+  sed -i '/^\[detect\]/,/^$/d' maskx.toml
+  { echo "[detect]" && cat; } >>maskx.toml
+}
+
 cd "${1:-.}"
 unset MASKX_PROJECT # the project is the folder, whatever the environment says
 [ -f maskx.toml ] || ! declare -F make_project >/dev/null || make_project

@@ -13,8 +13,7 @@ make_project() { # with a schedule of a few passes, where the folder is no proje
   to_coco_format
   maskx init --train-images "$images" --train-annotations data/oi/train.json \
     --val-images "$images" --val-annotations data/oi/val.json >&2
-  cat >>maskx.toml <<END
-[detect]
+  detector_table <<END
 backbone = "${BACKBONE:-resnet101}"
 images-per-batch = 16
 lr = 0.02

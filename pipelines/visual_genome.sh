@@ -16,9 +16,7 @@ make_project() { # with the paper's schedule, where the folder is no project yet
     --masks-train-images "$coco/train2017" --masks-train-annotations "$coco/annotations/instances_train2017.json" \
     --masks-val-images "$coco/val2017" --masks-val-annotations "$coco/annotations/instances_val2017.json" \
     --masks-category-map data/vg3k/coco-categories.json >&2
-  sed -i '/^\[detect\]/,/^$/d' maskx.toml # what init made of the number of images
-  cat >>maskx.toml <<END
-[detect]
+  detector_table <<END
 backbone = "${BACKBONE:-resnet101}"
 images-per-batch = 8
 lr = 0.01

@@ -21,7 +21,10 @@ from maskx_pipeline.project import read_project
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 STAND_IN = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
-case $1 in init) echo '[data]' >maskx.toml ;; fit-transfer) echo runs/transfer/model ;; esac
+case $1 in
+  init) printf '[data]\n\n[detect]\nlr = 0.0025\n\n[e2e]\nlr = 0.0025\n' >maskx.toml ;;
+  fit-transfer) echo runs/transfer/model ;;
+esac
 """
 
 

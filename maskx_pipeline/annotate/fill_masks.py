@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from maskx_pipeline.data.images import read_image
-from maskx_pipeline.data.masks import pixels_of_box, segmentation_to_rle
+from maskx_pipeline.data.masks import pixels_of_box, rle_of_pixels, segmentation_to_rle
 from maskx_pipeline.data.polygons import outline_of
 from maskx_pipeline.data.records import Annotation, CocoData
 from maskx_pipeline.evaluation.paste import paste
@@ -202,7 +202,6 @@ def _filled(annotation: Annotation, mask: NDArray[np.uint8], confidence: float, 
         segmentation, holes = outline_of(mask)
         area = float(coco_mask.area(segmentation_to_rle(segmentation, *mask.shape)))
     else:
-        rle = coco_mask.encode(np.asfortranarray(mask))
-        segmentation, holes = {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}, 0
+        segmentation, holes = rle_of_pixels(mask), 0
         area = float(mask.sum())
     return FilledMask(annotation.id, round(confidence, 4), segmentation, area, holes)

@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from maskx_pipeline import text
 from maskx_pipeline.annotate.fill_masks import FilledMask, Opinion, fill_masks, teacher_masks
+from maskx_pipeline.annotate.known_masks import masks_of_known, some_of
 from maskx_pipeline.annotate.reliability import MaskScore, bins_to_json, reliability
 from maskx_pipeline.annotate.true_boxes import figures_at_boxes
 from maskx_pipeline.data.masks import segmentation_to_rle
@@ -179,7 +178,7 @@ def measure_annotation(
     Raises:
         DataError: There is no mask to compare with, or no image can be read.
     """
-    work = _some(masks_of_known(data, labels), most)
+    work = some_of(masks_of_known(data, labels), most)
     if not work:
         raise DataError(
             f"{data.path} has no masks of categories that the model knows, so there is nothing to measure.",
@@ -224,30 +223,6 @@ def measure_annotation(
         )
 
     return distributed.on_main(figures)
-
-
-def masks_of_known(data: CocoData, labels: Collection[int]) -> dict[int, list[Annotation]]:
-    """The masks that can be compared with, by image id: no crowds, and of categories that the model knows."""
-    work: dict[int, list[Annotation]] = {}
-    for annotation in (a for image in data.images for a in data.annotations_of(image.id)):
-        if annotation.has_mask and not annotation.iscrowd and annotation.label in labels:
-            work.setdefault(annotation.image_id, []).append(annotation)
-    return work
-
-
-def _some(work: dict[int, list[Annotation]], most: int | None) -> dict[int, list[Annotation]]:
-    if most is None or sum(map(len, work.values())) <= most:
-        return work
-    order = np.random.RandomState(0).permutation(len(work))
-    ids = list(work)
-    taken: dict[int, list[Annotation]] = {}
-    masks = 0
-    for index in order:
-        if masks >= most:
-            break
-        taken[ids[index]] = work[ids[index]]
-        masks += len(work[ids[index]])
-    return taken
 
 
 def _score(

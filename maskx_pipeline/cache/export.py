@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
 import logging
@@ -23,6 +22,7 @@ from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.sharing import by_main
 from maskx_pipeline.errors import CacheError, DataError
 from maskx_pipeline.provenance.files import remove_file, remove_temporaries
 from maskx_pipeline.provenance.lock import locked
@@ -93,8 +93,7 @@ def write_cache(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
             "run `maskx doctor` to see which categories have masks",
         )
-    with contextlib.ExitStack() as lock:  # held until the cache has its name
-        distributed.on_main(lambda: lock.enter_context(locked(config.out)))
+    with by_main(locked(config.out)):  # held until the cache has its name
         if distributed.on_main(lambda: _prepare(config.out, shards, identity, plan.bytes, overwrite)):
             logger.info("%s is finished and unchanged.", config.out)
             return config.out

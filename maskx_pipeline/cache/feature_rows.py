@@ -15,7 +15,8 @@ import numpy as np
 from h5py import h5s
 from numpy.typing import NDArray
 
-from maskx_pipeline.cache.links import FORMAT_HINT, check_source, find_dataset
+from maskx_pipeline.cache.hdf5_file import chunk_offsets
+from maskx_pipeline.cache.links import FORMAT_HINT, check_source, check_written, find_dataset
 from maskx_pipeline.errors import CacheError
 
 
@@ -112,6 +113,7 @@ class FeatureRows:
             opened = find_dataset(self._open_source(source), mapping.dset_name.lstrip("/"), source)
             if opened is None:
                 raise CacheError(f"{source}: the dataset {mapping.dset_name} is missing.", FORMAT_HINT)
+            check_written(opened, mapping.dset_name, source)
             shown += mapping.vspace.get_select_npoints()
             block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
             if block is not None and source_block is not None:
@@ -149,14 +151,7 @@ def _row_offsets(dataset: Any, dtype: np.dtype[Any]) -> NDArray[np.int64] | None
     known = file.driver == "sec2" and not file.userblock_size and hasattr(dataset.id, "chunk_iter")
     if dataset.chunks != (1, *dataset.shape[1:]) or not plain or not known:
         return None
-    offsets = np.full(len(dataset), -1, dtype=np.int64)
-
-    def note(chunk: Any) -> None:
-        if not 0 <= chunk.chunk_offset[0] < len(offsets):
-            raise OSError(f"its index has a row {chunk.chunk_offset[0]} of {len(offsets)}")
-        offsets[chunk.chunk_offset[0]] = chunk.byte_offset
-
-    dataset.id.chunk_iter(note)
+    offsets = chunk_offsets(dataset)
     return offsets if (offsets >= 0).all() else None
 
 

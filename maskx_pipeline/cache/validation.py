@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.cache.checksums import AGAIN, HEAD_DIGEST, LARGE, SUMS, damaged_rows, head_digest, sums_of
 from maskx_pipeline.cache.hdf5_file import open_hdf5, what_is_wrong
-from maskx_pipeline.cache.links import FORMAT_HINT, find_dataset
+from maskx_pipeline.cache.links import FORMAT_HINT, check_written, find_dataset
 from maskx_pipeline.cache.schema import (
     FEATURE_DTYPES,
     FORMAT,
@@ -222,6 +222,7 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
 
 def _check_dataset(file: Any, name: str, path: Path, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
     dataset = _dataset(file, name, path)
+    check_written(dataset, name, path)
     if dataset.shape != shape:
         raise CacheError(f"{path}: {name} has shape {dataset.shape}, not {shape}.", FORMAT_HINT)
     if dtype is not None and dataset.dtype != dtype:

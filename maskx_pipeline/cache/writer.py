@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from maskx_pipeline.cache.checksums import SUMS, seal_cache, sums_of_rows
 from maskx_pipeline.cache.eight_bit import quantise
-from maskx_pipeline.cache.hdf5_file import is_damaged, open_hdf5, what_is_wrong
+from maskx_pipeline.cache.hdf5_file import chunk_offsets, is_damaged, open_hdf5, places_of_rows, what_is_wrong
 from maskx_pipeline.cache.layout import allocate, cut, index_bytes, write_header
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Dimensions, GroupName, pack_targets
@@ -35,6 +35,7 @@ from maskx_pipeline.provenance.files import atomic_path, move_into_place, remove
 from maskx_pipeline.provenance.room import check_room, reserve, writing
 
 _GROUPS = tuple(GROUP_PATHS)
+_AGAIN = "give --overwrite to start it again, or another --out"
 
 
 def partial_path(path: Path) -> Path:
@@ -88,25 +89,24 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         Raises:
             CacheError: The unfinished file was made from something else, is damaged, or is being written.
         """
-        again = "give --overwrite to start it again, or another --out"
         try:
             writer = cls(path)
         except BlockingIOError as error:
             raise being_written(partial_path(path)) from error
         except OSError as error:
-            hint = again if is_damaged(error) else "see that it can be read and written, or give another --out"
+            hint = _AGAIN if is_damaged(error) else "see that it can be read and written, or give another --out"
             raise CacheError(f"{partial_path(path)} {what_is_wrong(error)}.", hint) from error
         except (ValueError, KeyError, RuntimeError) as error:
-            raise CacheError(f"{partial_path(path)} is damaged: {error}.", again) from error
+            raise CacheError(f"{partial_path(path)} is damaged: {error}.", _AGAIN) from error
         try:
             found = CacheIdentity.from_attributes(writer._file.attrs)
         except (KeyError, ValueError) as error:
             writer.close()
-            raise CacheError(f"{partial_path(path)} is no unfinished RoI cache: {error}.", again) from error
+            raise CacheError(f"{partial_path(path)} is no unfinished RoI cache: {error}.", _AGAIN) from error
         if different := found.differences(identity):
             writer.close()
             raise CacheError(
-                f"{partial_path(path)} is an unfinished export of something else: {', '.join(different)}.", again
+                f"{partial_path(path)} is an unfinished export of something else: {', '.join(different)}.", _AGAIN
             )
         return writer
 
@@ -156,7 +156,7 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         if "feature_scales" in datasets:
             large["feature_scales"], large["features"] = quantise(large["features"])
         small[SUMS] = sums_of_rows({**small, **large})
-        self._reserve(datasets, start, count)
+        self._reserve(group, start, count)
         for name, rows in large.items():
             dataset = datasets[name].id
             for number, row in enumerate(rows, start=start):
@@ -215,24 +215,35 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         rows = last_counter(self._file)[2:] if PROGRESS in self._file else [0] * len(_GROUPS)
         self._rows = {group: int(count) for group, count in zip(_GROUPS, rows, strict=True)}
         self._datasets: dict[GroupName, dict[str, Any]] = {}
+        self._offsets: dict[GroupName, dict[str, NDArray[np.int64]]] = {}
 
     def _datasets_of(self, group: GroupName) -> dict[str, Any]:
-        """The group's datasets, looked up once: by path in each call it would cost more than writing small rows."""
+        """The group's datasets, looked up once with the places of their chunks: in each call it would take longer than
+        the writing.
+
+        Raises:
+            CacheError: One has no place for some of its rows.
+        """
         if group not in self._datasets:
-            self._datasets[group] = dict(self._file[GROUP_PATHS[group]].items())
+            datasets = dict(self._file[GROUP_PATHS[group]].items())
+            offsets = {name: chunk_offsets(dataset) for name, dataset in datasets.items()}
+            if lost := [name for name, places in offsets.items() if (places < 0).any()]:
+                raise CacheError(f"{self._partial} is damaged: {lost[0]} of {group} has rows without a place.", _AGAIN)
+            self._datasets[group], self._offsets[group] = datasets, offsets
         return self._datasets[group]
 
-    def _reserve(self, datasets: Mapping[str, Any], start: int, count: int) -> None:
+    def _reserve(self, group: GroupName, start: int, count: int) -> None:
         """Make sure that some rows can be written: once a write has failed, HDF5 crashes when it closes the file.
 
         Raises:
             MachineError: There is no room.
         """
+        datasets, offsets = self._datasets[group], self._offsets[group]
         descriptor = self._file.id.get_vfd_handle()
         for_row = sum(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:])) for dataset in datasets.values())
         with writing(self._partial, needed=for_row * (len(datasets["features"]) - start)):
-            for dataset in datasets.values():
-                for begin, length in _places(dataset, start, count):
+            for name, dataset in datasets.items():
+                for begin, length in places_of_rows(dataset, offsets[name], start, count):
                     reserve(descriptor, begin, length)
 
     def _check_committed(self) -> None:
@@ -248,21 +259,6 @@ def discard_partial(path: Path) -> None:
     """Remove what an unfinished export left of this cache."""
     remove_file(redo_path(partial_path(path)))
     remove_file(partial_path(path))
-
-
-def _places(dataset: Any, start: int, count: int) -> list[tuple[int, int]]:
-    """Where some rows of a dataset lie in the file, with those that share a chunk: first byte and length."""
-    rows = dataset.chunks[0]
-    first, last = start // rows, (start + count - 1) // rows
-
-    def place(chunk: int) -> tuple[int, int]:
-        info = dataset.id.get_chunk_info_by_coord((chunk * rows, *(0,) * (dataset.ndim - 1)))
-        return int(info.byte_offset), int(info.size)
-
-    begin, size = place(first)
-    if place(last)[0] == begin + (last - first) * size:  # they were allocated one after the other
-        return [(begin, (last - first + 1) * size)]
-    return [place(chunk) for chunk in range(first, last + 1)]
 
 
 def _finish(file: h5py.File) -> None:

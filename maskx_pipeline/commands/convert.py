@@ -73,10 +73,10 @@ def _format_command(form: Format) -> click.Command:
     @json_option
     @overwrite_option
     def command(folder: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
-        from maskx_pipeline.stages.convert import convert, read_report
+        from maskx_pipeline.stages.convert import convert, convert_report
 
         out = convert(form, _project_of(folder).load(form.config, options), overwrite=overwrite)
-        print_json(read_report(form, out)) if as_json else print_result(out)
+        print_json(convert_report(out)) if as_json else print_result(out)
 
     return command
 

@@ -14,8 +14,7 @@ class Format:
 
     Attributes:
         config: Its settings; their table is the subcommand's name.
-        module: Has ``convert(config, *, overwrite)``, which returns the folder that it wrote, and
-            ``read_report(folder)``, what was counted, for ``--json``.
+        module: Has ``convert(config, *, overwrite)``, which returns the folder that it wrote.
         summary: The line of `maskx convert --help`.
         about: The text of its own ``--help``.
     """

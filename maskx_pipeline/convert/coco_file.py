@@ -83,8 +83,12 @@ class CocoFile:
         found = msgspec.json.decode(self._top["info"]) if "info" in self._top else {}
         return found if isinstance(found, dict) else {}
 
-    def objects(self, image: Mapping[str, Any]) -> Iterator[CocoObject]:
-        """The objects of an image that have a sound box and a known category, in the order of the file."""
+    def objects(self, image: Mapping[str, Any], *, crowds: bool = True) -> Iterator[CocoObject]:
+        """The objects of an image that have a sound box and a known category, in the order of the file.
+
+        Args:
+            crowds: Also crowd regions; else they are counted as left out.
+        """
         for text in self._of_image.get(image["id"], ()):
             entry: dict[str, Any] = msgspec.json.decode(text)
             name = self.categories.get(entry.get("category_id", -1))
@@ -99,7 +103,11 @@ class CocoFile:
             if box is None:
                 self.left_out["annotations left out: their box has no area in the image"] += 1
                 continue
-            yield CocoObject(entry, name, box, self._mask(entry, image), is_crowd(entry.get("iscrowd")))
+            found = CocoObject(entry, name, box, self._mask(entry, image), is_crowd(entry.get("iscrowd")))
+            if found.iscrowd and not crowds:
+                self.left_out["crowd regions left out"] += 1
+                continue
+            yield found
 
     def _mask(self, entry: Mapping[str, Any], image: Mapping[str, Any]) -> Mask | None:
         segmentation = entry.get("segmentation")

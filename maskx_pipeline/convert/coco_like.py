@@ -58,7 +58,7 @@ def convert_files(
         DataError: A file is missing, or something else.
         OutputError: ``out`` holds annotations of something else.
     """
-    inputs = {split: _digest(path, hint) for split, path in files.items()} | dict(more_inputs or {})
+    inputs = {split: digest_of(path, hint) for split, path in files.items()} | dict(more_inputs or {})
     info = {"description": f"{what} in COCO format, by maskx", "settings": dict(settings), "inputs": inputs}
     targets = [out / f"{split}.json" for split in files]
     if not overwrite and are_written(targets, info) and (out / REPORT_FILE).exists():
@@ -125,7 +125,12 @@ def _completed(annotation: msgspec.Raw, found: _Keys) -> tuple[bytes, bool]:
     return bytes(annotation).rstrip()[:-1] + added + b"}", mask not in (b"", b"[]")
 
 
-def _digest(path: Path, hint: str) -> str:
+def digest_of(path: Path, hint: str) -> str:
+    """SHA-256 (hex) of a file that was given.
+
+    Raises:
+        DataError: It cannot be read; ``hint`` says what to give.
+    """
     try:
         return sha256_of_file(path)
     except OSError as error:

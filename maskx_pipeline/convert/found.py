@@ -18,6 +18,7 @@ from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import are_written
+from maskx_pipeline.provenance.seals import read_json_file
 
 logger = logging.getLogger("maskx")
 
@@ -114,7 +115,7 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
 
 def read_report(folder: Path) -> dict[str, Any]:
     """What a conversion counted: its report.json."""
-    report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    report: dict[str, Any] = read_json_file(folder / REPORT_FILE)
     return report
 
 

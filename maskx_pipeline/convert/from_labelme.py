@@ -17,8 +17,8 @@ from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromLabelMeConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
-from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
-from maskx_pipeline.data.images import open_picture
+from maskx_pipeline.convert.source_files import digest_of_files, relative_name, shown_size
+from maskx_pipeline.data.images import ENDINGS, open_picture
 from maskx_pipeline.errors import DataError
 
 _SPLITS = ("train", "val", "test")
@@ -52,7 +52,8 @@ class LabelMeSource:
         files = {split: paths for split, paths in found.items() if paths}
         if not files:
             files = {"train": sorted(folder.rglob("*.json"))}
-        self._files = {split: [path for path in paths if _is_labelme(path)] for split, paths in files.items()}
+        labels = {path: names for paths in files.values() for path in paths if (names := _labels_in(path)) is not None}
+        self._files = {split: [path for path in paths if path in labels] for split, paths in files.items()}
         self.splits = tuple(self._files)
         every = [path for paths in self._files.values() for path in paths]
         if not every:
@@ -60,18 +61,18 @@ class LabelMeSource:
         self.count = len(every)
         self.inputs: Mapping[str, str] = {"labels": digest_of_files([*every, folder / LABELS], folder)}
         self.dropped: Counter[str] = Counter()
-        self.categories = _names_of(every, folder / LABELS)
+        self.categories = _names_of(set().union(*labels.values()), folder / LABELS)
 
     def images(self) -> Iterator[FoundImage]:
         """By split, in the order of the files."""
         for split, paths in self._files.items():
             for path in paths:
-                content = _read(path)
+                content = _load(path)
                 image = _image_of(path, content)
                 width, height = content.get("imageWidth"), content.get("imageHeight")
                 if not isinstance(width, int) or not isinstance(height, int):
                     width, height = shown_size(image)
-                objects = list(self._objects(path, content["shapes"], width, height))
+                objects = list(self._objects(path, _shapes_of(path, content), width, height))
                 yield FoundImage(split, relative_name(image, self.image_dir), width, height, objects)
 
     def _objects(self, path: Path, shapes: Sequence[Any], width: int, height: int) -> Iterator[FoundObject]:
@@ -148,32 +149,31 @@ def _points(path: Path, shape: Mapping[str, Any]) -> list[tuple[float, float]]:
 def _image_of(path: Path, content: Mapping[str, Any]) -> Path:
     given = str(content.get("imagePath") or "").replace("\\", "/")
     places = [path.parent / given, path.parent / Path(given).name] if given else []
-    places += [path.with_suffix(ending) for ending in IMAGE_ENDINGS]
+    places += [path.with_suffix(ending) for ending in ENDINGS]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise DataError(f"{path}: its image {given} is not there.", _HINT)
     return found
 
 
-def _names_of(files: Sequence[Path], labels: Path) -> tuple[str, ...]:
+def _names_of(found: set[str], labels: Path) -> tuple[str, ...]:
     """The categories: those of labels.txt first, in its order, and then others that occur, sorted."""
     listed = labels.read_text(encoding="utf-8-sig").splitlines() if labels.is_file() else []
-    found = {str(shape["label"]) for path in files for shape in _read(path)["shapes"]}
     names = dict.fromkeys(line for line in listed if line.strip() and line not in _NO_LABELS)
     return (*names, *sorted(found - names.keys()))
 
 
-def _is_labelme(path: Path) -> bool:
-    """Whether it is one of LabelMe's among other JSON files; one that is no JSON is to be looked at."""
-    return "shapes" in _load(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _labels_in(path: Path) -> set[str] | None:
+    """The labels of one of LabelMe's files; None for another JSON file. One that is no JSON is to be looked at."""
     content = _load(path)
+    return {str(shape["label"]) for shape in _shapes_of(path, content)} if "shapes" in content else None
+
+
+def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
     shapes = content.get("shapes")
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) and "label" in shape for shape in shapes):
         raise DataError(f"{path}: `shapes` is no list of shapes with labels.", _HINT)
-    return content
+    return shapes
 
 
 def _load(path: Path) -> dict[str, Any]:

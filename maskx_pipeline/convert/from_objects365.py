@@ -10,11 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maskx_pipeline.config.formats import FromObjects365Config
-from maskx_pipeline.convert.coco_like import convert_files, split_files
+from maskx_pipeline.convert.coco_like import convert_files, digest_of, split_files
 from maskx_pipeline.data.category_map import SCHEMA
 from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.errors import DataError
-from maskx_pipeline.provenance.files import sha256_of_file
 
 MAP_FILE = "category-map.json"
 
@@ -54,7 +53,7 @@ def convert(source: Path, config: FromObjects365Config, *, overwrite: bool = Fal
         file_name=_file_name,
         hint=_HINT,
         more=lambda categories: {MAP_FILE: _map(categories, _names_of(masks))},
-        more_inputs={} if masks is None else {"masks-annotations": _digest(masks)},
+        more_inputs={} if masks is None else {"masks-annotations": digest_of(masks, "check --masks-annotations")},
         overwrite=overwrite,
     )
 
@@ -97,10 +96,3 @@ def _names_of(path: Path | None) -> Mapping[int, str]:
         return {entry["id"]: entry["name"] for entry in json.loads(path.read_text(encoding="utf-8-sig"))["categories"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} has no categories: {error}.", "give COCO's or LVIS' annotation file") from error
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of_file(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "check --masks-annotations") from error

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromOpenImagesConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
 from maskx_pipeline.convert.source_files import relative_name, shown_size
 from maskx_pipeline.data.images import open_image
+from maskx_pipeline.data.masks import rle_of_pixels
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import sha256_of_file
 
@@ -133,8 +133,7 @@ class OpenImagesSource:
             return None
         with open_image(path) as picture:
             pixels = np.asarray(picture.convert("L").resize((width, height), Image.Resampling.NEAREST)) > 0
-        rle = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
-        return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+        return rle_of_pixels(pixels)
 
     def _image_of(self, image_id: str, split: str) -> Path | None:
         places = (self.image_dir / f"{image_id}.jpg", self.image_dir / split / f"{image_id}.jpg")

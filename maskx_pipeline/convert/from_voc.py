@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config.formats import FromVocConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
-from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, relative_name, shown_size
-from maskx_pipeline.data.images import open_image
+from maskx_pipeline.convert.source_files import digest_of_files, relative_name, shown_size
+from maskx_pipeline.data.images import ENDINGS, open_image
+from maskx_pipeline.data.masks import rle_of_pixels
 from maskx_pipeline.errors import DataError
 
 _SPLITS = ("train", "val", "test")
@@ -86,8 +86,7 @@ class VocSource:
             left, top, right, bottom = sides[0] - 1, sides[1] - 1, sides[2], sides[3]
             mask: dict[str, Any] | None = None
             if pixels is not None and number < _VOID and (own := pixels == number).any():
-                rle = coco_mask.encode(np.asfortranarray(own.astype(np.uint8)))
-                mask = {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+                mask = rle_of_pixels(own)
             yield FoundObject(_name_of(entry, path), (left, top, right - left, bottom - top), mask)
 
     def _pixels_of(self, name: str, width: int, height: int) -> NDArray[np.uint8] | None:
@@ -106,7 +105,7 @@ class VocSource:
         given = (root.findtext("filename") or "").strip()
         pictures = self.image_dir / "JPEGImages"
         places = [pictures / given, path.parent / given] if given else []
-        places += [folder / f"{name}{ending}" for folder in (pictures, path.parent) for ending in IMAGE_ENDINGS]
+        places += [folder / f"{name}{ending}" for folder in (pictures, path.parent) for ending in ENDINGS]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise DataError(f"{path}: its image {given or name} is not there.", _HINT)

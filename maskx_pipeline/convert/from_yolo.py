@@ -11,7 +11,8 @@ from typing import Any
 
 from maskx_pipeline.config.formats import FromYoloConfig
 from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
-from maskx_pipeline.convert.source_files import IMAGE_ENDINGS, digest_of_files, images_in, relative_name, shown_size
+from maskx_pipeline.convert.source_files import digest_of_files, images_in, relative_name, shown_size
+from maskx_pipeline.data.images import ENDINGS
 from maskx_pipeline.errors import DataError
 
 logger = logging.getLogger("maskx")
@@ -159,7 +160,7 @@ def _images_of(path: Path, root: Path, entry: Any) -> Iterator[Path]:
             place = root / str(one)[3:]
         if place.is_dir():
             yield from images_in(place)
-        elif place.is_file() and place.suffix.lower() not in IMAGE_ENDINGS:
+        elif place.is_file() and place.suffix.lower() not in ENDINGS:
             lines = place.read_text(encoding="utf-8-sig").splitlines()
             yield from (place.parent / line.strip() for line in lines if line.strip())
         elif place.is_file():

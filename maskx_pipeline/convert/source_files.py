@@ -6,12 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from maskx_pipeline.data.images import open_image, orientation_of
+from maskx_pipeline.data.images import ENDINGS, open_image, upright_size
 from maskx_pipeline.errors import DataError
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 def shown_size(path: Path) -> tuple[int, int]:
@@ -21,13 +17,12 @@ def shown_size(path: Path) -> tuple[int, int]:
         DataError: It is missing, or no image.
     """
     with open_image(path) as image:
-        width, height = image.size
-        return (height, width) if orientation_of(image) in _SIDEWAYS else (width, height)
+        return upright_size(image)
 
 
 def images_in(folder: Path) -> list[Path]:
     """The image files of a folder and of those in it, in order of name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
 
 
 def digest_of_files(paths: Iterable[Path], root: Path) -> str:

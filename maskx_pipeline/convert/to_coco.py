@@ -79,13 +79,8 @@ def _write_json(path: Path, part: Part, *, polygons_only: bool = False) -> None:
 
 
 def _entries(part: Part, image: Mapping[str, Any], shift: int, *, polygons_only: bool) -> Iterator[dict[str, Any]]:
-    for found in part.file.objects(image):
-        mask: Any = found.mask
-        if polygons_only and found.iscrowd:
-            part.file.left_out["crowd regions left out"] += 1
-            continue
-        if polygons_only:
-            mask = part.file.polygons(found, image)
+    for found in part.file.objects(image, crowds=not polygons_only):
+        mask = part.file.polygons(found, image) if polygons_only else found.mask
         part.count(mask=bool(mask))
         yield _entry(found, mask, shift)
 

@@ -39,10 +39,7 @@ def write(folder: Path, parts: Sequence[Part]) -> None:
 
 def _shapes(part: Part, image: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     groups = 0
-    for found in part.file.objects(image):
-        if found.iscrowd:
-            part.file.left_out["crowd regions left out"] += 1
-            continue
+    for found in part.file.objects(image, crowds=False):
         polygons = part.file.polygons(found, image)
         part.count(mask=bool(polygons))
         groups += len(polygons) > 1

@@ -34,7 +34,7 @@ def write(folder: Path, parts: Sequence[Part]) -> None:
             name = Path(image["file_name"])
             xml = part.claim(folder / "Annotations" / name.with_suffix(".xml"), image)
             part.place(path, folder / "JPEGImages" / name)
-            objects = [found for found in part.file.objects(image) if not _is_left(found, part)]
+            objects = list(part.file.objects(image, crowds=False))
             pixels = _pixels_of(objects, part, image)
             listed.append(name.with_suffix("").as_posix())
             if pixels.any():
@@ -50,12 +50,6 @@ def write(folder: Path, parts: Sequence[Part]) -> None:
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     rows = [f"{name}:{','.join(map(str, colours[number % 256]))}::" for number, name in enumerate([BACKGROUND, *names])]
     (folder / LABEL_MAP).write_text("\n".join(["# label:color_rgb:parts:actions", *rows, ""]), encoding="utf-8")
-
-
-def _is_left(found: CocoObject, part: Part) -> bool:
-    if found.iscrowd:
-        part.file.left_out["crowd regions left out"] += 1
-    return found.iscrowd
 
 
 def _pixels_of(objects: Sequence[CocoObject], part: Part, image: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -51,10 +51,7 @@ def _write(folder: Path, parts: Sequence[Part], *, rectangles: bool) -> None:
 
 def _lines(part: Part, image: Mapping[str, Any], classes: Mapping[str, int], *, rectangles: bool) -> Iterator[str]:
     width, height = image["width"], image["height"]
-    for found in part.file.objects(image):
-        if found.iscrowd:
-            part.file.left_out["crowd regions left out"] += 1
-            continue
+    for found in part.file.objects(image, crowds=False):
         polygons = part.file.polygons(found, image)
         part.count(mask=bool(polygons))
         if polygons:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from maskx_pipeline.config.formats import VisualGenomeConfig
+from maskx_pipeline.convert.found import REPORT_FILE
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory, category_map, choose_categories
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_coco_ids, stream_images, stream_objects
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
@@ -23,13 +24,12 @@ from maskx_pipeline.provenance.file_lists import FILES
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import are_written
-from maskx_pipeline.provenance.seals import read_json_file, sealed_json
+from maskx_pipeline.provenance.seals import sealed_json
 
 logger = logging.getLogger("maskx")
 
 SPLITS = ("train", "val", "test")
 MAP_FILE = "coco-categories.json"
-REPORT_FILE = "report.json"
 
 
 def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
@@ -87,12 +87,6 @@ def _convert(config: VisualGenomeConfig, *, overwrite: bool) -> Path:
         temporary[REPORT_FILE].write_text(sealed_json(report), encoding="utf-8")
     _log(config.out, report)
     return config.out
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """What a conversion counted: its report.json."""
-    report: dict[str, Any] = read_json_file(folder / REPORT_FILE)
-    return report
 
 
 def _info(config: VisualGenomeConfig) -> dict[str, Any]:

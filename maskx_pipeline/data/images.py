@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """What is opened, by content and whatever the file's name: other formats of Pillow start other programs."""
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Of the names of image files, where a folder is searched for them."""
+
 _PILLOW_ERRORS = (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error)
 """What Pillow raises on corrupt files, as found by feeding it some."""
 
@@ -135,16 +138,19 @@ def is_turned(image: Image.Image, path: Path | str, *, width: int, height: int) 
     Raises:
         DataError: It has another size, turned or not.
     """
-    orientation = orientation_of(image)
-    upright = image.size[::-1] if orientation in _SIDEWAYS else image.size
-    if upright == (width, height):
-        return orientation != 1
+    if upright_size(image) == (width, height):
+        return orientation_of(image) != 1
     if image.size == (width, height):
         return False
     raise DataError(
         f"{_named(path)} is {image.width}x{image.height} pixels, but the annotation file says {width}x{height}.",
         "the boxes would not fit it: give the image that was annotated, or fix the annotation file",
     )
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an image as a viewer shows it, its orientation tag applied."""
+    return (image.height, image.width) if orientation_of(image) in _SIDEWAYS else image.size
 
 
 def orientation_of(image: Image.Image) -> int:

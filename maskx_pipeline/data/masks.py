@@ -132,6 +132,12 @@ def segmentation_to_rle(segmentation: object, height: int, width: int) -> dict[s
     return rle
 
 
+def rle_of_pixels(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> dict[str, Any]:
+    """Encode a mask [H, W], 0 or 1, as COCO writes it in JSON: ``{"size": [height, width], "counts": str}``."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")}
+
+
 def pixels_of_box(box_xyxy: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
     """The pixels whose centres lie in a box, at least one, inside the image.
 

@@ -114,8 +114,8 @@ def shapes_in_boxes(val: CocoData, *, masked: bool = False) -> dict[str, dict[in
 def shapes_in_detections(shape: str, cache: RoICache, val: CocoData, *, labels: Collection[int]) -> list[Result]:
     """The cached detections of some categories, each with one of :data:`SHAPES` in its box as its mask."""
     found = cache.detections
-    rows_of = rows_by_image(found.image_ids[np.isin(found.labels, sorted(labels))])
     chosen = np.flatnonzero(np.isin(found.labels, sorted(labels)))
+    rows_of = rows_by_image(found.image_ids[chosen])
     results: list[Result] = []
     for image in val.images:
         here = found.at(chosen[rows_of.get(image.id, np.zeros(0, dtype=np.int64))])

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from maskx_pipeline.data.images import ENDINGS
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def given_images(paths: Iterable[Path], *, leave_out: Path | None = None) -> lis
         else:
             raise DataError(f"{path} does not exist.", "give image files or folders of images")
     if not found:
-        raise DataError("There is no image in what was given.", f"known endings: {', '.join(SUFFIXES)}")
+        raise DataError("There is no image in what was given.", f"known endings: {', '.join(ENDINGS)}")
     return list(found.values())
 
 
@@ -105,5 +104,5 @@ def _in_folder(folder: Path, leave_out: Path | None) -> Iterator[GivenImage]:
         entered.add(here.resolve())
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(files):
-            if (here / name).suffix.lower() in SUFFIXES:
+            if (here / name).suffix.lower() in ENDINGS:
                 yield GivenImage(here / name, (here / name).relative_to(folder).as_posix())

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from maskx_pipeline.data.masks import rle_of_pixels
+
 
 def without_specks(mask: NDArray[np.uint8], least: float) -> tuple[NDArray[np.uint8], int]:
     """Drop the small parts of a mask. Pixels that share a side are of one part, as in the polygons around them.
@@ -40,11 +42,12 @@ def without_specks(mask: NDArray[np.uint8], least: float) -> tuple[NDArray[np.ui
 
 def rle_without_specks(rle: dict[str, Any], least: float) -> tuple[dict[str, Any], int]:
     """The same for a compressed RLE as COCO writes it in JSON; it is given back as it is where nothing was dropped."""
+    if least <= 0:
+        return rle, 0
     kept, dropped = without_specks(coco_mask.decode(rle), least)
     if not dropped:
         return rle, 0
-    made = coco_mask.encode(np.asfortranarray(kept))
-    return {"size": rle["size"], "counts": made["counts"].decode("ascii")}, dropped
+    return rle_of_pixels(kept), dropped
 
 
 def label_parts(mask: NDArray[np.uint8]) -> NDArray[np.int64]:

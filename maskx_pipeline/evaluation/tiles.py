@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from maskx_pipeline.data.masks import rle_of_pixels
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import MachineError
 from maskx_pipeline.evaluation.paste import paste
@@ -125,7 +126,7 @@ def predict_tiled(
         verbose=0,
     ).object_prediction_list
     found = sorted((item for item in found if item.mask), key=lambda item: -item.score.value)
-    rles = tuple(_rle(item.mask.bool_mask) for item in found)
+    rles = tuple(rle_of_pixels(item.mask.bool_mask) for item in found)
     boxes = torch.tensor([coco_mask.toBbox(rle).tolist() for rle in rles], dtype=torch.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return TiledObjects(
@@ -141,9 +142,3 @@ def _per_image(value: Any, count: int) -> list[Any] | None:
     if value is None:
         return None
     return list(value) if isinstance(value[0], list | tuple) else [value] * count
-
-
-def _rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    rle: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    rle["counts"] = rle["counts"].decode("ascii")
-    return rle

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from maskx_pipeline.config import ShapesConfig
+from maskx_pipeline.data.masks import rle_of_pixels
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import atomic_path, remove_temporaries, sync_tree, write_text
 from maskx_pipeline.provenance.made_from import are_written
@@ -180,6 +180,5 @@ def _annotation(visible: NDArray[np.bool_], *, keep_mask: bool) -> dict[str, Any
     box = [columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]]
     annotation: dict[str, Any] = {"bbox": [int(edge) for edge in box], "area": int(visible.sum()), "iscrowd": 0}
     if keep_mask:
-        rle = coco_mask.encode(np.asfortranarray(visible, dtype=np.uint8))
-        annotation["segmentation"] = {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
+        annotation["segmentation"] = rle_of_pixels(visible)
     return annotation

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from maskx_pipeline.annotate.evidence import evidence_path
+from maskx_pipeline.annotate.known_masks import masks_of_known
 from maskx_pipeline.annotate.mask_gaps import labels_by_name
-from maskx_pipeline.annotate.quality import masks_of_known
 from maskx_pipeline.annotate.worklist import worklist_path
 from maskx_pipeline.config import AnnotateConfig, DataConfig, TeacherSettings
 from maskx_pipeline.data.coco import CocoData, read_coco

@@ -33,12 +33,6 @@ def convert(form: Format, config: StageConfig, *, overwrite: bool = False) -> Pa
     return converter(config, overwrite=overwrite)
 
 
-def read_report(form: Format, folder: Path) -> dict[str, Any]:
-    """What a conversion counted, for ``--json``."""
-    reader: Callable[[Path], dict[str, Any]] = pkgutil.resolve_name(f"{form.module}:read_report")
-    return reader(folder)
-
-
 def convert_from(form: Source, source: Path, config: StageConfig, *, overwrite: bool = False) -> Path:
     """Write COCO-format annotations of a data set in another format; the folder that was written."""
     converter: Callable[..., Path] = pkgutil.resolve_name(f"{form.module}:convert")
@@ -74,7 +68,7 @@ def convert_to(
 
 
 def convert_report(folder: Path) -> dict[str, Any]:
-    """What `convert_from` or `convert_to` counted, for ``--json``."""
+    """What `convert`, `convert_from` or `convert_to` counted, for ``--json``."""
     return found.read_report(folder)
 
 

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskx_pipeline.data.images import read_pixels
-from maskx_pipeline.data.masks import pixels_of_box
+from maskx_pipeline.data.masks import pixels_of_box, rle_of_pixels
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.teachers.teacher import Teacher
@@ -105,5 +104,4 @@ def _encoded(mask: NDArray[np.bool_], box_xyxy: Box, *, cut: bool) -> BoxMask:
     if not found:
         whole[y1:y2, x1:x2] = 1
         pixels = whole
-    rle = coco_mask.encode(pixels)
-    return BoxMask({"size": [height, width], "counts": rle["counts"].decode()}, found)
+    return BoxMask(rle_of_pixels(pixels), found)

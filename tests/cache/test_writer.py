@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cache_fakes import CATEGORIES, make_identity, make_weights
 
+from maskx_pipeline.cache.hdf5_file import chunk_offsets, places_of_rows
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import Dimensions
 from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
@@ -236,3 +237,32 @@ def test_creating_again_starts_from_nothing(tmp_path: Path) -> None:
     with create(path) as writer:
         assert writer.images_done == 0
         assert len(finish(writer).train) == 0
+
+
+def test_places_of_rows_are_those_that_hdf5_names(tmp_path: Path) -> None:
+    """Neighbours are one place; rows that share a chunk have all of it; a chunk that was never allocated has none."""
+    with h5py.File(tmp_path / "any.h5", "w") as file:
+        dataset = file.create_dataset("rows", shape=(10, 2), chunks=(3, 2), dtype="<i4")  # chunks of 24 bytes
+        for row in (9, 0, 3):
+            dataset[row] = 1
+        offsets = chunk_offsets(dataset)
+        named = [dataset.id.get_chunk_info_by_coord((first, 0)).byte_offset for first in (0, 3, 9)]
+        assert offsets.tolist() == [named[0], named[1], -1, named[2]]
+        assert places_of_rows(dataset, offsets, 4, 2) == [(named[1], 24)]
+        assert places_of_rows(dataset, np.array([100, 124, 148, 300]), 1, 8) == [(100, 72)]
+        assert places_of_rows(dataset, np.array([100, 124, 148, 300]), 8, 2) == [(148, 24), (300, 24)]
+
+
+def test_an_unfinished_file_whose_rows_have_no_place_is_refused(tmp_path: Path) -> None:
+    """Writing them would change the structure of the file, which a kill must not meet."""
+    path = tmp_path / "cache.h5"
+    create(path).close()
+    with h5py.File(partial_path(path), "r+") as file:
+        del file["train/ious"]
+        file.create_dataset("train/ious", shape=(10,), maxshape=(None,), chunks=(10,), dtype="<f4")
+    with (
+        RoICacheWriter.resume(path, identity=make_identity()) as writer,
+        pytest.raises(CacheError, match="is damaged: ious of train") as caught,
+    ):
+        writer.append("train", **train_rows(2))
+    assert "--overwrite" in str(caught.value)
