@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,8 +81,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
         path = self.folder / METRICS_FILE
         if not distributed.is_main() or not path.exists():
             return
-        lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for number, line in enumerate(lines, start=1) if _step_of(line, number, path) <= step]
+        kept = _sound_lines(path, step)
         write_bytes(path, b"".join(kept))
         if self._events is not None:
             self._events.begin(map(value_of, kept))
@@ -93,8 +93,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
             return
         written = path.stat().st_mtime_ns
         if all(events.stat().st_mtime_ns < written for events in self.folder.glob(PATTERN)):
-            with path.open("rb") as stream:
-                self._events.begin(map(value_of, stream))
+            self._events.begin(map(value_of, _sound_lines(path, math.inf)))
             self._events.close()
 
     def update(self, **values: Any) -> None:
@@ -187,13 +186,19 @@ def weights_file(folder: Path, checkpoint: str, *, stage: str) -> Path:
     return path
 
 
+def _sound_lines(path: Path, last_step: float) -> list[bytes]:
+    """The lines up to a step; of those that are damaged it is said that they are dropped."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [line for number, line in enumerate(lines, start=1) if _step_of(line, number, path) <= last_step]
+
+
 def _step_of(line: bytes, number: int, path: Path) -> float:
     try:
         return float(value_of(line)["step"])
     except (ValueError, KeyError, TypeError) as error:
         if line.endswith(b"\n"):
             logger.warning("%s: line %d is dropped: %s.", path, number, error)
-        return float("inf")
+        return math.nan  # not up to any step
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def test_an_image_in_a_subfolder_has_its_picture(folder: Path, caplog: pytest.Lo
     """Where the annotation file leaves the folder out, as some tools do."""
     (folder / "images" / "camera").mkdir()
     (folder / "images" / FILES[1]).rename(folder / "images" / "camera" / FILES[1])
-    written = review(folder)
+    with caplog.at_level(logging.WARNING, logger="maskx"):  # a command that ran before lets more through
+        written = review(folder)
     assert not caplog.records
     assert len(list((written / "crops").rglob("*.webp"))) == MASKS
 

@@ -99,6 +99,19 @@ def test_asked_for_afterwards_it_is_made_from_metrics_jsonl(tmp_path: Path) -> N
         assert _scalars(run.folder) == _metrics(run.folder)
 
 
+def test_made_afterwards_it_leaves_out_damaged_lines_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a resumed training does."""
+    run = train(tmp_path / "run")
+    with (run.folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 999, "loss": 1.0}\n')  # without its crc
+    assert _run(tmp_path / "run").state == "finished"
+    assert "is dropped" in caplog.text
+    assert _event_files(run.folder)
+    assert max(_scalars(run.folder)["loss"]) < 999
+
+
 def test_only_the_main_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others log the same lines."""
     pytest.importorskip("tensorboard")
