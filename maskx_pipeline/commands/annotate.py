@@ -100,9 +100,10 @@ def _hand_over(tool: str | None, dataset: Path, config: AnnotateConfig, project:
     """Write what a tool takes of the file that was written, and say where."""
     if tool is None:
         return
-    from maskx_pipeline.stages.convert import convert_to, images_of
+    from maskx_pipeline.stages.convert import convert_to
+    from maskx_pipeline.stages.inputs import image_folder_of
 
-    images = config.images or images_of(dataset, project.load(DataConfig))
+    images = config.images or image_folder_of(dataset, project.load(DataConfig))
     chosen = next(one for one in TOOLS if one.name == tool)
     settings = project.load(ConvertToConfig).replace(images=images, out=None)
     folder = convert_to(chosen, config.out, settings, None, overwrite=overwrite, renew=True)

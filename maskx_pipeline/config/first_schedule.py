@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from maskx_pipeline.config.shared import linear_lr
+
 Tables = dict[str, dict[str, object]]
 
-# The paper's schedule (section 3.2), at its learning rate.
-_ITERATIONS, _BATCH, _LR, _WARMUP, _MEASUREMENTS = 90_000, 16, 0.02, 500, 18
+# The paper's schedule (section 3.2).
+_ITERATIONS, _BATCH, _WARMUP, _MEASUREMENTS = 90_000, 16, 500, 18
 _COCO_IMAGES = 118_287
 _PER_GPU = 2
 _MOST_PASSES = 100.0
@@ -62,7 +64,7 @@ def first_schedule(images: int, val_images: int, *, gpus: int, passes: float | N
     measurements = min(_MEASUREMENTS, max(1, measurements))
     return {
         "images-per-batch": batch,
-        "lr": round(_LR * batch / _BATCH, 6),
+        "lr": round(linear_lr(batch), 6),
         "iterations": iterations,
         "steps": (round(iterations * 2 / 3), round(iterations * 8 / 9)),
         "warmup-iterations": min(_WARMUP, iterations // 10),

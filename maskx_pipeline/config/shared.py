@@ -13,6 +13,11 @@ SCALES = {"flip": (1.0, 1.0), "jitter": (0.8, 1.25), "lsj": (0.1, 2.0)}
 """How training images are augmented, and the range of their scale (Ghiasi et al. 2021, section 4)."""
 
 
+def linear_lr(images: int) -> float:
+    """The learning rate for so many images an iteration: the paper's 0.02 for 16, by the rule of Goyal et al. 2017."""
+    return 0.02 * images / 16
+
+
 @settings
 class Training:
     """SGD, the same for the detector, stage 2 and joint training; how long it goes on, each says in its own units."""
@@ -40,6 +45,11 @@ class Training:
         identity=False,
     )
     seed: int = option(0, SEED_HELP, minimum=0)
+
+    @property
+    def learning_rate(self) -> float:
+        """``lr`` as a number."""
+        return self.lr
 
 
 @settings
@@ -90,8 +100,8 @@ class ImageTraining(Training):
 
     @property
     def learning_rate(self) -> float:
-        """``lr`` as a number; the linear rule is that of Goyal et al. 2017, at the paper's 0.02 for 16 images."""
-        return 0.02 * self.images_per_batch / 16 if self.lr == "auto" else float(self.lr)
+        """``lr`` as a number."""
+        return linear_lr(self.images_per_batch) if self.lr == "auto" else float(self.lr)
 
 
 @settings

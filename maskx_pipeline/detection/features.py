@@ -164,18 +164,7 @@ class FrozenDetector:
         Raises:
             DataError: The image is so narrow that nothing is left of it when its longer side fits ``max_size``.
         """
-        short, long = sorted(image.shape[-2:])
-        if short * self.detector.transform.max_size < long:
-            raise DataError(
-                f"an image of {image.shape[-1]}x{image.shape[-2]} pixels is too narrow: nothing is left of it when its "
-                f"longer side is {self.detector.transform.max_size}.",
-                "cut it into pieces, or leave it out",
-            )
-        with autocast(self.device, self.amp_dtype):
-            batch, _ = self.detector.transform([image.to(self.device)])
-            features = self.detector.backbone(batch.tensors)
-        original = (int(image.shape[-2]), int(image.shape[-1]))
-        return FrozenImage(self.detector, self.amp_dtype, batch, features, original, self.pooling)
+        return self.extract_many([image])[0]
 
     @torch.no_grad()
     def extract_many(self, images: list[Tensor]) -> list[FrozenImage]:
@@ -183,11 +172,20 @@ class FrozenDetector:
 
         Args:
             images: FloatTensor[3, H, W] each, all of one size, so that none is padded for another.
+
+        Raises:
+            DataError: As in :meth:`extract`.
         """
+        original = (int(images[0].shape[-2]), int(images[0].shape[-1]))
+        if min(original) * self.detector.transform.max_size < max(original):
+            raise DataError(
+                f"an image of {original[1]}x{original[0]} pixels is too narrow: nothing is left of it when its longer "
+                f"side is {self.detector.transform.max_size}.",
+                "cut it into pieces, or leave it out",
+            )
         with autocast(self.device, self.amp_dtype):
             batch, _ = self.detector.transform([image.to(self.device) for image in images])
             features = self.detector.backbone(batch.tensors)
-        original = (int(images[0].shape[-2]), int(images[0].shape[-1]))
         return [
             FrozenImage(
                 self.detector,

@@ -68,10 +68,7 @@ def train_on_images(
     )
     wrapped = distributed.wrap(module, device)
     schedule = schedule_of(
-        config.replace(lr=config.learning_rate),
-        iterations=config.iterations,
-        warmup_iterations=config.warmup_iterations,
-        drops=config.steps,
+        config, iterations=config.iterations, warmup_iterations=config.warmup_iterations, drops=config.steps
     )
     source: Iterator[tuple[list[Tensor], list[dict[str, Any]]]] | None = None
     if config.lr == "auto":

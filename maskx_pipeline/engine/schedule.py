@@ -50,7 +50,12 @@ class Schedule:
 
 def schedule_of(config: Training, *, iterations: int, warmup_iterations: int, drops: tuple[int, ...]) -> Schedule:
     """The schedule that the settings describe, whose length was found in steps."""
-    own: dict[str, Any] = {"iterations": iterations, "warmup_iterations": warmup_iterations, "drops": drops}
+    own: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "iterations": iterations,
+        "warmup_iterations": warmup_iterations,
+        "drops": drops,
+    }
     named = {field.name for field in fields(Schedule)} - own.keys()
     return Schedule(**own, **{name: getattr(config, name) for name in named})
 

@@ -9,22 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.annotate.best_of import Choice, choices_text, choose_best, confidences, scores_of_best
-from maskx_pipeline.annotate.evidence import evidence_path, kept_quality
+from maskx_pipeline.annotate.best_of import choices_text, confidences
 from maskx_pipeline.annotate.fill_file import Annotated, Second, annotate
 from maskx_pipeline.annotate.fill_journal import fill_journal
-from maskx_pipeline.annotate.mask_gaps import find_mask_gaps, labels_by_name
-from maskx_pipeline.annotate.quality import AnnotationQuality, measure_annotation
+from maskx_pipeline.annotate.mask_gaps import find_mask_gaps
+from maskx_pipeline.annotate.quality import AnnotationQuality
 from maskx_pipeline.annotate.rejected import SOURCE
-from maskx_pipeline.annotate.reliability import LeastConfidence, least_confidence
 from maskx_pipeline.annotate.review_folder import check_review, write_review
 from maskx_pipeline.annotate.review_items import review_items
 from maskx_pipeline.annotate.worklist import worklist_path, write_worklist
 from maskx_pipeline.config import DEFAULT_TEACHERS, AnnotateConfig, DataConfig, TeacherSettings
-from maskx_pipeline.data.coco import CocoData, read_coco
+from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.sharing import by_main
-from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
@@ -34,21 +31,16 @@ from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import finished_note, noted_path, report_path
 from maskx_pipeline.stages.annotate_inputs import (
     check_numbers,
-    measured_data,
     open_inputs,
-    read_val,
     refuse_inputs,
     refuse_spread,
     teacher_identity,
     teacher_of,
 )
+from maskx_pipeline.stages.annotate_quality import chosen_confidence, measure, measured_by, quality_to_come
 from maskx_pipeline.stages.inputs import NOTHING
-from maskx_pipeline.teachers.construction import AskedTeacher
 
 logger = logging.getLogger("maskx")
-
-_MOST_MEASURED = 2000
-"""Masks by which a confidence is judged before a file is filled; --evaluate and --best-of measure all."""
 
 
 def annotate_boxes(
@@ -101,7 +93,7 @@ def _annotate_boxes(
     model, read, labels = open_inputs(config, data, dataset, classes)
     teacher = teacher_of(config, teachers)
     seen_names = {c.name for c in read.categories if labels.get(c.label) in model.seen}
-    measured = _measured(config, data, read, model)
+    measured = measured_by(config, data, read, model)
     made_from = {
         "annotation file": read.digest,
         "model": model.sha256,
@@ -120,7 +112,7 @@ def _annotate_boxes(
     note = distributed.on_main(finished)
     if note is not None:
         logger.info("%s is finished and unchanged.", config.out)
-        quality = None if config.review is None else _quality(config, measured, model, teacher)[0]
+        quality = None if config.review is None else quality_to_come(config, measured, model, teacher)[0]
     else:
         # The other processes get a copy that says what is done, and write none.
         journal = distributed.on_main(lambda: Journal(journal_path(config.out), made_from, overwrite=overwrite))
@@ -128,10 +120,10 @@ def _annotate_boxes(
         gaps = find_mask_gaps(read, labels=labels)
         if gaps.had_bom:
             logger.info("%s begins with a byte order mark, which is left out: pycocotools refuses it.", dataset)
-        quality, choices = _quality(config, measured, model, teacher)
+        quality, choices = quality_to_come(config, measured, model, teacher)
         if teacher is not None and config.best_of:
             logger.info("%s.", choices_text(choices, teacher.name))
-        least = _least_confidence(config, quality)
+        least = chosen_confidence(config, quality)
         second = None
         if teacher is not None:
             second = Second(teacher.name, teacher.source, teacher.opinion, confidences(choices))
@@ -240,82 +232,5 @@ def evaluate_annotation(
     """
     distributed.start()
     model, read, labels = open_inputs(config, data, dataset, classes)
-    quality = _measure(config, model, read, labels, teacher_of(config, teachers), beside_shapes=True)
+    quality = measure(config, model, read, labels, teacher_of(config, teachers), beside_shapes=True)
     return dataclasses.replace(quality, expected=expectation_of(model.expected))
-
-
-def _measure(
-    config: AnnotateConfig,
-    model: ModelRun,
-    read: CocoData,
-    labels: Mapping[int, int],
-    teacher: AskedTeacher | None,
-    *,
-    most: int | None = None,
-    beside_shapes: bool = False,
-) -> AnnotationQuality:
-    return measure_annotation(
-        model.whole_model(config.device),
-        read,
-        labels=labels,
-        seen=model.seen,
-        mask_format=config.mask_format,
-        speck_share=config.speck_share,
-        folder=str(model.folder),
-        most=most,
-        opinion=None if teacher is None else teacher.opinion,
-        teacher="" if teacher is None else teacher.name,
-        beside_shapes=beside_shapes,
-    )
-
-
-def _measured(config: AnnotateConfig, data: DataConfig, read: CocoData, model: ModelRun) -> CocoData | None:
-    """The masks by which the model is judged before it fills a file; None where nothing asks for that, or none is."""
-    if config.best_of:
-        return read_val(data)
-    return measured_data(data, read, model) if config.wanted_iou or config.review is not None else None
-
-
-def _quality(
-    config: AnnotateConfig, measured: CocoData | None, model: ModelRun, teacher: AskedTeacher | None
-) -> tuple[AnnotationQuality | None, dict[int, Choice]]:
-    """What true masks say about the masks to come, None where nothing was measured; and which are the teacher's."""
-    if measured is None:
-        return None, {}
-    asked = teacher if config.best_of else None
-    made_from = {
-        "measured on": measured.digest,
-        "model": model.sha256,
-        "detector": model.detector_identity,
-        "mask_format": config.mask_format,
-        "speck_share": config.speck_share,
-        **({} if asked is None else {"teacher": asked.teacher.identity}),
-    }
-    labels = labels_by_name(measured.categories, model.categories)
-    most = _MOST_MEASURED if asked is None else None
-    try:
-        quality = kept_quality(
-            evidence_path(config.out),
-            made_from,
-            lambda: _measure(config, model, measured, labels, asked, most=most),
-        )
-    except DataError as error:
-        if config.wanted_iou or config.best_of:
-            raise
-        logger.warning("The confidence of the masks is not measured: %s", error.message)
-        return None, {}
-    if asked is None:
-        return quality, {}
-    choices = choose_best(quality, model.categories, seen=model.seen)
-    return dataclasses.replace(quality, scores=scores_of_best(quality.scores, choices)), choices
-
-
-def _least_confidence(config: AnnotateConfig, quality: AnnotationQuality | None) -> LeastConfidence | None:
-    if not config.wanted_iou:
-        return None
-    if quality is None:
-        raise DataError(
-            "no masks are there to measure by, so --wanted-iou cannot choose a confidence.",
-            "give masks of some objects in val-annotations, or choose with --min-confidence",
-        )
-    return least_confidence(quality.scores, config.wanted_iou, measured_on=quality.dataset)

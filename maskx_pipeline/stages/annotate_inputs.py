@@ -27,6 +27,7 @@ from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import DetectorClasses
 from maskx_pipeline.provenance.journal import journal_path
 from maskx_pipeline.provenance.made_from import report_path
+from maskx_pipeline.stages.inputs import image_folder_of
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
 
 logger = logging.getLogger("maskx")
@@ -52,7 +53,7 @@ def open_inputs(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
     # Missing images are found as corrupt ones are, when they are read; then both are named and tried again.
-    images = _images_of(config, data, dataset)
+    images = config.images or image_folder_of(dataset, data)
     if not images.is_dir():
         raise DataError(f"the image folder {images} does not exist.", "give it with --images")
     read = read_coco(dataset, images, keep_missing=True)
@@ -119,18 +120,6 @@ def refuse_inputs(out: Path, data: DataConfig, dataset: Path) -> None:
     for path in (dataset, data.train_annotations, data.val_annotations):
         if path.resolve() in written:
             raise ConfigError(f"{path} would be overwritten by --out {out}.", "give another file with --out")
-
-
-def _images_of(config: AnnotateConfig, data: DataConfig, dataset: Path) -> Path:
-    if config.images is not None:
-        return config.images
-    for path, images in ((data.train_annotations, data.train_images), (data.val_annotations, data.val_images)):
-        if path.resolve() == dataset.resolve():
-            return images
-    raise ConfigError(
-        f"{dataset} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
-        "give the folder with --images",
-    )
 
 
 def teacher_of(config: AnnotateConfig, teachers: TeacherSettings) -> AskedTeacher | None:

@@ -16,6 +16,7 @@ from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.findings import log_findings, reading_findings
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import StageConfig
+from maskx_pipeline.stages.inputs import image_folder_of
 from maskx_pipeline.teachers.annotations import write_teacher_annotations
 from maskx_pipeline.teachers.construction import ask_teacher
 
@@ -57,10 +58,10 @@ def convert_to(
     Returns:
         The folder, ``config.out``, else ``FILE-for-TOOL`` beside the file.
     """
-    images = config.images or images_of(file, data)
+    images = config.images or image_folder_of(file, data)
     splits = [(config.split, file, images)]
     if config.val is not None:
-        splits.append(("val", config.val, config.val_images or config.images or images_of(config.val, data)))
+        splits.append(("val", config.val, config.val_images or config.images or image_folder_of(config.val, data)))
         if config.split == "val":
             raise ConfigError("--split val and --val are two splits of one name.", "give another --split")
     out = config.out or file.with_name(f"{file.stem}-for-{tool.name}")
@@ -70,20 +71,6 @@ def convert_to(
 def convert_report(folder: Path) -> dict[str, Any]:
     """What `convert`, `convert_from` or `convert_to` counted, for ``--json``."""
     return found.read_report(folder)
-
-
-def images_of(file: Path, data: DataConfig | None) -> Path:
-    """The image folder of an annotation file of [data]."""
-    pairs = (
-        [] if data is None else [(data.train_annotations, data.train_images), (data.val_annotations, data.val_images)]
-    )
-    for path, images in pairs:
-        if path.resolve() == file.resolve():
-            return images
-    raise ConfigError(
-        f"{file} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
-        "give the folder with --images",
-    )
 
 
 def convert_teacher(

@@ -10,7 +10,13 @@ from torchvision.models.detection import FasterRCNN
 
 from maskx_pipeline.cache.plan import ExportPlan, count_export, measure_export
 from maskx_pipeline.config import DataConfig, DetectConfig, E2EConfig, ExportConfig, MasksConfig, TransferConfig
-from maskx_pipeline.data.category_sets import count_masks, count_teacher_masks, masked_labels, resolve_category_set
+from maskx_pipeline.data.category_sets import (
+    count_masks,
+    count_objects,
+    count_teacher_masks,
+    masked_labels,
+    resolve_category_set,
+)
 from maskx_pipeline.data.coco import CocoData
 from maskx_pipeline.detection.class_weights import class_weights
 from maskx_pipeline.detection.detector import Detector
@@ -151,8 +157,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def _notes(detect: DetectConfig, train: CocoData) -> tuple[str, ...]:
-    annotations = train.annotations()
-    note = long_schedule(detect, images=len(set(annotations.image_ids[~annotations.iscrowd].tolist())))
+    note = long_schedule(detect, images=len(count_objects(train)))
     return (note,) if note else ()
 
 

@@ -28,6 +28,7 @@ from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.box_rivals import with_rivals
 from maskx_pipeline.stages.inputs import NO_MASKS, read_mask_train, read_mask_val
+from maskx_pipeline.stages.names import evaluation_folder
 
 logger = logging.getLogger("maskx")
 
@@ -58,7 +59,7 @@ def evaluate(
     labels = resolve_category_set(config.split, val.categories, masked=masked, seen=model.seen)
     with _open_cache(config, model, val) as cache:
         origin = "images" if cache is None else "cache"
-        folder = model.folder / "evaluation" / f"{origin}-{config.checkpoint}"
+        folder = evaluation_folder(model.folder, origin, config)
         whole = None
         if cache is None and (overwrite or not distributed.on_main((folder / "results.json").is_file)):
             whole = model.whole_model(config.device)  # known to be there before an earlier result is removed

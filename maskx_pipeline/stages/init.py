@@ -9,6 +9,7 @@ from pathlib import Path
 from maskx_pipeline.config import SHAPES_PROJECT, DataConfig, MasksConfig, ShapesConfig
 from maskx_pipeline.config.detection import NONE
 from maskx_pipeline.config.first_schedule import SMALL, Tables, first_schedule, passes_of
+from maskx_pipeline.data.category_sets import count_objects
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import PROJECT_FILE, write_project
@@ -61,8 +62,7 @@ def init_project(
 
 def _trained_tables(data: DataConfig, *, gpus: int, passes: float | None, backbone_weights: str | None) -> Tables:
     """The tables of the stages, for the images that are there."""
-    train = read_train(data).annotations()
-    images = len(set(train.image_ids[~train.iscrowd].tolist()))
+    images = len(count_objects(read_train(data)))
     if images == 0:
         raise DataError(f"No image of {data.train_annotations} has a box.", "give the annotations of training images")
     val = read_coco(data.val_annotations, data.val_images, check_files=False)

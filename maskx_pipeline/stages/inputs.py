@@ -159,6 +159,24 @@ def read_val_images(data: DataConfig, *, categories: tuple[Category, ...] | None
     )
 
 
+def image_folder_of(file: Path, data: DataConfig | None) -> Path:
+    """The image folder of an annotation file of [data].
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    pairs = (
+        [] if data is None else [(data.train_annotations, data.train_images), (data.val_annotations, data.val_images)]
+    )
+    for path, images in pairs:
+        if path.resolve() == file.resolve():
+            return images
+    raise ConfigError(
+        f"{file} is neither train-annotations nor val-annotations of [data], so its image folder is not known.",
+        "give the folder with --images",
+    )
+
+
 def paths_of(data: DataConfig) -> Collection[str]:
     """The settings of a data set that are paths."""
     return [field.name for field in data.fields() if isinstance(getattr(data, field.name), Path)]

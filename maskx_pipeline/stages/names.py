@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskx_pipeline.config import E2EConfig, TransferConfig
+from maskx_pipeline.config import E2EConfig, EvaluateConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
 
 
@@ -34,6 +34,15 @@ def run_name(config: TransferConfig) -> str:
         name += f"-{config.rois}"
     usual = ("masked", "all") if name.startswith("oracle") else ("masked",)
     return name if config.split in usual else f"{name}@{Path(config.split.lstrip('@')).stem}"
+
+
+def evaluation_folder(run: Path, origin: str, config: EvaluateConfig) -> Path:
+    """Where `maskx evaluate` writes what it finds of a run.
+
+    Args:
+        origin: Where the detections come from, ``cache`` or ``images``.
+    """
+    return run / "evaluation" / f"{origin}-{config.checkpoint}"
 
 
 def checked_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.doctor import check_data
 from maskx_pipeline.stages.estimate import Estimate, estimate_stages, format_seconds
 from maskx_pipeline.stages.inputs import NOTHING
-from maskx_pipeline.stages.names import run_name
+from maskx_pipeline.stages.names import evaluation_folder, run_name
 from maskx_pipeline.text import format_bytes, table
 
 DETECT, EXPORT, FIT, EVALUATE, REPORT = "detect", "export-embeddings", "fit-transfer", "evaluate", "report"
@@ -193,12 +193,13 @@ def find_steps(settings: RunSettings, *, overwrite: bool = False) -> tuple[Step,
         folder = config.out / run_name(config)
         word = "" if config is settings.transfer else " --embedding none"
         steps.append(Step(FIT, f"{FIT}{word}", folder, *_state_of_fit(folder, config), config))
-        measured = _evaluation_of(folder, settings.evaluate)
+        origin = "images" if settings.evaluate.from_ == "images" else "cache"
+        measured = evaluation_folder(folder, origin, settings.evaluate)
         steps.append(Step(EVALUATE, f"{EVALUATE} --model {folder}", measured, *_state_of_run(measured), config))
     runs = " ".join(str(step.place) for step in steps if step.stage == FIT)
     steps.append(Step(REPORT, f"{REPORT} {runs}", settings.report.out, TO_DO))
     if overwrite:
-        return tuple(Step(s.stage, s.command, s.place, TO_DO, transfer=s.transfer) for s in steps)
+        return tuple(replace(step, state=TO_DO, done=0.0) for step in steps)
     return tuple(steps)
 
 
@@ -207,11 +208,6 @@ def models_of(transfer: TransferConfig) -> Sequence[TransferConfig]:
     if transfer.embedding == "none":
         return (transfer,)
     return (transfer.replace(embedding="none", name=""), transfer)
-
-
-def _evaluation_of(folder: Path, config: EvaluateConfig) -> Path:
-    origin = "images" if config.from_ == "images" else "cache"
-    return folder / "evaluation" / f"{origin}-{config.checkpoint}"
 
 
 def _state_of_run(folder: Path, **length: float) -> tuple[str, float]:
@@ -248,8 +244,7 @@ def _with_estimate(step: Step, settings: RunSettings, estimate: Estimate, readin
 
 
 def _with_time(step: Step, seconds: float, size: int | None) -> Step:
-    left = 0.0 if step.state == FINISHED else seconds
-    return Step(step.stage, step.command, step.place, step.state, step.done, step.transfer, left, size)
+    return replace(step, seconds=0.0 if step.state == FINISHED else seconds, bytes=size)
 
 
 def _report_seconds(settings: RunSettings) -> float:

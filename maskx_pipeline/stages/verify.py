@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ _CACHE_ENDINGS = (".h5", ".hdf5")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LEVELS = 3
 _LARGEST_LIST = 1 << 28
+_DAMAGED = ("damaged", "missing")
 _EXPORT = "put back a copy, or run `maskx export-embeddings --overwrite`"
 
 
@@ -32,7 +33,7 @@ class Verification:
     @property
     def damaged(self) -> tuple[Checked, ...]:
         """Those that are not what was written, or are gone."""
-        return tuple(file for file in self.files if file.state in ("damaged", "missing"))
+        return tuple(file for file in self.files if file.state in _DAMAGED)
 
     def to_json(self) -> dict[str, Any]:
         """Counts by state, and every file."""
@@ -49,7 +50,7 @@ class Verification:
         """The damaged files, and how many are sound; every file if asked for."""
         lines = []
         for file in self.files:
-            if file in self.damaged:
+            if file.state in _DAMAGED:
                 lines.append(f"{file.state}: {file.path}: {file.what}")
                 lines.append(f"  -> {file.advice}")
             elif every:
@@ -74,10 +75,9 @@ def verify(path: Path) -> Verification:
         raise DataError(f"{path} does not exist.", "give a run folder, a cache, a project folder or a file")
     if path.is_file():
         lists = [file for folder in list(path.parents)[:_LEVELS] for file in sorted(folder.glob("*.json"))]
-        listed = {name: digest for file in lists if _may_be_list(file) for name, digest in digests_in(file).items()}
-        return Verification((_check(path, listed),))
+        return Verification((_check(path, _listed_in(lists)),))
     files = list(_files_below(path))
-    listed = {name: digest for file in files if _may_be_list(file) for name, digest in digests_in(file).items()}
+    listed = _listed_in(files)
     checked = [_check(file, listed) for file in files]
     gone = [Checked(name, "missing", "a list has it, and it is gone", _GONE) for name in listed if not name.exists()]
     return Verification((*checked, *gone, *_check_indexes(path)))
@@ -95,8 +95,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _may_be_list(path: Path) -> bool:
-    return path.suffix == ".json" and path.stat().st_size < _LARGEST_LIST
+def _listed_in(files: Iterable[Path]) -> dict[Path, str]:
+    """The digests that those files which are lists have of others, by path."""
+    lists = (file for file in files if file.suffix == ".json" and file.stat().st_size < _LARGEST_LIST)
+    return {name: digest for file in lists for name, digest in digests_in(file).items()}
 
 
 def _check(path: Path, listed: dict[Path, str]) -> Checked:

@@ -43,7 +43,7 @@ def half_folds(
     """Deal each fold into two, in the same manner; one of a single category stays whole.
 
     Returns:
-        Labels, disjoint; together all of ``masks``. None where no fold can be dealt again.
+        Labels, disjoint; together all of ``masks``. Empty where no fold can be dealt again.
     """
     if all(len(fold) < 2 for fold in folds):
         return ()

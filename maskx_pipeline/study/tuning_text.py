@@ -71,7 +71,8 @@ def sentences(tuning: Tuning) -> list[str]:
     else:
         said.append(_ahead(over_shape, f"the {shape.name}"))
     expected = tuning.expectation()
-    said += [_carried(tuning, expected.mask_iou)] if tuning.halved is not None else []
+    if tuning.halved is not None:
+        said.append(_carried(tuning, tuning.halved, expected.mask_iou))
     said.append(expected.to_text())
     measured = len(best.values())
     if measured < LEAST_CATEGORIES:
@@ -95,10 +96,10 @@ def _new(unseen: int) -> str:
     return f"the mean over {unseen} categories that are" if unseen > 1 else "the figure of a category that is"
 
 
-def _carried(tuning: Tuning, iou: Range) -> str:
+def _carried(tuning: Tuning, halved: TunedDesign, iou: Range) -> str:
     """What the best design had with fewer categories hidden, and with none by the trend."""
     count = len(tuning.categories)
-    rows = [(tuning.best().mean(), tuning.folds), (tuning.halved.mean(), tuning.halved.folds)] if tuning.halved else []
+    rows = [(tuning.best().mean(), tuning.folds), (halved.mean(), halved.folds)]
     had = [f"{number_text(mean)} from {count - count / len(parts):.0f}" for mean, parts in rows]
     return (
         f"More seen categories: on hidden ones its IoU is {' and '.join(had)} seen categories; carried on to all "

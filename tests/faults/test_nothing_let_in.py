@@ -297,5 +297,7 @@ def test_an_image_without_a_pixel_left_is_a_known_error() -> None:
     for shape in ((3, 1, 100_000), (3, 100_000, 1)):
         with pytest.raises(DataError, match="too narrow"):
             frozen.extract(torch.zeros(shape))
+        with pytest.raises(DataError, match="too narrow"):
+            frozen.extract_many([torch.zeros(shape)] * 2)
     frozen.extract(torch.zeros(3, 1, 64))
     assert np.isfinite(frozen.class_weights.w_cls.numpy()).all()
