@@ -64,7 +64,7 @@ STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "export-embeddings": ((), ("runs/cache.h5", "runs/transfer")),
     "fit-transfer": ((), ("runs/transfer",)),
     "e2e": ((), ()),
-    "evaluate": (("--split", "all"), ()),
+    "evaluate": (("--split", "all"), ("runs/transfer/cls-rbf+xy+boxes/evaluation",)),
     "predict": (("data/shapes/val", "--score-threshold", "0"), ()),
     "annotate": (("data/shapes/train.json", "--out", "filled.json"), ()),
     "report": (("runs/transfer/cls-rbf+xy+boxes",), ()),
