@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny_project import DETECT, maskx, shapes_of, write_settings
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.commands import run
 from maskx_pipeline.config import MasksConfig
 from maskx_pipeline.project import read_project
 
-TINY = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 16
-box-head-dim = 16
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-rpn-pre-nms = 50
-rpn-post-nms = 20
-rois-per-image = 16
-iterations = 2
-images-per-batch = 2
-warmup-iterations = 1
-steps = [2]
-score-threshold = 0.0
-detections-per-image = 5
-workers = 0
-
-[export-embeddings]
-rois-per-object = 1
-workers = 0
-
-[fit-transfer]
-head-width = 8
-head-depth = 1
-components = 2
-epochs = 1.0
-rois-per-batch = 8
-eval-every = 0.0
-"""
+SETTINGS = {
+    "detect": DETECT,
+    "export-embeddings": {"rois-per-object": 1, "workers": 0},
+    "fit-transfer": {
+        "head-width": 8, "head-depth": 1, "components": 2, "epochs": 1.0, "rois-per-batch": 8, "eval-every": 0.0,
+    },
+}  # fmt: skip
 MASKS = """
 [masks]
 train-images = "data/shapes/train"
@@ -59,20 +31,6 @@ category-map = "other/map.json"
 """
 
 
-@dataclass
-class Done:
-    stdout: str
-    stderr: str
-
-
-def maskx(project: Path, *arguments: str, code: int = 0) -> Done:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(arguments)
-    assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
-
-
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -81,10 +39,7 @@ def read(path: Path) -> Any:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector of boxes without masks. Under other/ the masks of the same images, their categories' ids reversed."""
     folder = tmp_path_factory.mktemp("project")
-    maskx(
-        folder, "init", "--shapes", "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2",
-        "--shapes-train-count", "12", "--shapes-val-count", "6", "--shapes-image-size", "64",
-    )  # fmt: skip
+    maskx(folder, "init", *shapes_of(train=12, val=6))
     (folder / "other").mkdir()
     rows = []
     for split in ("train", "val"):
@@ -103,8 +58,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i, n in names.items()
         ]
     (folder / "other" / "map.json").write_text(json.dumps({"schema": 1, "categories": rows}))
+    write_settings(folder, SETTINGS)
     toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    toml = toml[: toml.index("[detect]")] + TINY
     (folder / "usual.toml").write_text(toml, encoding="utf-8")
     for split in ("train", "val"):
         toml = toml.replace(f'"data/shapes/{split}.json"', f'"{split}-boxes.json"')

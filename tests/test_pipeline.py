@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -16,75 +14,26 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from safetensors.numpy import load_file
+from tiny_project import TRAINED, maskx, shapes_of, write_settings
 
-from maskx_pipeline.commands import run
 from maskx_pipeline.evaluation.evaluate import write_results
 from maskx_pipeline.provenance.file_lists import digests_of
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.seals import read_json_file
 
-TINY = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 16
-box-head-dim = 32
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-canonical-box-size = 32
-rpn-pre-nms = 100
-rpn-post-nms = 50
-rois-per-image = 32
-iterations = 12
-images-per-batch = 4
-lr = 0.01
-warmup-iterations = 4
-steps = [10]
-clip-grad-norm = 5.0
-score-threshold = 0.0
-detections-per-image = 10
-workers = 0
-
-[export-embeddings]
-rois-per-object = 1
-workers = 0
-
-[fit-transfer]
-head-width = 16
-head-depth = 1
-components = 4
-epochs = 2.0
-rois-per-batch = 8
-"""
-
-
-@dataclass
-class Done:
-    stdout: str
-    stderr: str
-
-
-def maskx(project: Path, *arguments: str, code: int = 0) -> Done:
-    """Run a command in this process, as from the project folder: importing torch anew would take longer than it."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(arguments)
-    done = Done(out.getvalue(), err.getvalue())
-    assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{done.stdout}\n{done.stderr}"
-    return done
+SETTINGS = {
+    "detect": TRAINED,
+    "export-embeddings": {"rois-per-object": 1, "workers": 0},
+    "fit-transfer": {"head-width": 16, "head-depth": 1, "components": 4, "epochs": 2.0, "rois-per-batch": 8},
+}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose detector, cache and two transfer models are done."""
     folder = tmp_path_factory.mktemp("project")
-    maskx(
-        folder, "init", "--shapes", "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2",
-        "--shapes-train-count", "16", "--shapes-val-count", "6", "--shapes-image-size", "64",
-    )  # fmt: skip
-    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    maskx(folder, "init", *shapes_of(train=16, val=6))
+    write_settings(folder, SETTINGS)
     maskx(folder, "detect", "train")
     maskx(folder, "export-embeddings")
     maskx(folder, "fit-transfer", "--embedding", "cls+box")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -15,8 +14,9 @@ from pathlib import Path
 import click
 import pytest
 from maskx_in_process import run_script
+from tiny_project import DETECT, maskx, shapes_of, write_settings
 
-from maskx_pipeline.commands import cli, run
+from maskx_pipeline.commands import cli
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.sh"))
@@ -45,45 +45,15 @@ echo "$3 $6" >>"$CALLS.torchrun"
 "$MASKX" "${@:6}"
 """
 
-TINY = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 16
-box-head-dim = 16
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-rpn-pre-nms = 50
-rpn-post-nms = 20
-rois-per-image = 16
-iterations = 2
-images-per-batch = 2
-warmup-iterations = 1
-steps = [2]
-score-threshold = 0.0
-detections-per-image = 5
-workers = 0
-
-[export-embeddings]
-rois-per-object = 0
-workers = 0
-
-[fit-transfer]
-head-width = 8
-head-depth = 1
-components = 2
-embedding-dim = 8
-epochs = 0.5
-rois-per-batch = 8
-eval-every = 0.0
-
-[e2e]
-iterations = 1
-images-per-batch = 2
-eval-every = 0
-workers = 0
-"""
+SETTINGS = {
+    "detect": DETECT,
+    "export-embeddings": {"rois-per-object": 0, "workers": 0},
+    "fit-transfer": {
+        "head-width": 8, "head-depth": 1, "components": 2, "embedding-dim": 8, "epochs": 0.5, "rois-per-batch": 8,
+        "eval-every": 0.0,
+    },
+    "e2e": {"iterations": 1, "images-per-batch": 2, "eval-every": 0, "workers": 0},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -305,17 +275,11 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generated data with the masks of all categories, and settings of a model that is trained in a second."""
     folder = tmp_path_factory.mktemp("tiny")
-    options = (
-        "--shapes --shapes-masks all --shapes-shapes 2 --shapes-textures 2 --shapes-hues 2 "
-        "--shapes-train-count 8 --shapes-val-count 4 --shapes-image-size 64"
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert run(("init", "--project", str(folder), *options.split())) == 0
+    maskx(folder, "init", *shapes_of(train=8, val=4), "--shapes-masks", "all")
     halves = (folder / "data" / "shapes" / f"{half}.txt" for half in ("seen", "unseen"))
     words = sorted({word for half in halves for word in half.read_text().split()})
     (folder / "glove.txt").write_text("".join(f"{word} {n} {n % 3} 1\n" for n, word in enumerate(words)))
-    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    write_settings(folder, SETTINGS)
     return folder
 
 

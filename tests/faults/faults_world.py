@@ -14,50 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-TINY = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 8
-box-head-dim = 16
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-canonical-box-size = 32
-rpn-pre-nms = 50
-rpn-post-nms = 20
-rois-per-image = 16
-iterations = 6
-images-per-batch = 2
-warmup-iterations = 2
-steps = [4]
-clip-grad-norm = 5.0
-score-threshold = 0.0
-detections-per-image = 5
-checkpoint-every = 2
-workers = 0
+from tiny_project import SAVED, shapes_of, write_settings
 
-[export-embeddings]
-rois-per-object = 1
-workers = 0
-flush-every = 2
-
-[fit-transfer]
-embedding = "cls"
-head-width = 8
-head-depth = 1
-components = 4
-epochs = 2.0
-rois-per-batch = 8
-checkpoint-every = 2
-
-[e2e]
-iterations = 3
-images-per-batch = 2
-warmup-iterations = 1
-steps = [2]
-workers = 0
-"""
+SETTINGS = {
+    "detect": SAVED | {"warmup-iterations": 2, "steps": [4]},
+    "export-embeddings": {"rois-per-object": 1, "workers": 0, "flush-every": 2},
+    "fit-transfer": {
+        "embedding": "cls", "head-width": 8, "head-depth": 1, "components": 4, "epochs": 2.0, "rois-per-batch": 8,
+        "checkpoint-every": 2,
+    },
+    "e2e": {"iterations": 3, "images-per-batch": 2, "warmup-iterations": 1, "steps": [2], "workers": 0},
+}  # fmt: skip
 
 STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "detect train": ((), ("runs/detector", "runs/cache.h5", "runs/transfer")),
@@ -78,11 +45,9 @@ _PROGRAM = Path(__file__).with_name("zygote.py")
 
 def make_project(folder: Path, zygote: Zygote) -> Path:
     """A project in which every stage is done."""
-    shapes = "init --shapes --shapes-shapes 2 --shapes-textures 2 --shapes-hues 2 --shapes-train-count 12 "
-    done = zygote.run(folder, *shapes.split(), *["--shapes-val-count", "4", "--shapes-image-size", "64"])
+    done = zygote.run(folder, "init", *shapes_of(train=12, val=4))
     assert done.code == 0, done.said
-    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    write_settings(folder, SETTINGS)
     for stage in ("detect train", "export-embeddings", "fit-transfer", "evaluate --split all"):
         done = zygote.run(folder, *stage.split(), seconds=300)
         assert done.code == 0, done.said

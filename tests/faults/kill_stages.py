@@ -18,57 +18,19 @@ from typing import Any
 import torch
 import write_log
 from power_cut import Disk, read_tree
+from tiny_project import SAVED, shapes_of, write_settings
 
 from maskx_pipeline.commands import run
 
-_TOML = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 8
-box-head-dim = 16
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-canonical-box-size = 32
-rpn-pre-nms = 50
-rpn-post-nms = 20
-rois-per-image = 16
-iterations = 6
-images-per-batch = 2
-lr = 0.01
-warmup-iterations = 4
-steps = [5]
-clip-grad-norm = 5.0
-score-threshold = 0.0
-detections-per-image = 5
-checkpoint-every = 2
-workers = 0
+SETTINGS = {
+    "detect": SAVED | {"lr": 0.01, "warmup-iterations": 4, "steps": [5]},
+    "export-embeddings": {"rois-per-object": 1, "flush-every": 3, "workers": 0},
+    "fit-transfer": {
+        "head-width": 8, "head-depth": 1, "components": 4, "epochs": 1.0, "rois-per-batch": 8, "checkpoint-every": 2,
+    },
+    "e2e": {"iterations": 4, "images-per-batch": 2, "checkpoint-every": 2, "workers": 0},
+}  # fmt: skip
 
-[export-embeddings]
-rois-per-object = 1
-flush-every = 3
-workers = 0
-
-[fit-transfer]
-head-width = 8
-head-depth = 1
-components = 4
-epochs = 1.0
-rois-per-batch = 8
-checkpoint-every = 2
-
-[e2e]
-iterations = 4
-images-per-batch = 2
-checkpoint-every = 2
-workers = 0
-"""
-
-_SHAPES = (
-    "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2", "--shapes-train-count", "8",
-    "--shapes-val-count", "4", "--shapes-image-size", "64",
-)  # fmt: skip
 _TEACHER = """
 import numpy as np
 
@@ -83,7 +45,7 @@ class Halves:
         return found
 """
 STAGES: dict[str, tuple[str, ...]] = {
-    "init": ("init", "--shapes", *_SHAPES),
+    "init": ("init", *shapes_of(train=8, val=4)),
     "detect train": ("detect", "train"),
     "export-embeddings": ("export-embeddings",),
     "fit-transfer": ("fit-transfer", "--embedding", "cls"),
@@ -195,9 +157,7 @@ def main(folder: Path, kills: int, *names: str) -> None:
             if code:
                 raise SystemExit(f"{name}: {code}: {said}")
         if name == "init":
-            toml = work / "maskx.toml"
-            text = toml.read_text()
-            toml.write_text(text[: text.index("[detect]")] + _TOML)
+            write_settings(work, SETTINGS)
             (work / "teacher.py").write_text(_TEACHER)
         if names and name == names[-1]:
             break

@@ -70,7 +70,7 @@ def _again(stage: str) -> tuple[str, ...]:
 
 _ON_SMALL_DISK = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/.."]
 from pathlib import Path
 from faults_world import Zygote
 with Zygote() as zygote:

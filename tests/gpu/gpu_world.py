@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import time
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import tiny_project
 import torch
+from tiny_project import TRAINED, shapes_of, write_settings
 from torch import Tensor
 
-from maskx_pipeline.commands import run
 from maskx_pipeline.engine import loop
 from maskx_pipeline.engine.checkpoint import load_weights
 
@@ -24,57 +24,21 @@ DEVICE = os.environ.get("GPU_TESTS_ON", "cuda")
 
 AMPS = ("off", "bf16", "fp16") if DEVICE == "cuda" else ("off", "bf16")
 CHECKOUT = Path(__file__).parents[2]
-TINY = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 32
-box-head-dim = 32
-min-size = 96
-max-size = 96
-anchor-sizes = [8, 16, 32, 64, 96]
-canonical-box-size = 32
-rpn-pre-nms = 100
-rpn-post-nms = 50
-rois-per-image = 32
-iterations = 12
-images-per-batch = 4
-lr = 0.01
-warmup-iterations = 4
-steps = [10]
-clip-grad-norm = 5.0
-eval-every = 0
-checkpoint-every = 4
-score-threshold = 0.0
-detections-per-image = 10
-workers = 2
-
-[export-embeddings]
-rois-per-object = 1
-colours = true
-workers = 2
-
-[fit-transfer]
-embedding = "cls"
-head-width = 32
-head-depth = 2
-components = 4
-epochs = 2.0
-eval-every = 0.0
-rois-per-batch = 8
-checkpoint-every = 4
-
-[e2e]
-iterations = 6
-images-per-batch = 4
-lr = 0.01
-warmup-iterations = 2
-steps = [5]
-clip-grad-norm = 5.0
-eval-every = 0
-checkpoint-every = 2
-workers = 2
-"""
+SETTINGS = {
+    "detect": TRAINED | {
+        "fpn-channels": 32, "min-size": 96, "max-size": 96, "anchor-sizes": [8, 16, 32, 64, 96], "eval-every": 0,
+        "checkpoint-every": 4, "workers": 2,
+    },
+    "export-embeddings": {"rois-per-object": 1, "colours": True, "workers": 2},
+    "fit-transfer": {
+        "embedding": "cls", "head-width": 32, "head-depth": 2, "components": 4, "epochs": 2.0, "eval-every": 0.0,
+        "rois-per-batch": 8, "checkpoint-every": 4,
+    },
+    "e2e": {
+        "iterations": 6, "images-per-batch": 4, "lr": 0.01, "warmup-iterations": 2, "steps": [5],
+        "clip-grad-norm": 5.0, "eval-every": 0, "checkpoint-every": 2, "workers": 2,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,28 +56,20 @@ class Done:
 
 def maskx(project: Path, *words: str, code: int = 0) -> Done:
     """Run a command in this process, as from the project folder."""
-    out, err = io.StringIO(), io.StringIO()
     if DEVICE == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
-    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(words)
+    printed = tiny_project.maskx(project, *words, code=code)
     peak = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else 0
-    done = Done(out.getvalue(), err.getvalue(), time.perf_counter() - began, peak)
-    assert returned == code, f"maskx {' '.join(words)} -> {returned}\n{done.stdout}\n{done.stderr[-6000:]}"
-    return done
+    return Done(*printed, time.perf_counter() - began, peak)
 
 
 def make_project(folder: Path) -> Path:
     """Generated images of 96 pixels, half of the categories with masks; a detector and its cache, with colours."""
     folder.mkdir(parents=True)
-    maskx(
-        folder, "init", "--shapes", "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2",
-        "--shapes-train-count", "24", "--shapes-val-count", "8", "--shapes-image-size", "96",
-    )  # fmt: skip
-    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + TINY, encoding="utf-8")
+    maskx(folder, "init", *shapes_of(train=24, val=8, size=96))
+    write_settings(folder, SETTINGS)
     maskx(folder, "detect", "train")
     maskx(folder, "export-embeddings")
     return folder

@@ -8,60 +8,24 @@ from pathlib import Path
 
 import pytest
 from ranks_world import maskx
+from tiny_project import TRAINED, shapes_of, write_settings
 
-SETTINGS = """
-[detect]
-backbone = "resnet18"
-backbone-weights = "none"
-fpn-channels = 16
-box-head-dim = 32
-min-size = 64
-max-size = 64
-anchor-sizes = [4, 8, 16, 32, 64]
-canonical-box-size = 32
-rpn-pre-nms = 100
-rpn-post-nms = 50
-rois-per-image = 32
-iterations = 12
-images-per-batch = 4
-lr = 0.01
-warmup-iterations = 4
-steps = [10]
-clip-grad-norm = 5.0
-score-threshold = 0.0
-detections-per-image = 10
-workers = 0
-
-[export-embeddings]
-rois-per-object = 1
-workers = 0
-
-[fit-transfer]
-head-width = 16
-head-depth = 1
-components = 4
-epochs = 2.0
-rois-per-batch = 8
-embedding = "cls"
-
-[e2e]
-iterations = 4
-images-per-batch = 2
-eval-every = 2
-workers = 0
-"""
+SETTINGS = {
+    "detect": TRAINED,
+    "export-embeddings": {"rois-per-object": 1, "workers": 0},
+    "fit-transfer": {
+        "head-width": 16, "head-depth": 1, "components": 4, "epochs": 2.0, "rois-per-batch": 8, "embedding": "cls",
+    },
+    "e2e": {"iterations": 4, "images-per-batch": 2, "eval-every": 2, "workers": 0},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Detector, cache and a mask model are done; half of the masks of val are missing."""
     folder = tmp_path_factory.mktemp("project")
-    maskx(
-        folder, "init", "--shapes", "--shapes-shapes", "2", "--shapes-textures", "2", "--shapes-hues", "2",
-        "--shapes-train-count", "16", "--shapes-val-count", "7", "--shapes-image-size", "64",
-    )  # fmt: skip
-    toml = (folder / "maskx.toml").read_text(encoding="utf-8")
-    (folder / "maskx.toml").write_text(toml[: toml.index("[detect]")] + SETTINGS, encoding="utf-8")
+    maskx(folder, "init", *shapes_of(train=16, val=7))
+    write_settings(folder, SETTINGS)
     for command in (("detect", "train"), ("export-embeddings",), ("fit-transfer", "--name", "one")):
         maskx(folder, *command)
     boxes = json.loads((folder / "data/shapes/val.json").read_text(encoding="utf-8"))
