@@ -32,14 +32,14 @@ class Pretended(Tensor):
 
     @staticmethod
     def __new__(cls, real: Tensor) -> Pretended:
-        made: Pretended = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Pretended = torch.Tensor._make_wrapper_subclass(
             cls, real.size(), strides=real.stride(), storage_offset=real.storage_offset(), dtype=real.dtype,
             device=DEVICE,
         )  # fmt: skip
         made.held = real
         return made
 
-    def __repr__(self) -> str:  # type: ignore[override]
+    def __repr__(self) -> str:
         return f"Pretended({self.held!r})"
 
     def tolist(self) -> Any:

@@ -86,9 +86,8 @@ def test_specks_are_left_out_of_polygons_and_rle_alike(world: World, mask_format
     """They are counted, and the confidence is that of what is written: the speck's cells are outside of the mask."""
     image = world.val.images[0]
     largest = max(world.val.annotations_of(image.id), key=lambda a: a.area)
-    how = {"mask_format": mask_format}
-    (kept,) = fill_masks(Specked(), world.val, [largest], [1], **how)  # type: ignore[arg-type]
-    (cut,) = fill_masks(Specked(), world.val, [largest], [1], speck_share=0.02, **how)  # type: ignore[arg-type]
+    (kept,) = fill_masks(Specked(), world.val, [largest], [1], mask_format=mask_format)
+    (cut,) = fill_masks(Specked(), world.val, [largest], [1], speck_share=0.02, mask_format=mask_format)
     assert (kept.specks, cut.specks) == (0, 1)
     masks = [coco_mask.decode(segmentation_to_rle(m.segmentation, image.height, image.width)) for m in (kept, cut)]
     assert cut.area == masks[1].sum() < masks[0].sum()

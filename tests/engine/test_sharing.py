@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 import pytest
 from ranks_world import side_by_side
@@ -38,12 +39,12 @@ def test_one_process_does_all_of_it_itself() -> None:
     """A result at a time, as it is asked for."""
     made = []
 
-    def work(some: range) -> object:
+    def work(some: Iterable[int]) -> Iterator[int]:
         for item in some:
             made.append(item)
             yield 10 * item
 
-    results = shared_out(range(3), work)  # type: ignore[arg-type, var-annotated]
+    results = shared_out(range(3), work)
     assert next(results) == 0
     assert made == [0]
     assert list(results) == [10, 20]

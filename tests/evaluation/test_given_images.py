@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,9 @@ def test_images_of_one_name_get_overlays_of_their_own() -> None:
     assert len({name.lower() for name in names}) == 6
 
 
-def test_images_of_a_data_set_have_its_names_and_ids(make_data: object) -> None:
+def test_images_of_a_data_set_have_its_names_and_ids(make_data: Callable[..., CocoData]) -> None:
     """In the order of its file."""
     records = [{"id": n, "file_name": f"{name}.png", "width": 20, "height": 16} for n, name in ((9, "b"), (4, "a"))]
-    data: CocoData = make_data([{"image_id": 9}], images=records)  # type: ignore[operator]
+    data = make_data([{"image_id": 9}], images=records)
     assert [(image.name, image.id) for image in images_of(data)] == [("b.png", 9), ("a.png", 4)]
     assert image_ids(images_of(data)) == [9, 4]

@@ -62,7 +62,7 @@ def test_an_object_that_tiles_cut_is_joined(tmp_path: Path) -> None:
     from maskx_pipeline.evaluation.tiles import predict_tiled
 
     image, model = read_image(scene(tmp_path)), FindsBright()
-    found = predict_tiled(model, image, tile=128, categories=CATEGORIES, score_threshold=0.5, batch=4)  # type: ignore[arg-type]
+    found = predict_tiled(model, image, tile=128, categories=CATEGORIES, score_threshold=0.5, batch=4)
     assert found.boxes_xyxy[0].tolist() == pytest.approx([100, 40, 180, 90], abs=1)
     assert found.labels.tolist() == [2]
     mask = coco_mask.decode(found.rles[0])
@@ -71,7 +71,7 @@ def test_an_object_that_tiles_cut_is_joined(tmp_path: Path) -> None:
     assert (inside & wanted).sum() / (inside | wanted).sum() > 0.95
     assert [len(sizes) for sizes in model.sizes] == [4, 2, 1]  # six tiles and the whole picture
     assert {size for sizes in model.sizes[:-1] for size in sizes} == {(128, 128)}
-    assert not len(predict_tiled(model, image, tile=128, categories=CATEGORIES, score_threshold=0.99))  # type: ignore[arg-type]
+    assert not len(predict_tiled(model, image, tile=128, categories=CATEGORIES, score_threshold=0.99))
 
 
 def test_pictures_above_the_size_of_a_tile_are_cut_and_others_are_not(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_pictures_above_the_size_of_a_tile_are_cut_and_others_are_not(tmp_path: 
     Image.open(large).crop((90, 30, 190, 100)).save(small)
     model = FindsBright()
     path = predict_folder(
-        model,  # type: ignore[arg-type]
+        model,
         given_images([large, small]),
         out=tmp_path / "out",
         categories=CATEGORIES,
@@ -114,7 +114,7 @@ def test_without_sahi_the_error_names_the_extra(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delitem(sys.modules, "maskx_pipeline.evaluation.tiles", raising=False)
     with pytest.raises(MachineError, match="sahi") as caught:
         predict_folder(
-            FindsBright(),  # type: ignore[arg-type]
+            FindsBright(),
             given_images([scene(tmp_path)]),
             out=tmp_path / "out",
             categories=CATEGORIES,
@@ -140,7 +140,7 @@ def test_a_batch_finds_what_single_images_do(world: World) -> None:
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(3, 8, 10, generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2) for _ in "abc"]
     passes: list[int] = []
-    hook = world.model.detector.detector.backbone.register_forward_hook(  # type: ignore[attr-defined]
+    hook = world.model.detector.detector.backbone.register_forward_hook(
         lambda _, inputs, __: passes.append(len(inputs[0]))
     )
     single = [world.model.predict(image) for image in images]
@@ -163,9 +163,7 @@ def test_batches_keep_the_order_and_what_cannot_be_read() -> None:
     images = [None if size is None else torch.full((3, *size), 255, dtype=torch.uint8) for size in sizes]
     paths = [Path(f"{number}.png") for number in range(6)]
     model = FindsBright()
-    found = list(
-        segmented(model, zip(paths, images, strict=True), categories=CATEGORIES, score_threshold=0.5, batch=2)  # type: ignore[arg-type]
-    )
+    found = list(segmented(model, zip(paths, images, strict=True), categories=CATEGORIES, score_threshold=0.5, batch=2))
     assert [path for path, _, _ in found] == paths
     assert [None if i is None else tuple(i.shape[1:]) for _, i, _ in found] == sizes
     assert [n is None for _, _, n in found] == [size is None for size in sizes]

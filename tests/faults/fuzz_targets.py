@@ -201,7 +201,7 @@ def _masks() -> list[Target]:
     sizes = st.one_of(st.just([16, 20]), st.lists(numbers, max_size=3))
     counts = st.one_of(st.lists(numbers, max_size=8), st.text(max_size=20), st.binary(max_size=20), numbers)
     rles = st.fixed_dictionaries({"size": sizes, "counts": counts})
-    segmentations = [entry["segmentation"] for entry in COCO["annotations"] if "segmentation" in entry]  # type: ignore[attr-defined]
+    segmentations = [entry["segmentation"] for entry in COCO["annotations"] if "segmentation" in entry]
     changed = st.sampled_from(segmentations).flatmap(changed_values)
 
     def read(segmentation: Any) -> None:

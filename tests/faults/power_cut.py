@@ -86,8 +86,8 @@ class Disk:
             for name in ends:
                 yield self.tree(data, name)
             for chosen in range(count if count > 1 else 0):
-                yield self.tree(data, lambda n, c=chosen: n == c)  # type: ignore[misc]
-                yield self.tree(data, lambda n, c=chosen: n != c)  # type: ignore[misc]
+                yield self.tree(data, lambda n, c=chosen: n == c)
+                yield self.tree(data, lambda n, c=chosen: n != c)
         for name in (*ends, some):
             for _ in range(2):
                 yield self.tree(some, name)
