@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from tiny_project import Done, maskx
 
-from maskx_pipeline.commands import run
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig
 from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.e2e.model import E2EModel
@@ -40,18 +38,9 @@ MIXED: list[dict[str, Any]] = [
 ]
 
 
-class Done(NamedTuple):
-    stdout: str
-    stderr: str
-
-
 def annotate(project: Path, *arguments: str, code: int = 0) -> Done:
     """Run it in this process, in the project folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(project), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(["annotate", *arguments])
-    assert returned == code, f"-> {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
+    return maskx(project, "annotate", *arguments, code=code)
 
 
 def entries(path: Path) -> dict[int, dict[str, Any]]:

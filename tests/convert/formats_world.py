@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import zlib
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_project
 from PIL import Image
-
-from maskx_pipeline.commands import run
 
 WIDTH, HEIGHT = 64, 48
 NAMES = ("salt & pepper", 'dog/"cat": <b>', "猫")
@@ -78,11 +76,7 @@ def write_dataset(folder: Path, *, first_id: int = 1) -> Path:
 
 def maskx(*words: str, code: int = 0) -> str:
     """Run a command in this process; what it printed, results and logs."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        returned = run(list(words))
-    assert returned == code, f"-> {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return out.getvalue() + err.getvalue()
+    return "".join(tiny_project.maskx(Path(), *words, code=code))
 
 
 def counts(path: Path) -> tuple[int, int, int]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import tiny_project
 import torch
 from e2e_world import seen_file, write_data
+from tiny_project import Done
 from torchvision.models.detection import FasterRCNN
 from torchvision_models import SIZE, calibrate, tiny_faster_rcnn
 
-from maskx_pipeline.commands import run
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.engine.checkpoint import load_weights, save_weights
 from maskx_pipeline.project import write_project
@@ -37,19 +36,13 @@ class ImportedProject:
         return self.folder / "data" / "0.png"
 
 
-def maskx(project: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+def maskx(project: Path, *arguments: str, code: int = 0) -> Done:
     """Run a command in the project folder; its stdout and stderr. A training is not measured, which takes longest."""
-    out, err = io.StringIO(), io.StringIO()
     with (
-        contextlib.chdir(project),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
         mock.patch("maskx_pipeline.stages.fit_transfer.quick_metrics", return_value={"seen_mask_ap": 0.0}),
         mock.patch("maskx_pipeline.stages.e2e.e2e_metrics", return_value={"seen_mask_ap": 0.0}),
     ):
-        returned = run(arguments)
-    assert returned == code, f"maskx {' '.join(arguments)} -> {returned}\n{out.getvalue()}\n{err.getvalue()}"
-    return out.getvalue(), err.getvalue()
+        return tiny_project.maskx(project, *arguments, code=code)
 
 
 def make_project(folder: Path) -> ImportedProject:
