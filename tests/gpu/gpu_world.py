@@ -80,8 +80,8 @@ def interrupted_at(step: int) -> Iterator[None]:
     """Ctrl-C in the middle of a step of a training."""
     seed_step = loop.seed_step
 
-    def and_interrupt(seed: int, number: int) -> None:
-        seed_step(seed, number)
+    def and_interrupt(seed: int, number: int, **options: int | None) -> None:
+        seed_step(seed, number, **options)
         if number == step:
             os.kill(os.getpid(), signal.SIGINT)
 
