@@ -13,10 +13,20 @@ if [ ! -x "$checkout/.venv/bin/maskx" ]; then
   "$checkout/.venv/bin/python" -m pip install --quiet --upgrade pip
   "$checkout/.venv/bin/python" -m pip install --quiet --editable "$checkout"
 fi
-trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM # what runs in the background saves its state and stops too
+trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM # what runs in the background saves its state and stops too
 maskx() { "$checkout/.venv/bin/maskx" "$@"; }
+in_twos() { # in_twos COMMAND: two processes share its images, as under torchrun, which starts slower; on any machine two
+  local port jobs=() rank failed=0
+  port=$("$checkout/.venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  for rank in 0 1; do
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port maskx "$@" &
+    jobs+=("$!")
+  done
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  return "$failed"
+}
 began=$SECONDS
-# These tensors are tiny: a second thread brings a quarter, and costs a tenfold where something else runs.
+# These tensors are tiny: a second thread brings less than a second process, and costs a tenfold where something else runs.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 say "Data: generated shapes, masks for half of the categories"
@@ -25,10 +35,10 @@ cd "$project"
 maskx doctor | sed -n '/validation images/,$p' # what is below the table
 
 say "Stage 1: Faster R-CNN on the boxes of all categories"
-maskx detect train
+in_twos detect train
 
 say "RoI cache"
-maskx export-embeddings
+in_twos export-embeddings
 
 say "Stage 2, three models side by side: ours, T as published, class-agnostic baseline"
 mkdir -p logs

@@ -141,7 +141,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(number: int) -> int:
-    click.echo("Interrupted. Training and export continue where they stopped; give the same command again.", err=True)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one says so
+        said = "Interrupted. Training and export continue where they stopped; give the same command again."
+        click.echo(said, err=True)
     return 128 + number
 
 
