@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 # Control characters, halves of characters, marks that turn the direction of writing or are not seen, other ends of
 # lines. Two joiners are left, which scripts and pictures need.
@@ -30,6 +31,16 @@ def printable(text: str) -> str:
     JSON stays JSON.
     """
     return _ON_A_TERMINAL.sub(_escaped, text)
+
+
+def json_text(value: Any) -> str:
+    """JSON as it stands in files for people, and on the terminal: with its line's end, and always sound UTF-8."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a character, as only JSON can write it
+        text = json.dumps(value, indent=2) + "\n"
+    return text
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -32,6 +32,7 @@ detector_table() { # detector_table <<END: [detect] of maskx.toml, in place of w
 
 cd "${1:-.}"
 unset MASKX_PROJECT # the project is the folder, whatever the environment says
+! declare -F to_coco_format >/dev/null || to_coco_format
 [ -f maskx.toml ] || ! declare -F make_project >/dev/null || make_project
 if [ ! -f maskx.toml ]; then
   echo "$PWD has no maskx.toml: give a project folder, made with \`maskx init\`." >&2

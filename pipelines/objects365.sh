@@ -10,7 +10,6 @@ to_coco_format() {
 }
 
 make_project() { # with a schedule of a few passes, where the folder is no project yet
-  to_coco_format
   maskx init --train-images data/objects365/train --train-annotations data/o365/train.json \
     --val-images data/objects365/val --val-annotations data/o365/val.json \
     --masks-train-images "$coco/train2017" --masks-train-annotations "$coco/annotations/instances_train2017.json" \
@@ -26,7 +25,6 @@ END
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-to_coco_format
 detector_and_cache
 default_design --embedding cls+box
 # IMAGES without quotes: it is a list of files

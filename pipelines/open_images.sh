@@ -10,7 +10,6 @@ to_coco_format() {
 }
 
 make_project() { # with a schedule of a few passes, where the folder is no project yet
-  to_coco_format
   maskx init --train-images "$images" --train-annotations data/oi/train.json \
     --val-images "$images" --val-annotations data/oi/val.json >&2
   detector_table <<END
@@ -23,7 +22,6 @@ END
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-to_coco_format
 detector_and_cache
 default_design --embedding cls+box
 say "Masks for the boxes of val that have none"

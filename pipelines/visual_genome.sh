@@ -10,7 +10,6 @@ to_coco_format() {
 }
 
 make_project() { # with the paper's schedule, where the folder is no project yet
-  to_coco_format
   maskx init --train-images data/visual-genome --train-annotations data/vg3k/train.json \
     --val-images data/visual-genome --val-annotations data/vg3k/val.json \
     --masks-train-images "$coco/train2017" --masks-train-annotations "$coco/annotations/instances_train2017.json" \
@@ -26,7 +25,6 @@ END
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-to_coco_format
 detector_and_cache
 stage_wise masked --embedding cls+box --form "$FORM" --mask-branch fcn+mlp
 say "Figure 5: images of COCO val2017, which is in nobody's training data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from maskx_pipeline.data.kinds import BROKEN_MASK
 from maskx_pipeline.data.records import Annotation, AnnotationTable, Category, CocoData
 from maskx_pipeline.errors import DataError
 
-_BOM = "\ufeff"
 _PIECE = 1 << 20  # bytes copied at once
 
 
@@ -86,7 +86,7 @@ class MaskGaps:
             changes: From a row to the keys and their new values; None leaves an annotation as it is. Asked for one row
                 after the other.
         """
-        at = len(_BOM.encode()) if self.had_bom else 0
+        at = len(codecs.BOM_UTF8) if self.had_bom else 0
         for number, row in enumerate(self.rows.tolist()):
             changed = changes(row)
             if changed is not None:
@@ -137,7 +137,7 @@ def find_mask_gaps(data: CocoData, *, labels: Mapping[int, int]) -> MaskGaps:
         annotations=len(ids),
         work=Gaps(table, _by_image(data, rows)),
         left_alone=left,
-        had_bom=entries.source[0 : len(_BOM.encode())] == _BOM.encode(),
+        had_bom=entries.source[0 : len(codecs.BOM_UTF8)] == codecs.BOM_UTF8,
         entries=entries.of(open_rows),
         rows=rows,
     )
@@ -206,7 +206,7 @@ def _entries_of_text(data: CocoData) -> EntriesInText:
         text = raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise DataError(f"{data.path} is not text in UTF-8: {error}.", "save it as UTF-8") from error
-    bom = len(_BOM) if text.startswith(_BOM) else 0
+    bom = int(text.startswith("\ufeff"))
     ends = [0]
     for span in list_spans(text[bom:], "annotations"):
         ends += [span.start + bom, span.end + bom]

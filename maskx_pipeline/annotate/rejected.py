@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 from collections import Counter
@@ -20,7 +21,6 @@ SOURCE = "maskx:"
 """How ``mask_source`` begins of masks that maskx filled in."""
 
 REJECTED = "rejected"
-_BOM = "\ufeff"
 _KEYS = ("mask_confidence", "mask_source", "mask_agreement", "second_opinion")
 
 
@@ -92,7 +92,7 @@ def empty_rejected(dataset: Path, out: Path, ids: Collection[int], *, digest: st
     if hashlib.sha256(raw).hexdigest() != digest:
         raise DataError(f"{dataset} changed while it was read.", "run this again when nothing writes it")
     try:
-        text = raw.decode("utf-8", "surrogatepass").removeprefix(_BOM)
+        text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass")
         spans = [span for span in list_spans(text, "annotations") if isinstance(span.value, dict)]
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{dataset} is no annotation file in COCO format.", "give the one that was reviewed") from error

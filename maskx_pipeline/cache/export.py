@@ -17,14 +17,14 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import is_redo, redo_path
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity, Dimensions
 from maskx_pipeline.cache.validation import being_written, check_not_written
-from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.sharing import by_main
 from maskx_pipeline.errors import CacheError, DataError
-from maskx_pipeline.provenance.files import remove_file, remove_temporaries
+from maskx_pipeline.provenance.files import partial_path, remove_file, remove_temporaries
 from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import AGAIN, text_of
 from maskx_pipeline.provenance.room import writing

@@ -31,16 +31,11 @@ from maskx_pipeline.cache.validation import being_written
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.errors import CacheError
-from maskx_pipeline.provenance.files import atomic_path, move_into_place, remove_file
+from maskx_pipeline.provenance.files import atomic_path, move_into_place, partial_path, remove_file
 from maskx_pipeline.provenance.room import check_room, reserve, writing
 
 _GROUPS = tuple(GROUP_PATHS)
 _AGAIN = "give --overwrite to start it again, or another --out"
-
-
-def partial_path(path: Path) -> Path:
-    """Where a cache lies until it is whole."""
-    return path.with_name(f"{path.name}.partial")
 
 
 class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):

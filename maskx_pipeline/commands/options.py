@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import sys
 import types
 import typing
@@ -18,7 +17,7 @@ from click.core import ParameterSource
 from maskx_pipeline.config import DataConfig, DoctorConfig, GrabCutConfig, SamConfig, TeacherSettings
 from maskx_pipeline.project import PROJECT_VARIABLE, Project, read_project
 from maskx_pipeline.settings import StageConfig, environment_name, option_name
-from maskx_pipeline.text import printable
+from maskx_pipeline.text import json_text, printable
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -233,7 +232,7 @@ def print_result(value: Any, *, nl: bool = True) -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON to stdout."""
-    print_result(json.dumps(value, indent=2, ensure_ascii=False))
+    print_result(json_text(value), nl=False)
 
 
 def print_path(name: str, path: Path, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ from maskx_pipeline.data.polygon_area import polygons_are_empty
 from maskx_pipeline.data.polygons import outline_of
 from maskx_pipeline.errors import DataError
 
-_BOM = b"\xef\xbb\xbf"
 _HINT = "give a COCO-format file with images, annotations and categories; `maskx doctor` says more"
 
 Mask = list[list[float]] | dict[str, Any]
@@ -60,7 +60,7 @@ class CocoFile:
         self.digest = hashlib.sha256(raw).hexdigest()
         self.left_out: Counter[str] = Counter()
         try:
-            self._top = msgspec.json.decode(memoryview(raw.removeprefix(_BOM)), type=dict[str, msgspec.Raw])
+            self._top = msgspec.json.decode(memoryview(raw.removeprefix(codecs.BOM_UTF8)), type=dict[str, msgspec.Raw])
             self.images: list[dict[str, Any]] = msgspec.json.decode(self._top["images"], type=list[dict[str, Any]])
             named = msgspec.json.decode(self._top["categories"], type=list[dict[str, Any]])
             self.categories: dict[int, str] = {entry["id"]: str(entry["name"]) for entry in named}

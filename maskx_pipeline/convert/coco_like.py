@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +12,10 @@ from typing import Any
 
 import msgspec
 
-from maskx_pipeline.convert.found import REPORT_FILE, log_report
+from maskx_pipeline.convert.report import REPORT_FILE, is_finished, log_report, write_report
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.lock import locked
-from maskx_pipeline.provenance.made_from import are_written
-
-logger = logging.getLogger("maskx")
-
-_BOM = b"\xef\xbb\xbf"
-
 
 _ABSENT = msgspec.Raw(b"")
 
@@ -60,22 +54,21 @@ def convert_files(
     """
     inputs = {split: digest_of(path, hint) for split, path in files.items()} | dict(more_inputs or {})
     info = {"description": f"{what} in COCO format, by maskx", "settings": dict(settings), "inputs": inputs}
-    targets = [out / f"{split}.json" for split in files]
-    if not overwrite and are_written(targets, info) and (out / REPORT_FILE).exists():
-        logger.info("%s is finished and unchanged.", out)
+    if is_finished(out, files, info, overwrite=overwrite):
         return out
     report: dict[str, Any] = {"info": info, "splits": {}, "dropped": {}}
     with locked(out, folder=True), contextlib.ExitStack() as stack:
-        paths = {split: stack.enter_context(atomic_path(out / f"{split}.json")) for split in files}
-        report_path = stack.enter_context(atomic_path(out / REPORT_FILE))
+        names = (*(f"{split}.json" for split in files), REPORT_FILE)
+        paths = {name: stack.enter_context(atomic_path(out / name)) for name in names}
         for split, path in files.items():
-            categories, counts = _write(path, paths[split], info, file_name, hint)
+            categories, counts = _write(path, paths[f"{split}.json"], info, file_name, hint)
             if "categories" not in report:
                 report["categories"] = len(categories)
                 for name, text in more(categories).items():
-                    stack.enter_context(atomic_path(out / name)).write_text(text, encoding="utf-8")
+                    paths[name] = stack.enter_context(atomic_path(out / name))
+                    paths[name].write_text(text, encoding="utf-8")
             report["splits"][split] = {kind: counts[kind] for kind in ("images", "boxes", "masks")}
-        report_path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_report(report, paths)
     log_report(report)
     return out
 
@@ -89,7 +82,7 @@ def _write(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     counts: Counter[str] = Counter()
     try:
-        raw = path.read_bytes().removeprefix(_BOM)
+        raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
         top = msgspec.json.decode(memoryview(raw), type=dict[str, msgspec.Raw])
         images = msgspec.json.decode(top["images"], type=list[dict[str, Any]])
         categories = msgspec.json.decode(top["categories"], type=list[dict[str, Any]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,17 +11,12 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 from pycocotools import mask as coco_mask
 
+from maskx_pipeline.convert.report import REPORT_FILE, is_finished, log_report, write_report
 from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault, segmentation_to_rle
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
 from maskx_pipeline.provenance.lock import locked
-from maskx_pipeline.provenance.made_from import are_written
-from maskx_pipeline.provenance.seals import read_json_file
-
-logger = logging.getLogger("maskx")
-
-REPORT_FILE = "report.json"
 
 
 class FoundObject(NamedTuple):
@@ -84,22 +78,22 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
         OutputError: The folder holds annotations of something else.
     """
     info = {"description": f"{what} in COCO format, by maskx", "settings": dict(settings), "inputs": source.inputs}
-    files = [out / f"{split}.json" for split in source.splits]
-    if not overwrite and are_written(files, info) and (out / REPORT_FILE).exists():
-        logger.info("%s is finished and unchanged.", out)
+    if is_finished(out, source.splits, info, overwrite=overwrite):
         return out
     with locked(out, folder=True), contextlib.ExitStack() as stack:
         # Renamed from last to first, so that the first split is there only when everything is.
-        paths = {name: stack.enter_context(atomic_path(out / name)) for name in (*(f.name for f in files), REPORT_FILE)}
-        writers = {
-            split: stack.enter_context(CocoWriter(paths[f"{split}.json"], info, source.categories))
-            for split in source.splits
-        }
-        numbers = _Numbers()
-        with Progress(source.count, "convert", "images") as bar:
-            for image in source.images():
-                writers[image.split].write(image, numbers, source.dropped)
-                bar.update()
+        names = (*(f"{split}.json" for split in source.splits), REPORT_FILE)
+        paths = {name: stack.enter_context(atomic_path(out / name)) for name in names}
+        with contextlib.ExitStack() as files:
+            writers = {
+                split: files.enter_context(CocoWriter(paths[f"{split}.json"], info, source.categories))
+                for split in source.splits
+            }
+            numbers = _Numbers()
+            with Progress(source.count, "convert", "images") as bar:
+                for image in source.images():
+                    writers[image.split].write(image, numbers, source.dropped)
+                    bar.update()
         report = {
             "info": info,
             "images": str(source.image_dir),
@@ -107,24 +101,9 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
             "splits": {split: writer.counts() for split, writer in writers.items()},
             "dropped": dict(source.dropped),
         }
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        paths[REPORT_FILE].write_text(text, encoding="utf-8")
+        write_report(report, paths)
     log_report(report)
     return out
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """What a conversion counted: its report.json."""
-    report: dict[str, Any] = read_json_file(folder / REPORT_FILE)
-    return report
-
-
-def log_report(report: Mapping[str, Any]) -> None:
-    """Say what was written, and what was not."""
-    for split, counts in report["splits"].items():
-        logger.info("%s: %d images, %d boxes, %d masks", split, counts["images"], counts["boxes"], counts["masks"])
-    for reason, count in report["dropped"].items():
-        logger.warning("%d %s", count, reason)
 
 
 class _Numbers:

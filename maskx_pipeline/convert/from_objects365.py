@@ -14,6 +14,7 @@ from maskx_pipeline.convert.coco_like import convert_files, digest_of, split_fil
 from maskx_pipeline.data.category_map import SCHEMA
 from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.text import json_text
 
 MAP_FILE = "category-map.json"
 
@@ -82,7 +83,7 @@ def _map(categories: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> s
                 {"coco_id": number, "coco_name": name, "category_id": found["id"], "category_name": found["name"]}
             )
     content = {"schema": SCHEMA, "categories": rows, "coco_categories_not_found": missing}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json_text(content)
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import pkgutil
@@ -16,7 +15,7 @@ from typing import Any
 
 from maskx_pipeline.config.tools import Tool
 from maskx_pipeline.convert.coco_file import CocoFile
-from maskx_pipeline.convert.found import REPORT_FILE, log_report
+from maskx_pipeline.convert.report import REPORT_FILE, log_report
 from maskx_pipeline.errors import DataError, OutputError
 from maskx_pipeline.provenance.files import atomic_folder, write_json
 from maskx_pipeline.provenance.lock import locked
@@ -176,8 +175,3 @@ def _is_finished(out: Path, made_from: Mapping[str, Any], *, overwrite: bool, re
     if not overwrite and not renew:
         refuse_another(out, note["made_from"], made_from)
     return False
-
-
-def to_text(value: Any) -> str:
-    """JSON as it stands in a file for people and tools."""
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

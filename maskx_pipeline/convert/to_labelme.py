@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.convert.from_labelme import LABELS
-from maskx_pipeline.convert.hand_over import Part, categories_of, to_text
+from maskx_pipeline.convert.hand_over import Part, categories_of
+from maskx_pipeline.text import json_text
 
 _VERSION = "5.5.0"
 
@@ -33,7 +34,7 @@ def write(folder: Path, parts: Sequence[Part]) -> None:
                 "imageHeight": image["height"],
                 "imageWidth": image["width"],
             }
-            labels.write_text(to_text(content), encoding="utf-8")
+            labels.write_text(json_text(content), encoding="utf-8")
     (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 

@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from maskx_pipeline.config.formats import VisualGenomeConfig
-from maskx_pipeline.convert.found import REPORT_FILE
+from maskx_pipeline.convert.report import REPORT_FILE, is_finished, write_report
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory, category_map, choose_categories
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_coco_ids, stream_images, stream_objects
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError, listed
-from maskx_pipeline.provenance.file_lists import FILES
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.lock import locked
-from maskx_pipeline.provenance.made_from import are_written
-from maskx_pipeline.provenance.seals import sealed_json
+from maskx_pipeline.text import json_text
 
 logger = logging.getLogger("maskx")
 
@@ -54,9 +52,7 @@ def convert(config: VisualGenomeConfig, *, overwrite: bool = False) -> Path:
 
 def _convert(config: VisualGenomeConfig, *, overwrite: bool) -> Path:
     info = _info(config)
-    whole = (config.out / MAP_FILE).exists() and (config.out / REPORT_FILE).exists()
-    if not overwrite and are_written([config.out / f"{split}.json" for split in SPLITS], info) and whole:
-        logger.info("%s is finished and unchanged.", config.out)
+    if is_finished(config.out, SPLITS, info, overwrite=overwrite):
         return config.out
     head = json.dumps({"info": info})  # what each annotation file begins with
     images, repeated_images = _read_images(config.image_data)
@@ -82,9 +78,8 @@ def _convert(config: VisualGenomeConfig, *, overwrite: bool) -> Path:
                     bar.update()
         report = {"info": info, **sorter.report(), "image entries that repeat an id": repeated_images}
         report["categories"] = _describe_categories(categories, synset_counts, config.categories, writers["train"])
-        temporary[MAP_FILE].write_text(_pretty(category_map(categories)), encoding="utf-8")
-        report[FILES] = {name: sha256_of_file(file) for name, file in temporary.items() if name != REPORT_FILE}
-        temporary[REPORT_FILE].write_text(sealed_json(report), encoding="utf-8")
+        temporary[MAP_FILE].write_text(json_text(category_map(categories)), encoding="utf-8")
+        write_report(report, temporary)
     _log(config.out, report)
     return config.out
 
@@ -175,7 +170,3 @@ def _log(folder: Path, report: Mapping[str, Any]) -> None:
     for problem in ("COCO categories not found", "without boxes in train"):
         if names := categories[problem]:
             logger.warning("%s: %s", problem, listed(names, 10))
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

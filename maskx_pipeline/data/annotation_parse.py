@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import hashlib
 import math
@@ -29,7 +30,6 @@ from maskx_pipeline.data.masks import is_from_teacher
 from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON, SURELY_SOME
 
 _CHUNK = 512
-_BOM = b"\xef\xbb\xbf"
 _NO_BOX = [math.nan] * 4
 
 _Decode = Callable[[msgspec.Raw], list[list[float]]]
@@ -73,7 +73,7 @@ def parse_annotations(raw: bytes, *, source: bytes | FileBytes) -> AnnotationCol
     Returns:
         Its columns; None for a file that is anything but plain, which is for `columns_of_lists` to read or to refuse.
     """
-    start = len(_BOM) if raw.startswith(_BOM) else 0
+    start = len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0
     try:
         if not raw.isascii():
             raw.decode("utf-8")  # msgspec does not look at the text it skips

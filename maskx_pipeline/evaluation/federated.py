@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import logging
 import mmap
@@ -16,7 +17,6 @@ from maskx_pipeline.data.coco import CocoData
 
 logger = logging.getLogger("maskx")
 
-_BOM = b"\xef\xbb\xbf"
 _KEY = b'"neg_category_ids"'
 
 
@@ -69,7 +69,7 @@ def _read(path: Path, digest: str) -> tuple[_Image, ...] | None:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw:
         if raw.find(_KEY) < 0:
             return None
-        start = len(_BOM) if raw[:3] == _BOM else 0
+        start = len(codecs.BOM_UTF8) if raw[:3] == codecs.BOM_UTF8 else 0
         try:
             found = msgspec.json.decode(memoryview(raw[start:]), type=_Images).images
         except msgspec.MsgspecError:

@@ -89,6 +89,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def partial_path(path: Path) -> Path:
+    """Where a cache lies until it is whole, or the journal of a file until all its images are done."""
+    return path.with_name(f"{path.name}.partial")
+
+
 def write_text(path: Path, text: str, *, sync: bool = True, errors: str = "strict") -> None:
     """Write a text as UTF-8, whole or not at all; see :func:`atomic_path`."""
     write_bytes(path, text.encode("utf-8", errors), sync=sync)

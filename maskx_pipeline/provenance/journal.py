@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.errors import OutputError
-from maskx_pipeline.provenance.files import append_text, cut_file, write_text
+from maskx_pipeline.provenance.files import append_text, cut_file, partial_path, write_text
 from maskx_pipeline.provenance.made_from import MadeFrom, differences, refuse_another
 from maskx_pipeline.provenance.seals import DamagedError, line_of, value_of
 from maskx_pipeline.settings import digest_of
@@ -23,11 +23,7 @@ Entry = dict[str, Any]
 
 _HEAD = '{"made_from": '
 _SYNC_SECONDS = 1.0
-
-
-def journal_path(out: Path) -> Path:
-    """The journal beside a file, while images are left to be done."""
-    return out.with_name(f"{out.name}.partial")
+_LONGEST_HEAD = 1 << 20
 
 
 class Journal:
@@ -114,9 +110,11 @@ def is_journal(path: Path) -> bool:
 
 def is_unfinished(out: Path, made_from: MadeFrom) -> bool:
     """Whether the work on a file has left its journal, as it does until everything beside the file is written."""
-    path = journal_path(out)
-    head = _read(path, "")[0] if path.exists() and is_journal(path) else None
-    return head is not None and not differences(head["made_from"], made_from)
+    try:
+        with partial_path(out).open("rb") as stream:
+            return not differences(value_of(stream.readline(_LONGEST_HEAD))["made_from"], made_from)
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
 
 
 def _read(path: Path, of: str) -> tuple[dict[str, Any] | None, dict[int, int], int]:

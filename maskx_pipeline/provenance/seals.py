@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from maskx_pipeline.text import json_text
+
 _MARK = b"maskx-sha256:"
 _DIGITS = 64
+_PLACE = re.compile(rb"%b|(?:\"seal\": ?\"|<!-- )(?s:.{%d})(?=[0-9a-f]{%d}(?:\"| -->))" % (_MARK, len(_MARK), _DIGITS))
+"""What stands before the digits; also where a bit of the mark itself rotted."""
+
 BLANK = _MARK.decode() + "0" * _DIGITS
 """What is written where the seal will be."""
 
@@ -70,14 +76,9 @@ def is_sound(path: Path) -> bool | None:
 def sealed_json(value: Mapping[str, Any]) -> str:
     """A JSON object with its seal as the last entry, as the text of a file."""
     plain = {**{key: item for key, item in value.items() if key != KEY}, KEY: BLANK}
-    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
-    try:
-        raw = text.encode("utf-8")
-    except UnicodeEncodeError:  # half of a character, as only JSON can write it
-        text = json.dumps(plain, indent=2) + "\n"
-        raw = text.encode("utf-8")
+    text = json_text(plain)
     head, _, end = text.rpartition("0" * _DIGITS)
-    return head + hashlib.sha256(raw).hexdigest() + end
+    return head + hashlib.sha256(text.encode("utf-8")).hexdigest() + end
 
 
 def read_json_file(path: Path) -> Any:
@@ -131,10 +132,10 @@ def _crc(text: str) -> int:
 
 
 def _is_sound_text(raw: bytes) -> bool | None:
-    place = raw.rfind(_MARK, max(0, len(raw) - _TAIL))
-    if place < 0:
+    places = [found.end() for found in _PLACE.finditer(raw, max(0, len(raw) - _TAIL))]
+    if not places:
         return None
-    place += len(_MARK)
+    place = places[-1]
     blank = raw[:place] + b"0" * _DIGITS + raw[place + _DIGITS :]
     return raw[place : place + _DIGITS] == hashlib.sha256(blank).hexdigest().encode()
 
@@ -144,13 +145,13 @@ def _place(stream: BinaryIO) -> int | None:
     size = stream.seek(0, 2)
     start = max(0, size - _TAIL)
     stream.seek(start)
-    found = stream.read(_TAIL).rfind(_MARK)
-    if found < 0:
-        start = 0
-        stream.seek(start)
-        head = stream.read(9)
-        found = (head + stream.read(_HEAD)).find(_MARK) if head[8:] == b"{" else -1  # as safetensors begin
-    return None if found < 0 else start + found + len(_MARK)
+    places = [start + found.end() for found in _PLACE.finditer(stream.read(_TAIL))]
+    if places:
+        return places[-1]
+    stream.seek(0)
+    head = stream.read(9)
+    found = _PLACE.search(head + stream.read(_HEAD)) if head[8:] == b"{" else None  # as safetensors begin
+    return None if found is None else found.end()
 
 
 def _digest(stream: BinaryIO, place: int) -> bytes:

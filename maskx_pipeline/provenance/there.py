@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from maskx_pipeline.errors import CacheError, RunError
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.run_folder import read_run
 
 MODEL_STAGES = ("fit-transfer", "e2e")
@@ -38,7 +39,7 @@ def require_cache(path: Path) -> None:
     """
     if path.is_file():
         return
-    partial = path.with_name(f"{path.name}.partial")
+    partial = partial_path(path)
     if partial.exists():
         raise CacheError(
             f"{path} is not finished: only {partial.name} exists.",

@@ -47,14 +47,13 @@ def check_file(path: Path, listed: Mapping[Path, str]) -> Checked:
         digest = listed.get(path)
         if _LINES.fullmatch(path.name) and digest is None:
             return _check_lines(path)
-        sound = is_sound(path)
+        sound = is_sound(path) if digest is None else digest == sha256_of_file(path)
         if sound is False:
-            return Checked(path, "damaged", "it is not what was written, by its seal", _advice(path))
-        if digest is not None and digest != sha256_of_file(path):
-            return Checked(path, "damaged", "it is not what was written, by the list of its folder", _advice(path))
-        if sound is None and digest is None:
-            if _SEALED.fullmatch(path.name):
-                return Checked(path, "damaged", "its seal is gone", _advice(path))
+            by = "its seal" if digest is None else "the list of its folder"
+            return Checked(path, "damaged", f"it is not what was written, by {by}", _advice(path))
+        if sound is None and _SEALED.fullmatch(path.name):
+            return Checked(path, "damaged", "its seal is gone", _advice(path))
+        if sound is None:
             return Checked(path, "unchecked", "it has no seal, and no list has its digest")
         return Checked(path, "sound")
     except OSError as error:

@@ -25,8 +25,8 @@ from maskx_pipeline.engine.sharing import by_main
 from maskx_pipeline.evaluation.expectation import expectation_of
 from maskx_pipeline.model_run import ModelRun
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
-from maskx_pipeline.provenance.files import remove_file
-from maskx_pipeline.provenance.journal import Journal, is_unfinished, journal_path
+from maskx_pipeline.provenance.files import partial_path, remove_file
+from maskx_pipeline.provenance.journal import Journal, is_unfinished
 from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import finished_note, noted_path, report_path
 from maskx_pipeline.stages.annotate_inputs import (
@@ -115,7 +115,7 @@ def _annotate_boxes(
         quality = None if config.review is None else quality_to_come(config, measured, model, teacher)[0]
     else:
         # The other processes get a copy that says what is done, and write none.
-        journal = distributed.on_main(lambda: Journal(journal_path(config.out), made_from, overwrite=overwrite))
+        journal = distributed.on_main(lambda: Journal(partial_path(config.out), made_from, overwrite=overwrite))
         distributed.on_main(lambda: refuse_spread(read, accepted))
         gaps = find_mask_gaps(read, labels=labels)
         if gaps.had_bom:
@@ -169,7 +169,7 @@ def _annotate_boxes(
             items = review_items(written, without=without, unreadable=unusable, seen_names=seen_names)
             write_worklist(worklist_path(config.out), items)
         if not annotated.unreadable:
-            remove_file(journal_path(config.out))  # last: while it is there, the next start goes on here
+            remove_file(partial_path(config.out))  # last: while it is there, the next start goes on here
         return annotated, without
 
     def end() -> Annotated:

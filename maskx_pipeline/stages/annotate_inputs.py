@@ -25,7 +25,7 @@ from maskx_pipeline.doctor.health import refuse_unsound
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.model_run import ModelRun, open_model
 from maskx_pipeline.project import DetectorClasses
-from maskx_pipeline.provenance.journal import journal_path
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.made_from import report_path
 from maskx_pipeline.stages.inputs import image_folder_of
 from maskx_pipeline.teachers.construction import AskedTeacher, ask_teacher
@@ -115,7 +115,7 @@ def check_numbers(config: AnnotateConfig) -> None:
 
 def refuse_inputs(out: Path, data: DataConfig, dataset: Path) -> None:
     """No input may be overwritten, not even with --overwrite."""
-    beside = (report_path(out), journal_path(out), evidence_path(out), worklist_path(out))
+    beside = (report_path(out), partial_path(out), evidence_path(out), worklist_path(out))
     written = {path.resolve() for path in (out, *beside)}
     for path in (dataset, data.train_annotations, data.val_annotations):
         if path.resolve() in written:

@@ -10,7 +10,7 @@ from typing import Any
 from maskx_pipeline.config import DEFAULT_TEACHERS, ConvertTeacherConfig, DataConfig, TeacherSettings
 from maskx_pipeline.config.formats import Format, Source
 from maskx_pipeline.config.tools import ConvertToConfig, Tool
-from maskx_pipeline.convert import found, hand_over
+from maskx_pipeline.convert import hand_over, report
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.findings import log_findings, reading_findings
@@ -70,7 +70,7 @@ def convert_to(
 
 def convert_report(folder: Path) -> dict[str, Any]:
     """What `convert`, `convert_from` or `convert_to` counted, for ``--json``."""
-    return found.read_report(folder)
+    return report.read_report(folder)
 
 
 def convert_teacher(

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.cache.writer import partial_path
 from maskx_pipeline.config import (
     DataConfig,
     DetectConfig,
@@ -24,6 +23,7 @@ from maskx_pipeline.config import (
 from maskx_pipeline.config.run import IMPORT
 from maskx_pipeline.errors import CheckFailedError, RunError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.doctor import check_data

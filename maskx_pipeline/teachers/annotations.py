@@ -13,8 +13,8 @@ from typing import Any
 from maskx_pipeline.data.coco import Annotation, CocoData
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.provenance.files import remove_file
-from maskx_pipeline.provenance.journal import Journal, is_unfinished, journal_path
+from maskx_pipeline.provenance.files import partial_path, remove_file
+from maskx_pipeline.provenance.journal import Journal, is_unfinished
 from maskx_pipeline.provenance.lock import locked
 from maskx_pipeline.provenance.made_from import MadeFrom, finished_note, noted_path, read_note, report_path
 from maskx_pipeline.teachers.segment import BoxMask, segment_images
@@ -76,7 +76,7 @@ def _write(
     workers: int,
     overwrite: bool,
 ) -> None:
-    journal = Journal(journal_path(out), made_from, overwrite=overwrite)
+    journal = Journal(partial_path(out), made_from, overwrite=overwrite)
     journal.begin()
     masks = _masks(teacher, train, journal, keep=keep, workers=workers)
     kept_ids = {category.id for category in train.categories if category.label in keep}
@@ -98,7 +98,7 @@ def _write(
     counts = {"objects": len(masks), "whole boxes": whole, "own masks": own}
     with noted_path(out, report_path(out), made_from, counts) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    remove_file(journal_path(out))
+    remove_file(partial_path(out))
     logger.info(
         "%s: masks by %s of %d objects; for %d of them it found nothing, and the mask is the whole box. %d have their "
         "own mask.", out, source, len(masks), whole, own,

@@ -23,11 +23,12 @@ import torch
 
 from maskx_pipeline.cache import export as module
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.data.images import read_image
 from maskx_pipeline.data.masks import rasterize_roi_target
 from maskx_pipeline.data.records import CocoData, ImageRecord
 from maskx_pipeline.errors import CacheError, DataError, MachineError, WeightsError
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.transfer.roi_batches import mask_rows
 
 

@@ -14,9 +14,9 @@ import h5py
 import pytest
 
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.writer import partial_path
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import CacheError, MachineError, MaskXError
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.lock import locked
 
 _OPEN = h5py.File

@@ -13,8 +13,9 @@ from cache_fakes import CATEGORIES, make_identity, make_weights
 from maskx_pipeline.cache.hdf5_file import chunk_offsets, places_of_rows
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import Dimensions
-from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.errors import CacheError
+from maskx_pipeline.provenance.files import partial_path
 
 C, S, M = 3, 4, 6
 

@@ -12,7 +12,7 @@ import pytest
 
 from maskx_pipeline.config.formats import VisualGenomeConfig
 from maskx_pipeline.convert import visual_genome, visual_genome_categories
-from maskx_pipeline.convert.found import read_report
+from maskx_pipeline.convert.report import read_report
 from maskx_pipeline.convert.visual_genome import convert
 from maskx_pipeline.convert.visual_genome_categories import choose_categories
 from maskx_pipeline.data.category_sets import COCO_CATEGORIES

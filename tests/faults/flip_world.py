@@ -24,7 +24,7 @@ from test_join import write_shards
 from maskx_pipeline.cache.join import join_shards
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import GROUP_PATHS
-from maskx_pipeline.cache.writer import RoICacheWriter, partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.commands import run
 from maskx_pipeline.data import annotation_file, annotation_index
 from maskx_pipeline.data.annotation_columns import Stamp
@@ -32,6 +32,7 @@ from maskx_pipeline.engine.checkpoint import load_state, load_weights, save_stat
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.evaluation.box_iou_file import read_box_iou
 from maskx_pipeline.evaluation.evaluate import read_results
+from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.journal import Journal
 from maskx_pipeline.provenance.made_from import read_note
 from maskx_pipeline.provenance.run_folder import read_run

@@ -26,6 +26,7 @@ ALLOWED = {
     ("annotate/review_pictures.py", "write_pictures"): "inside the temporary folder of a review",
     ("convert/coco_like.py", None): "into the temporary files that its context gives it",
     ("convert/found.py", "__init__"): "its caller gives it the temporary file",
+    ("convert/report.py", "write_report"): "its caller gives it the temporary file",
     ("convert/hand_over.py", "place"): "inside the temporary folder of a hand-over",
     ("convert/to_coco.py", None): "inside the temporary folder of a hand-over",
     ("convert/to_labelme.py", None): "inside the temporary folder of a hand-over",

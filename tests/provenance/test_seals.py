@@ -29,15 +29,18 @@ def test_a_seal_is_the_sha256_of_the_file_with_zeros_in_its_place(tmp_path: Path
 
 
 def test_every_flip_in_a_small_file_is_seen(tmp_path: Path) -> None:
-    """Of the text, of the white space, and of the seal itself; without its seal, the file is as any other."""
-    path = tmp_path / "a.json"
+    """Of the text, of the white space, and of the seal with its mark; nothing is taken for a file without one."""
+    path, page = tmp_path / "a.json", tmp_path / "a.html"
     write_json(path, {"name": "é", "list": [1.5, None]})
-    raw = path.read_bytes()
-    for place in range(8 * len(raw)):
-        flipped = bytearray(raw)
-        flipped[place // 8] ^= 1 << place % 8
-        path.write_bytes(flipped)
-        assert is_sound(path) is not True
+    page.write_text("<p>")
+    append_seal(page)
+    for file in (path, page):
+        raw = file.read_bytes()
+        for place in range(8 * len(raw)):
+            flipped = bytearray(raw)
+            flipped[place // 8] ^= 1 << place % 8
+            file.write_bytes(flipped)
+            assert is_sound(file) is False, (file.name, place)
 
 
 def test_a_picture_or_a_large_file_is_sealed_at_its_end(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""The report of a conversion: what was written from what, whether all of it is there, and the digests of its files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from maskx_pipeline.provenance.file_lists import FILES, listed_files
+from maskx_pipeline.provenance.files import sha256_of_file
+from maskx_pipeline.provenance.made_from import are_written
+from maskx_pipeline.provenance.seals import read_json_file, sealed_json
+
+logger = logging.getLogger("maskx")
+
+REPORT_FILE = "report.json"
+
+
+def is_finished(out: Path, splits: Iterable[str], info: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether a conversion is there with all that its report lists; then that is said.
+
+    Args:
+        splits: The names of its annotation files.
+        info: How each of them begins.
+
+    Raises:
+        OutputError: The folder holds annotations of something else.
+    """
+    if overwrite or not are_written([out / f"{split}.json" for split in splits], info):
+        return False
+    listed = listed_files(out / REPORT_FILE)
+    if not listed or not all((out / name).is_file() for name in listed):
+        return False
+    logger.info("%s is finished and unchanged.", out)
+    return True
+
+
+def write_report(report: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
+    """Write the report with the digests of the other files of a conversion.
+
+    Args:
+        paths: Name to temporary file, whole but for that of the report.
+    """
+    files = {name: sha256_of_file(path) for name, path in sorted(paths.items()) if name != REPORT_FILE}
+    paths[REPORT_FILE].write_text(sealed_json({**report, FILES: files}), encoding="utf-8")
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What a conversion counted: its report.json."""
+    report: dict[str, Any] = read_json_file(folder / REPORT_FILE)
+    return report
+
+
+def log_report(report: Mapping[str, Any]) -> None:
+    """Say what was written, and what was not."""
+    for split, counts in report["splits"].items():
+        logger.info("%s: %d images, %d boxes, %d masks", split, counts["images"], counts["boxes"], counts["masks"])
+    for reason, count in report["dropped"].items():
+        logger.warning("%d %s", count, reason)
