@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
 from maskx_pipeline.annotate.fill_masks import Opinion, fill_masks
 from maskx_pipeline.annotate.mask_gaps import MaskGaps
-from maskx_pipeline.data.records import Annotation, CocoData
+from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.engine.sharing import shared_out
@@ -59,8 +59,8 @@ def fill_journal(
         DataError: No image can be read. One among others is named, and its annotations stay as they are.
     """
 
-    def fill(work: tuple[int, Sequence[Annotation]]) -> list[dict[str, Any]] | DataError:
-        _, annotations = work
+    def fill(image_id: int) -> list[dict[str, Any]] | DataError:
+        annotations = gaps.work[image_id]
         chosen = [labels[annotation.label] for annotation in annotations]
         try:
             masks = fill_masks(
@@ -77,19 +77,20 @@ def fill_journal(
         except DataError as error:
             return error
 
-    todo = [(image_id, annotations) for image_id, annotations in gaps.work.items() if image_id not in journal.done]
+    todo = [image_id for image_id in gaps.work if image_id not in journal.done]
     unreadable: list[UnreadableImage] = []
     first: DataError | None = None
     if journal.done:
         logger.info("%d of %d images were done before.", len(journal.done), len(gaps.work))
     with Progress(len(gaps.work), "annotate", "images", initial=len(journal.done)) as bar:
         shared = shared_out(todo, lambda some: map(fill, some))
-        for (image_id, annotations), made in zip(todo, shared, strict=distributed.is_main()):
+        for image_id, made in zip(todo, shared, strict=distributed.is_main()):
             if isinstance(made, DataError):
+                count = len(gaps.work[image_id])
                 if len(unreadable) < _NAMED:
-                    logger.warning("%s Its %d annotations are left as they are.", made.message, len(annotations))
+                    logger.warning("%s Its %d annotations are left as they are.", made.message, count)
                 image = data.image(image_id)
-                unreadable.append(UnreadableImage(image.file_name, made.message, len(annotations)))
+                unreadable.append(UnreadableImage(image.file_name, made.message, count))
                 first = first or made
             else:
                 journal.add(image_id, made)

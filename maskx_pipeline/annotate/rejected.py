@@ -6,7 +6,7 @@ import codecs
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def empty_rejected(dataset: Path, out: Path, ids: Collection[int], *, digest: st
     return Emptied(str(out), emptied, empty, others, filled)
 
 
-def is_filled(entry: dict[str, Any]) -> bool:
+def is_filled(entry: Mapping[str, Any]) -> bool:
     """Whether the mask of an annotation says that maskx filled it in: its own, or a teacher's in its place."""
     source = entry.get("mask_source")
     if is_from_teacher(source):

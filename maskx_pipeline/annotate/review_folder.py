@@ -114,7 +114,7 @@ def _write_data(folder: Path, shown: Sequence[ReviewItem], details: Sequence[Seq
     names = sorted({(item.seen, item.category) for item in shown})
     place = {name: number for number, name in enumerate(names)}
     index = {
-        "ids": [str(item.annotation.id) for item in shown],
+        "ids": [str(item.annotation_id) for item in shown],
         "confidences": [round(10_000 * (item.confidence or 0.0)) for item in shown],
         "categories": [place[item.seen, item.category] for item in shown],
         "names": [[name, seen] for seen, name in names],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,29 +24,28 @@ _NEAR_SHARE = 0.04
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """A mask to look at, or a box without one.
+    """A mask to look at, or a box without one; the mask itself stays in the file.
 
     Attributes:
+        row: Of the table of the annotation file.
         seen: Whether the masks of the category were trained on.
+        filled: Whether there is a mask.
         confidence: Of the mask, 0..1; None where no mask was predicted.
         reason: Why it is worth a look; may be empty.
         agreement: IoU with the second opinion, 0..1; None where there is none.
         made_by: ``model``, or the name of the teacher whose mask it is; empty where there is no mask.
     """
 
-    annotation: Annotation
+    row: int
+    annotation_id: int
     image: ImageRecord
     category: str
     seen: bool
+    filled: bool
     confidence: float | None
     reason: str
     agreement: float | None = None
     made_by: str = ""
-
-    @property
-    def filled(self) -> bool:
-        """Whether there is a mask."""
-        return self.annotation.has_mask
 
 
 def review_items(
@@ -61,31 +59,31 @@ def review_items(
         unreadable: File names of images that could not be read.
         seen_names: Categories whose masks were trained on.
     """
-    entries = json.loads(annotated.path.read_bytes())["annotations"]
-    times = Counter(annotation.id for annotation in annotated.annotations())
-    filled = {e["id"]: e for e in entries if is_filled(e) and isinstance(e.get("id"), int | float)}
+    table = annotated.annotations()
+    _, first, times = np.unique(table.ids, return_index=True, return_counts=True)
+    rows = np.sort(first[times == 1])
     items = []
-    for annotation in annotated.annotations():
-        if annotation.iscrowd or times[annotation.id] > 1:
+    for row in rows[~table.iscrowd[rows]].tolist():
+        number, filled = int(table.ids[row]), bool(table.has_mask[row])
+        entry = table.entries[row] if filled else {}
+        if filled and not is_filled(entry):
             continue
-        image, category = annotated.image(annotation.image_id), annotated.category(annotation.label).name
+        image = annotated.image(int(table.image_ids[row]))
+        category = annotated.category(int(table.labels[row])).name
         seen = category in seen_names
-        if annotation.has_mask:
-            if annotation.id in filled:
-                entry = filled[annotation.id]
-                agreement, confidence = _share(entry, "mask_agreement"), _share(entry, "mask_confidence") or 0.0
-                reason = _reason(annotation, image, seen, agreement)
-                made_by = _made_by(entry["mask_source"])
-                items.append(ReviewItem(annotation, image, category, seen, confidence, reason, agreement, made_by))
-            continue
-        left_out = without.get(annotation.id)
-        if left_out is None:
-            unused = "image cannot be read" if image.file_name in unreadable else "not filled"
-            items.append(ReviewItem(annotation, image, category, seen, None, f"no mask: {unused}"))
+        confidence, agreement, made_by = without.get(number), None, ""
+        if filled:
+            agreement, confidence = _share(entry, "mask_agreement"), _share(entry, "mask_confidence") or 0.0
+            reason = _reason(table[row], image, seen, agreement)
+            made_by = _made_by(entry["mask_source"])
+        elif confidence is None:
+            reason = f"no mask: {'image cannot be read' if image.file_name in unreadable else 'not filled'}"
         else:
-            reason = "no mask: too uncertain" if left_out else "no mask: the model finds nothing in the box"
-            items.append(ReviewItem(annotation, image, category, seen, left_out or None, reason))
-    return sorted(items, key=lambda item: (item.filled, item.confidence or 0.0, item.annotation.id))
+            reason = "no mask: too uncertain" if confidence else "no mask: the model finds nothing in the box"
+            confidence = confidence or None
+        texts = (sys.intern(reason), agreement, sys.intern(made_by))  # few, of many masks
+        items.append(ReviewItem(row, number, image, category, seen, filled, confidence, *texts))
+    return sorted(items, key=lambda item: (item.filled, item.confidence or 0.0, item.annotation_id))
 
 
 def _share(entry: Mapping[str, Any], key: str) -> float | None:

@@ -17,7 +17,7 @@ from maskx_pipeline.data.images import read_pixels
 from maskx_pipeline.data.masks import segmentation_to_rle
 from maskx_pipeline.data.polygon_area import SHORTEST_POLYGON
 from maskx_pipeline.data.polygons import rings_of
-from maskx_pipeline.data.records import CocoData
+from maskx_pipeline.data.records import Annotation, CocoData, ImageRecord
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path
@@ -59,13 +59,15 @@ def write_pictures(folder: Path, data: CocoData, items: Sequence[ReviewItem]) ->
                 logger.warning("%s Its masks are shown without a picture.", error.message)
                 pixels = None
             for rank in ranks:
-                details[rank] = _detail(folder / picture_name(rank), pixels, items[rank])
+                details[rank] = _detail(
+                    folder / picture_name(rank), pixels, items[rank], data.annotations()[items[rank].row]
+                )
             bar.update(1)
     return details
 
 
-def _detail(path: Path, pixels: NDArray[np.uint8] | None, item: ReviewItem) -> list[Any]:
-    x1, y1, x2, y2 = item.annotation.box_xyxy
+def _detail(path: Path, pixels: NDArray[np.uint8] | None, item: ReviewItem, annotation: Annotation) -> list[Any]:
+    x1, y1, x2, y2 = annotation.box_xyxy
     margin = max(_LEAST_MARGIN, _MARGIN * max(x2 - x1, y2 - y1))
     left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
     right, bottom = min(item.image.width, int(x2 + margin) + 1), min(item.image.height, int(y2 + margin) + 1)
@@ -76,12 +78,19 @@ def _detail(path: Path, pixels: NDArray[np.uint8] | None, item: ReviewItem) -> l
             crop.save(temporary, format="WEBP", quality=_QUALITY, method=2)
     box = [round(number, 1) for number in (x1 - left, y1 - top, x2 - x1, y2 - y1)]
     shape = [right - left, bottom - top]
-    return [shown(item.image.file_name), item.reason, int(pixels is not None), *shape, *box, _path(item, left, top)]
+    return [
+        shown(item.image.file_name),
+        item.reason,
+        int(pixels is not None),
+        *shape,
+        *box,
+        _path(annotation, item.image, left, top),
+    ]
 
 
-def _path(item: ReviewItem, left: int, top: int) -> str:
+def _path(annotation: Annotation, image: ImageRecord, left: int, top: int) -> str:
     """The mask as the path of an SVG, filled by the even-odd rule."""
-    segmentation = item.annotation.segmentation
+    segmentation = annotation.segmentation
     if isinstance(segmentation, list):
         rings = [
             np.reshape(np.asarray(polygon, dtype=float), (-1, 2))
@@ -89,7 +98,7 @@ def _path(item: ReviewItem, left: int, top: int) -> str:
             if len(polygon) >= SHORTEST_POLYGON
         ]
     else:
-        rle = segmentation_to_rle(segmentation, item.image.height, item.image.width)
+        rle = segmentation_to_rle(segmentation, image.height, image.width)
         rings = rings_of(np.asarray(coco_mask.decode(rle), dtype=np.uint8))
     pieces = []
     for ring in rings:

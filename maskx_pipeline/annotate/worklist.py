@@ -35,7 +35,7 @@ def write_worklist(path: Path, items: Iterable[ReviewItem]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(_COLUMNS + (_OF_SECOND_OPINION if second else ()))
         for item in ordered:
-            names = (_plain(item.image.file_name), item.annotation.id, _plain(item.category))
+            names = (_plain(item.image.file_name), item.annotation_id, _plain(item.category))
             further = (_number(item.agreement), _plain(item.made_by)) if second else ()
             writer.writerow([*names, _number(item.confidence), item.reason, *further])
 

@@ -7,8 +7,8 @@ then copied into it; whoever opens the file next copies again what a kill has in
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 
 import h5py
 
+from maskx_pipeline.errors import CacheError
 from maskx_pipeline.provenance.files import remove_file, write_bytes
+from maskx_pipeline.provenance.seals import DamagedError, line_of, value_of
 
 _PAGE = 4096
 _HEAD = '{"size": '
@@ -40,23 +42,42 @@ def restructure(path: Path, change: Callable[[h5py.File], None], *, metadata_byt
 
 
 def recover(path: Path) -> None:
-    """Finish a change that was interrupted; without one, do nothing."""
+    """Finish a change that was interrupted; without one, do nothing.
+
+    Raises:
+        CacheError: The change is not what was written.
+    """
     redo = redo_path(path)
     if not redo.is_file():
         return
-    content = redo.read_bytes()
-    start = content.index(b"\n") + 1
-    header = json.loads(content[:start])
+    try:
+        header, pages = read_redo(redo)
+    except DamagedError as error:
+        raise CacheError(
+            f"{redo} is damaged: {error}.", "give --overwrite to start the export again, or another --out"
+        ) from error
     descriptor = os.open(path, os.O_RDWR)
     try:
         for number, page in enumerate(header["pages"]):
-            first = start + number * _PAGE
-            os.pwrite(descriptor, content[first : first + _PAGE], page * _PAGE)
+            os.pwrite(descriptor, pages[number * _PAGE : (number + 1) * _PAGE], page * _PAGE)
         os.ftruncate(descriptor, header["size"])
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     remove_file(redo)  # for good: copied again later, it would undo what was written since
+
+
+def read_redo(redo: Path) -> tuple[dict[str, Any], bytes]:
+    """What a pending change says of itself, and its pages.
+
+    Raises:
+        DamagedError: It is not what was written.
+    """
+    line, end, pages = redo.read_bytes().partition(b"\n")
+    header = value_of(line + end)
+    if header["sha256"] != hashlib.sha256(pages).hexdigest():
+        raise DamagedError("a page is not what was written, by its digest")
+    return header, pages
 
 
 def is_redo(path: Path) -> bool:
@@ -80,10 +101,11 @@ class _Overlay(io.RawIOBase):
         self._pages: dict[int, bytearray] = {}
 
     def to_bytes(self) -> bytes:
-        """A JSON line (the size of the file, the numbers of the changed pages), then these pages."""
+        """A JSON line (size of the file, numbers of the changed pages, their digest), then these pages."""
         pages = sorted(number for number in self._pages if number * _PAGE < self._size)
-        header = f'{_HEAD}{self._size}, "pages": {json.dumps(pages)}}}\n'.encode()
-        return header + b"".join(bytes(self._pages[number]) for number in pages)
+        content = b"".join(bytes(self._pages[number]) for number in pages)
+        digest = hashlib.sha256(content).hexdigest()
+        return line_of({"size": self._size, "pages": pages, "sha256": digest}).encode() + content
 
     def seekable(self) -> bool:
         return True

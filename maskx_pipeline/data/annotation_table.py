@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, overload
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,11 @@ class Annotation:
         return not mask_is_absent(self.segmentation)
 
 
-class Segmentations(Protocol):
-    """Where the masks are, by the row of the annotation; asked only for those that are not absent."""
+class Entries(Protocol):
+    """What the file says of the annotations, by their row; of a large file read from it when it is asked for."""
 
-    def __getitem__(self, row: int, /) -> object:
-        """The value of ``segmentation``."""
+    def __getitem__(self, row: int, /) -> Mapping[str, Any]:
+        """All its keys; ``segmentation`` at least where a mask is not absent."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -72,7 +72,7 @@ class AnnotationTable(Sequence[Annotation]):
     has_mask: NDArray[np.bool_]
     taught: NDArray[np.bool_]
     extents: NDArray[np.float32]
-    segmentations: Segmentations
+    entries: Entries
 
     @classmethod
     def of(cls, annotations: Sequence[Annotation]) -> Self:
@@ -89,7 +89,7 @@ class AnnotationTable(Sequence[Annotation]):
             has_mask=np.array([a.has_mask for a in annotations], dtype=bool),
             taught=np.array([a.taught for a in annotations], dtype=bool),
             extents=np.full((len(annotations), 5), np.nan, dtype=np.float32),
-            segmentations=[a.segmentation for a in annotations],
+            entries=[{"segmentation": a.segmentation} for a in annotations],
         )
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class AnnotationTable(Sequence[Annotation]):
             box_xyxy=(x1, y1, x2, y2),
             area=float(self.areas[row]),
             iscrowd=bool(self.iscrowd[row]),
-            segmentation=self.segmentations[row] if self.has_mask[row] else None,
+            segmentation=self.entries[row]["segmentation"] if self.has_mask[row] else None,
             taught=bool(self.taught[row]),
         )
 

@@ -224,7 +224,7 @@ class _Reader:
             has_mask=has_mask[chosen],
             taught=taught[chosen],
             extents=columns.extents[:, chosen].T,
-            segmentations=_Segmentations(columns.entries, None if isinstance(chosen, slice) else chosen),
+            entries=columns.entries if isinstance(chosen, slice) else _Chosen(columns.entries, chosen),
         )
 
     def _report_empty_images(self, annotations: AnnotationTable) -> None:
@@ -245,15 +245,15 @@ class _Reader:
         self.dropped_images.add(image_id)
 
 
-class _Segmentations:
-    """The masks of the annotations that were kept."""
+class _Chosen:
+    """The entries of the annotations that were kept."""
 
-    def __init__(self, entries: Sequence[Entry], rows: NDArray[np.int64] | None) -> None:
+    def __init__(self, entries: Sequence[Entry], rows: NDArray[np.int64]) -> None:
         self._entries = entries
-        self._rows = rows  # None: all of them
+        self._rows = rows
 
-    def __getitem__(self, row: int) -> object:
-        return self._entries[row if self._rows is None else int(self._rows[row])]["segmentation"]
+    def __getitem__(self, row: int) -> Entry:
+        return self._entries[int(self._rows[row])]
 
 
 def _repeated(ids: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def _likely(
     for advice, read in readings.items():
         if np.median(overlaps(read, boxes)) > 0.85:
             return advice
-    if all(isinstance(data.annotations().segmentations[int(row)], dict) for row in rows[:3]):
+    if all(isinstance(data.annotations().entries[int(row)]["segmentation"], dict) for row in rows[:3]):
         return (
             "runs of an RLE go down the columns, and the first is background: were these written along the rows, or "
             "with the object first?"

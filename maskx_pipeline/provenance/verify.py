@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskx_pipeline.provenance.event_records import damaged_record
 from maskx_pipeline.provenance.file_lists import LIST_FILE, RUN_FILE, listed_files
 from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.provenance.seals import is_sound, value_of
@@ -15,6 +16,7 @@ from maskx_pipeline.provenance.seals import is_sound, value_of
 State = Literal["sound", "damaged", "missing", "unchecked"]
 
 _LINES = re.compile(r".*\.jsonl|.*\.json\.partial")
+_EVENTS = re.compile(r".*\.tfevents\..*")
 _SEALED = re.compile(
     rf"{re.escape(RUN_FILE)}|{re.escape(LIST_FILE)}|.*\.report\.json|.*\.quality\.json|review\.json|box-iou\.json"
     r"|ap-.*\.json|hidden\.json|state\.pt|best\.safetensors|last\.safetensors"
@@ -47,6 +49,10 @@ def check_file(path: Path, listed: Mapping[Path, str]) -> Checked:
         digest = listed.get(path)
         if _LINES.fullmatch(path.name) and digest is None:
             return _check_lines(path)
+        if _EVENTS.fullmatch(path.name) and digest is None:
+            record = damaged_record(path)
+            what = f"record {record} is not what was written, by its crc"
+            return Checked(path, "sound") if record is None else Checked(path, "damaged", what, _advice(path))
         sound = is_sound(path) if digest is None else digest == sha256_of_file(path)
         if sound is False:
             by = "its seal" if digest is None else "the list of its folder"
@@ -91,4 +97,6 @@ def _advice(path: Path) -> str:
         return "give the same command again: what cannot be trusted is done again"
     if path.name.endswith(".jsonl"):
         return "a training that goes on drops these lines; of a finished run only the curve is incomplete"
+    if _EVENTS.fullmatch(path.name):
+        return "remove it: metrics.jsonl beside it has the same curve"
     return "put back a copy, or make it again: the command that wrote it, with --overwrite"

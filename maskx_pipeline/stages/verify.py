@@ -14,9 +14,11 @@ from maskx_pipeline.data.annotation_index import index_is_sound, index_path
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import PROJECT_FILE, read_project
 from maskx_pipeline.provenance.files import is_temporary
+from maskx_pipeline.provenance.seals import DamagedError
 from maskx_pipeline.provenance.verify import Checked, check_file, digests_in
 
 _CACHE_ENDINGS = (".h5", ".hdf5")
+_REDO_ENDINGS = tuple(f"{ending}{partial}.redo" for ending in _CACHE_ENDINGS for partial in ("", ".partial"))
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LEVELS = 3
 _LARGEST_LIST = 1 << 28
@@ -91,7 +93,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent) / name
-            if path.is_file() and not path.is_symlink() and not is_temporary(path) and not name.endswith(".redo"):
+            if path.is_file() and not path.is_symlink() and not is_temporary(path):
                 yield path
 
 
@@ -105,6 +107,8 @@ def _check(path: Path, listed: dict[Path, str]) -> Checked:
     name = path.name.removesuffix(".partial")
     if name.endswith(_CACHE_ENDINGS) or _begins(path, _HDF5):
         return _check_cache(path)
+    if name.endswith(_REDO_ENDINGS):
+        return _check_redo(path)
     return check_file(path, listed)
 
 
@@ -119,6 +123,16 @@ def _check_cache(path: Path) -> Checked:
         return Checked(path, "unchecked", "it has no checksums: another program wrote it")
     if faults:
         return Checked(path, "damaged", "; ".join(faults), _EXPORT)
+    return Checked(path, "sound")
+
+
+def _check_redo(path: Path) -> Checked:
+    from maskx_pipeline.cache.restructure import read_redo
+
+    try:
+        read_redo(path)
+    except DamagedError as error:
+        return Checked(path, "damaged", str(error), _EXPORT)
     return Checked(path, "sound")
 
 

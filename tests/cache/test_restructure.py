@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,8 @@ import pytest
 
 from maskx_pipeline.cache import restructure as module
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
+from maskx_pipeline.errors import CacheError
+from maskx_pipeline.stages.verify import verify
 
 
 @pytest.fixture
@@ -74,6 +77,30 @@ def test_an_interrupted_change_is_finished_by_whoever_comes_next(path: Path, mon
     recover(path)
     check(path)
     assert not redo_path(path).exists()
+
+
+def test_a_flip_in_a_pending_change_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever would go on, before a page is copied, and by `maskx verify`."""
+    monkeypatch.setattr(module, "recover", lambda _: None)
+    restructure(path, change)
+    monkeypatch.undo()
+    redo, before = redo_path(path), path.read_bytes()
+    sound = redo.read_bytes()
+    assert [found.state for found in verify(redo).files] == ["sound"]
+    drawn = random.Random(3)
+    places = [*range(0, 8 * 40, 5), *(drawn.randrange(8 * len(sound)) for _ in range(60))]  # the header, and anywhere
+    for place in places:
+        raw = bytearray(sound)
+        raw[place // 8] ^= 1 << place % 8
+        redo.write_bytes(raw)
+        with pytest.raises(CacheError, match=r"file\.h5\.redo is damaged"):
+            recover(path)
+        assert path.read_bytes() == before
+        assert verify(redo).damaged
+    redo.write_bytes(sound)
+    assert verify(redo).damaged == ()
+    recover(path)
+    check(path)
 
 
 def test_recovering_without_a_pending_change_does_nothing(path: Path) -> None:

@@ -13,6 +13,8 @@ from tiny_training import ITERATIONS, train
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.runlog import METRICS_FILE, Run, open_run
 from maskx_pipeline.errors import MachineError
+from maskx_pipeline.provenance.event_records import damaged_record
+from maskx_pipeline.stages.verify import verify
 
 
 def _scalars(folder: Path) -> dict[str, dict[int, float]]:
@@ -51,6 +53,22 @@ def test_tensorboard_reads_what_metrics_jsonl_holds(tmp_path: Path) -> None:
     assert scalars == _metrics(run.folder)
     assert {"lr", "fit", "small", "loss", "ap"} == set(scalars)
     assert ITERATIONS in scalars["loss"]
+
+
+def test_a_flip_in_an_event_file_is_found(tmp_path: Path) -> None:
+    """By the CRCs that TensorBoard's format has; a record that was cut off by a kill is no damage."""
+    train(tmp_path / "run", tensorboard=True)
+    (path,) = _event_files(tmp_path / "run")
+    sound = path.read_bytes()
+    assert damaged_record(path) is None
+    assert verify(tmp_path / "run").damaged == ()
+    for place in range(3, 8 * len(sound), 61):
+        raw = bytearray(sound)
+        raw[place // 8] ^= 1 << place % 8
+        path.write_bytes(raw)
+        assert [found.path for found in verify(path).damaged] == [path], place
+    path.write_bytes(sound[:-5])
+    assert verify(path).damaged == ()
 
 
 def test_a_resumed_run_has_one_curve(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,20 @@ work = list(gaps.work)
 with open(os.devnull, "wb") as stream:
     gaps.write(stream, lambda row: {"segmentation": [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]})
 print(peak(before), len(gaps.rows))
+"""
+
+_REVIEW = """
+from pathlib import Path
+from maskx_pipeline.annotate.review_folder import write_review
+from maskx_pipeline.data import annotation_file
+annotation_file.SMALLEST_INDEXED = 0
+path = Path(sys.argv[1])
+folder = path.parent / "review"
+before = begin()
+write_review(
+    folder, path, path.parent, without={}, unreadable=(), seen_names={"a"}, quality=None, limit=10
+)
+print(peak(before), len((folder / "worklist.csv").read_text().splitlines()) - 1)
 """
 
 _STEP = """
@@ -80,21 +96,37 @@ def _measure(program: str, *arguments: object) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_filling_a_file_holds_a_part_of_it(tmp_path: Path) -> None:
-    """Columns and places, not the objects of its JSON, which take a dozen times its bytes."""
+def _write_large(folder: Path, more: Mapping[str, Any]) -> Path:
+    """30,000 annotations, a third of them without a mask, or with ``more`` and a mask."""
     side = [10.25 + 2 * step for step in range(20)]
     polygon = [[x for at in side for x in (at, 10.5)] + [x for at in reversed(side) for x in (at, 60.5)]]
     images = [{"id": i, "file_name": f"{i}.png", "width": 100, "height": 100} for i in range(1, 2001)]
     entries = [
         {"id": n, "image_id": 1 + n % 2000, "category_id": 1, "bbox": [9, 9, 80, 80], "area": 9.0}
-        | ({"segmentation": polygon} if n % 3 else {})
+        | ({"segmentation": polygon} if n % 3 or more else {})
+        | ({} if n % 3 else more)
         for n in range(30_000)
     ]
-    path = tmp_path / "large.json"
+    path = folder / "large.json"
     path.write_text(json.dumps({"images": images, "annotations": entries, "categories": [{"id": 1, "name": "a"}]}))
+    return path
+
+
+def test_filling_a_file_holds_a_part_of_it(tmp_path: Path) -> None:
+    """Columns and places, not the objects of its JSON, which take a dozen times its bytes."""
+    path = _write_large(tmp_path, {})
     held, filled = _measure(_FILL, path)
     assert filled == 10_000
     assert held < 2 * path.stat().st_size, (held, path.stat().st_size)  # the objects of its JSON take a dozen times it
+
+
+def test_the_table_and_the_review_of_a_filled_file_hold_a_part_of_it(tmp_path: Path) -> None:
+    """As ``--review`` and ``--second-opinion`` want them: of each mask what the table says, not its outline."""
+    said = {"mask_confidence": 0.5, "mask_agreement": 0.25, "second_opinion": "teacher:t#1", "mask_source": "maskx:m#1"}
+    path = _write_large(tmp_path, said)
+    held, listed = _measure(_REVIEW, path)
+    assert listed == 10_000
+    assert held < 2 * path.stat().st_size, (held, path.stat().st_size)
 
 
 @pytest.mark.parametrize(
