@@ -90,6 +90,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_standard_streams()
     with ending_on_signals():
         code = run()
     _leave(code)
@@ -107,6 +108,19 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _open_standard_streams() -> None:
+    """Take the places of streams that are closed: else the next file that is opened gets them, with what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+
+
+def _tell(text: str) -> None:
+    """Print an error, if there is anything to print it to."""
+    with contextlib.suppress(OSError):
+        click.echo(printable(text), err=True)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command: 0 ok, 1 known error, 2 usage, 3 a check failed, 130 interrupted, 143 ended by SIGTERM.
 
@@ -117,11 +131,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=arguments, prog_name="maskx", standalone_mode=False)
     except MaskXError as error:
-        click.echo(printable(f"Error: {error}"), err=True)
+        _tell(f"Error: {error}")
         number = received()
         return error.exit_code if number is None else _interrupted(number)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return 2
     except (KeyboardInterrupt, click.Abort) as error:
         by_signal = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
@@ -135,15 +150,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         known = _known_error(error, sys.argv[1:] if arguments is None else arguments)
         if known is None:
             raise
-        click.echo(printable(f"Error: {known}"), err=True)
+        _tell(f"Error: {known}")
         return known.exit_code
     return code if isinstance(code, int) else 0
 
 
 def _interrupted(number: int) -> int:
-    if os.environ.get("RANK", "0") == "0":  # of several processes one says so
-        said = "Interrupted. Training and export continue where they stopped; give the same command again."
-        click.echo(said, err=True)
+    _tell("Interrupted. Training and export continue where they stopped; give the same command again.")
     return 128 + number
 
 
@@ -187,7 +200,7 @@ def _command_of(arguments: Sequence[str]) -> click.Command:
 
 
 class _StderrHandler(logging.Handler):
-    """Log lines that do not tear a progress bar."""
+    """Log lines that do not tear a progress bar; where nobody takes them, the work goes on without."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from maskx_pipeline.engine import distributed
@@ -197,7 +210,8 @@ class _StderrHandler(logging.Handler):
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         from tqdm import tqdm
 
-        tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
+        with contextlib.suppress(OSError):  # a log on a full disk, or a pipe whose reader has ended
+            tqdm.write(prefix + printable(record.getMessage()), file=sys.stderr)
 
 
 def _log_to_stderr() -> None:

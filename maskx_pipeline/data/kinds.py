@@ -40,6 +40,8 @@ RECTANGLES = "masks are their boxes"
 NO_MASKS = "no mask that can be used"
 NOTHING = "no boxes at all"
 ONE_CATEGORY = "one category"
+ALIKE = "category names alike"
+NAMELESS = "category without a name"
 
 READINGS = ("corners", "centres", "fractions", "percent", "y before x")
 """What ``bbox`` may hold in place of [x, y, width, height]."""
@@ -144,6 +146,12 @@ KINDS: Mapping[str, Kind] = {
         "T has nothing to transfer from one category to another: `maskx fit-transfer --embedding none` learns masks "
         "from those objects that have one, and evaluate, predict and annotate work with it",
     ),
+    ALIKE: Kind(
+        "categories", WARNING,
+        "names that differ in capitals and spaces at most: if they are one thing, make one category of them, else the "
+        "masks of one are unseen to the other; if not, rename one",
+    ),
+    NAMELESS: Kind("categories", WARNING, "give it a name: tables, category sets and word vectors go by it"),
     **{misread(reading): Kind("annotations", ERROR, _BOXES) for reading in READINGS},
 }  # fmt: skip
 

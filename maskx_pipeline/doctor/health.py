@@ -9,7 +9,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from maskx_pipeline.data.findings import Finding, accept, finding, log_findings, reading_findings
-from maskx_pipeline.data.kinds import BROKEN_MASK, CROWDED_IMAGE, LEAK, NARROW, NO_MASKS, ONE_FILE, READINGS, misread
+from maskx_pipeline.data.kinds import (
+    ALIKE,
+    BROKEN_MASK,
+    CROWDED_IMAGE,
+    LEAK,
+    NAMELESS,
+    NARROW,
+    NO_MASKS,
+    ONE_FILE,
+    READINGS,
+    misread,
+)
 from maskx_pipeline.data.masks import HOW_WRITTEN
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.doctor.boxes import box_findings
@@ -31,8 +42,10 @@ def check_health(parts: Mapping[str, CocoData], *, longest: int | None = None) -
         parts: By name: train, val, train masks, val masks.
         longest: Pixels of the longer side of an image as the detector gets it; None if it is not known.
     """
-    found = []
+    found: list[Finding] = []
     for part, data in parts.items():
+        if part in ("", "train"):  # the others have the same categories
+            found += _names(data, part)
         boxes = box_findings(data, part)
         explained = any(one.kind in map(misread, READINGS) for one in boxes)
         found += [*boxes, *([] if explained else mask_findings(data, part))]
@@ -81,6 +94,24 @@ def _none_readable(data: CocoData, part: str) -> list[Finding]:
     advice = f"{broken[0].message}. {HOW_WRITTEN}"
     boxes = len(data.annotations())
     return [finding(NO_MASKS, part, count=boxes, of=boxes, said=said, advice=advice)]
+
+
+def _names(data: CocoData, part: str) -> list[Finding]:
+    """Categories that nobody can tell apart by their names, or that have none."""
+    by_name: dict[str, list[str]] = {}
+    for category in data.categories:
+        plain = " ".join(category.name.casefold().split())
+        by_name.setdefault(plain, []).append(f"category {category.id} (`{category.name}`)")
+    nameless = by_name.pop("", [])
+    alike = [names for names in by_name.values() if len(names) > 1]
+    found = []
+    for kind, count, examples in (
+        (ALIKE, sum(map(len, alike)), [" and ".join(names) for names in alike]),
+        (NAMELESS, len(nameless), nameless),
+    ):
+        if count:
+            found.append(finding(kind, part, count=count, of=len(data.categories), examples=examples))
+    return found
 
 
 def _same_files(data: CocoData, part: str) -> list[Finding]:

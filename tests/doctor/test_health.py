@@ -259,6 +259,24 @@ def test_where_no_mask_can_be_read_it_is_said_how_many_and_how_they_are_written(
     assert not any("draw them" in text for text in fatal)
 
 
+@pytest.mark.parametrize(
+    ("names", "alike", "nameless"),
+    [
+        (("cat", "dog"), None, None),
+        (("Straße", "STRASSE "), ("warning", 2, 2), None),
+        (("dog", "dog"), ("warning", 2, 2), None),
+        (("dog", " "), None, ("warning", 1, 2)),
+        (("", ""), None, ("warning", 2, 2)),
+    ],
+)
+def test_categories_that_a_name_does_not_tell_apart_are_found(make_data, names, alike, nameless):
+    """Masks of one would be unseen to the other, which is the same thing."""
+    categories = [{"id": 3, "name": names[0]}, {"id": 7, "name": names[1]}]
+    data = make_data(_objects(), images=_images(), categories=categories)
+    found = {one.kind: (one.severity, one.count, one.of) for one in check_health({"train": data, "val": data})}
+    assert (found.get("category names alike"), found.get("category without a name")) == (alike, nameless)
+
+
 def test_one_category_is_told_what_works_with_it(make_data):
     """Nothing can be transferred to another."""
     data = make_data([{}], categories=[{"id": 3, "name": "cat"}])

@@ -34,6 +34,7 @@ ALLOWED = {
     ("convert/to_yolo.py", None): "inside the temporary folder of a hand-over",
     ("convert/visual_genome_write.py", "__init__"): "its caller gives it the temporary file",
     ("engine/tensorboard.py", "_write_event"): "a stream that TensorBoard reads meanwhile; written anew at a resume",
+    ("commands/__init__.py", "_open_standard_streams"): "the null device",
     ("stages/tune_fits.py", "_start"): "the null device",
 }
 """File and function (None: all of it): why it may."""
