@@ -166,7 +166,12 @@ def _known_error(error: Exception, arguments: Sequence[str]) -> MaskXError | Non
 
     if isinstance(error, RuntimeError | MemoryError) and (full := _out_of_memory(error, arguments)):
         return full
-    return known_fault(error) or (MaskXError(str(error)) if isinstance(error, OSError) else None)
+    if found := known_fault(error):
+        return found
+    if isinstance(error, OSError):
+        return MaskXError(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error))
+    circle = isinstance(error, RuntimeError) and str(error).startswith("Symlink loop")  # as pathlib says it
+    return MaskXError(f"{error}: symbolic links that lead in a circle.") if circle else None
 
 
 def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) -> MachineError | None:

@@ -19,6 +19,7 @@ from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault, segmen
 from maskx_pipeline.data.polygon_area import polygons_are_empty
 from maskx_pipeline.data.polygons import outline_of
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import regular
 
 _HINT = "give a COCO-format file with images, annotations and categories; `maskx doctor` says more"
 
@@ -53,7 +54,7 @@ class CocoFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            raw = path.read_bytes()
+            raw = regular(path).read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.", "check the path") from error
         self.path = path

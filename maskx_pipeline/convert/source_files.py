@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maskx_pipeline.data.images import ENDINGS, open_image, upright_size
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import real_path
 
 
 def shown_size(path: Path) -> tuple[int, int]:
@@ -40,7 +41,7 @@ def relative_name(path: Path, root: Path) -> str:
     Raises:
         DataError: It lies elsewhere.
     """
-    for one, folder in ((path, root), (path.resolve(), root.resolve())):
+    for one, folder in ((path, root), (real_path(path), real_path(root))):
         if one.is_relative_to(folder):
             return one.relative_to(folder).as_posix()
     raise DataError(f"{path} does not lie in {root}.", "bring the images of a data set under one folder")

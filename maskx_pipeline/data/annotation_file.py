@@ -12,6 +12,7 @@ from maskx_pipeline.data.annotation_columns import AnnotationColumns, FileBytes,
 from maskx_pipeline.data.annotation_index import SMALLEST_INDEXED, read_index, write_index
 from maskx_pipeline.data.annotation_parse import parse_annotations
 from maskx_pipeline.errors import DataError, with_article
+from maskx_pipeline.provenance.files import regular
 
 _REQUIRED: Mapping[str, Mapping[str, type]] = {
     "images": {"id": int, "file_name": str, "width": int, "height": int},
@@ -30,7 +31,7 @@ def read_annotation_columns(path: Path) -> AnnotationColumns:
         DataError: The file is missing or no JSON, lacks a list or a required key, or has no categories.
     """
     try:
-        stamp = Stamp.of(path.stat())
+        stamp = Stamp.of(regular(path).stat())
         large = stamp.size >= SMALLEST_INDEXED
         if large and (found := read_index(path, stamp)) is not None:
             return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import regular
 from maskx_pipeline.text import shown
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def open_image(path: Path | str) -> Iterator[Image.Image]:
         DataError: The file is missing, corrupt or of another format, also where that shows only in the block.
         TooLargeError: It has more pixels than are read.
     """
-    with errors_named(path), open_picture(path) as opened:
+    with errors_named(path), open_picture(regular(Path(path))) as opened:
         _refuse_size(opened, path)
         yield opened
 
@@ -129,7 +130,8 @@ def errors_named(path: Path | str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "more pixels than Pillow opens by itself") from error
     except _PILLOW_ERRORS as error:
-        raise DataError(f"{_named(path)} cannot be read: {error}.", "replace it, or drop it from the data") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{_named(path)} cannot be read: {said}.", "replace it, or drop it from the data") from error
 
 
 def is_turned(image: Image.Image, path: Path | str, *, width: int, height: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from maskx_pipeline.data.images import ENDINGS
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.files import real_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,13 @@ def overlay_names(images: Sequence[GivenImage]) -> list[str]:
 
 
 def _in_folder(folder: Path, leave_out: Path | None) -> Iterator[GivenImage]:
-    entered = set() if leave_out is None else {leave_out.resolve()}
+    entered = set() if leave_out is None else {real_path(leave_out)}
     for place, subfolders, files in os.walk(folder, followlinks=True):
         here = Path(place)
-        if here.resolve() in entered and here != folder:
+        if real_path(here) in entered and here != folder:
             subfolders.clear()  # the results of an earlier time, or a link that leads back
             continue
-        entered.add(here.resolve())
+        entered.add(real_path(here))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(files):
             if (here / name).suffix.lower() in ENDINGS:

@@ -28,7 +28,7 @@ from maskx_pipeline.evaluation.predictions import results_of
 from maskx_pipeline.evaluation.specks import rle_without_specks
 from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.provenance.file_lists import write_list
-from maskx_pipeline.provenance.files import make_folder, write_bytes, write_text
+from maskx_pipeline.provenance.files import make_folder, real_path, write_bytes, write_text
 from maskx_pipeline.text import shown
 from maskx_pipeline.whole_model import Instances, WholeModel
 
@@ -258,9 +258,9 @@ def _warned(paths: Sequence[Path]) -> Iterator[None]:
 
 
 def _check_overlays(overlays: Sequence[Path], images: Sequence[Path], *, overwrite: bool) -> None:
-    originals = {path.resolve() for path in images}
+    originals = {real_path(path) for path in images}
     for overlay in overlays:
-        if overlay.resolve() in originals:
+        if real_path(overlay) in originals:
             raise ConfigError(f"The overlay {overlay} would replace an image that was given.", "give another --out")
         if overlay.exists() and not overwrite:
             raise ConfigError(f"{overlay} exists.", "give --overwrite to replace it, or another --out")

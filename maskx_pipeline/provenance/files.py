@@ -24,10 +24,27 @@ _OF_SAFETENSORS = r"\.tmp[A-Za-z0-9]{6}"
 _LONGEST_NAME = 230  # bytes; file systems allow 255
 
 
+def regular(path: Path) -> Path:
+    """The same path, of a file that can be read to its end and once more.
+
+    Raises:
+        OSError: It is missing, or a pipe or a device: waiting for these may never end.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, whoever opens it says more
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return path
+
+
+def real_path(path: Path) -> Path:
+    """The path without symbolic links; of links that lead in a circle, as far as they go, where pathlib raises."""
+    return Path(os.path.realpath(path))
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with regular(path).open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -39,6 +39,8 @@ def require_cache(path: Path) -> None:
     """
     if path.is_file():
         return
+    if path.exists():
+        raise CacheError(f"{path} is no file.", "give another cache with --cache")
     partial = partial_path(path)
     if partial.exists():
         raise CacheError(

@@ -20,6 +20,7 @@ from maskx_pipeline.evaluation.given_images import GivenImage
 from maskx_pipeline.evaluation.label_fonts import drawable_name, names_to_draw
 from maskx_pipeline.evaluation.overlays import draw_instances, draw_objects, scaled_picture
 from maskx_pipeline.evaluation.predict_images import predict_image, readable_images
+from maskx_pipeline.provenance.files import real_path
 from maskx_pipeline.whole_model import WholeModel
 
 logger = logging.getLogger("maskx")
@@ -97,15 +98,15 @@ def truth_row(name: str, images: Sequence[SheetImage], data: CocoData, *, seen: 
     Raises:
         ConfigError: An image is not one of ``data``.
     """
-    ids = {data.image_path(image.id).resolve(): image.id for image in data.images}
+    ids = {real_path(data.image_path(image.id)): image.id for image in data.images}
     pictures = []
     for image in images:
-        if image.path.resolve() not in ids:
+        if real_path(image.path) not in ids:
             raise ConfigError(
                 f"{image.path} is none of the images of {data.path}, so there is no ground truth for it.",
                 f"give images of {data.image_dir}, or leave --truth out",
             )
-        pictures.append(_draw_truth(image, data, ids[image.path.resolve()], seen))
+        pictures.append(_draw_truth(image, data, ids[real_path(image.path)], seen))
     return SheetRow(name, tuple(pictures))
 
 
