@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import keyword
+import math
 import os
 import re
 import types
@@ -252,9 +253,12 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, str) and ("\0" in value or not _is_whole_text(value)):
         raise ConfigError(f"{where}: `{shown(value)}` holds a character that no file name can have.", "remove it")
     try:
-        return kind(value)
+        converted = kind(value)
     except (OverflowError, ValueError) as error:
         raise ConfigError(f"{where}: the number is too large.", "give a smaller one") from error
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ConfigError(f"{where}: {converted} is no number to count with.", "give a finite one")
+    return converted
 
 
 def _is_whole_text(value: str) -> bool:

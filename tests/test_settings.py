@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from maskx_pipeline.config import STAGE_CONFIGS, DetectConfig, EvaluateConfig, ExportConfig, TransferConfig
+from maskx_pipeline.config import (
+    STAGE_CONFIGS,
+    DetectConfig,
+    EvaluateConfig,
+    ExportConfig,
+    PredictConfig,
+    TransferConfig,
+)
 from maskx_pipeline.config.e2e import mask_options
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import StageConfig, field_name, option_name
@@ -39,7 +46,16 @@ def test_unknown_key_names_the_nearest_right_one():
         (DetectConfig, {"iterations": 1.5}, "iterations: 1.5 is not an int"),
         (DetectConfig, {"iterations": True}, "iterations: True is not an int"),
         (DetectConfig, {"iterations": 0}, "iterations: 0 is too small"),
-        (DetectConfig, {"lr": float("nan")}, "too small"),
+        (DetectConfig, {"lr": float("nan")}, "lr: nan is no number to count with"),
+        (DetectConfig, {"weight_decay": float("inf")}, "weight-decay: inf is no number to count with"),
+        (TransferConfig, {"lr_drops": (0.5, float("inf"))}, "lr-drops: inf is no number to count with"),
+        (DetectConfig, {"score_threshold": 50}, "score-threshold: 50.0 is too large"),
+        (DetectConfig, {"nms_threshold": 2.0}, "nms-threshold: 2.0 is too large"),
+        (DetectConfig, {"momentum": 9.0}, "momentum: 9.0 is too large"),
+        (DetectConfig, {"flip": 1.5}, "flip: 1.5 is too large"),
+        (PredictConfig, {"score_threshold": 50}, "score-threshold: 50.0 is too large"),
+        (ExportConfig, {"proposal_iou": 1.5}, "proposal-iou: 1.5 is too large"),
+        (TransferConfig, {"hide_own": 2.0}, "hide-own: 2.0 is too large"),
         (DetectConfig, {"backbone": "vgg16"}, "`vgg16` is not allowed"),
         (DetectConfig, {"steps": 60000}, "steps: 60000 is not a list"),
         (ExportConfig, {"flip": "yes"}, "flip: 'yes' is not a bool"),

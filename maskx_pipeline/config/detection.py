@@ -76,8 +76,10 @@ class DetectConfig(ImageTraining, StageConfig):
     )
     rpn_post_nms: int = option(1000, "Proposals per image after NMS.", minimum=1, forward=True)
     rois_per_image: int = option(512, "RoIs sampled per image for the box head.", minimum=1)
-    score_threshold: float = option(0.05, "Detections below this score are dropped.", minimum=0, forward=True)
-    nms_threshold: float = option(0.5, "IoU of the per-class NMS.", minimum=0, forward=True)
+    score_threshold: float = option(
+        0.05, "Detections below this score are dropped.", minimum=0, maximum=1, forward=True
+    )
+    nms_threshold: float = option(0.5, "IoU of the per-class NMS.", minimum=0, maximum=1, forward=True)
     detections_per_image: int = option(100, "Most detections of an image.", minimum=1, forward=True)
     cls_init_std: float = option(0.01, "Initial std of w_cls; T reads these weights, so keep it small.", minimum=0)
     box_init_std: float = option(0.001, "Initial std of w_box.", minimum=0)
@@ -156,7 +158,7 @@ class ExportConfig(StageConfig):
         choices=("val",),
     )
     rois_per_object: int = option(4, "Proposals stored per object, beside its ground-truth box.", minimum=0)
-    proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0)
+    proposal_iou: float = option(0.5, "Smallest IoU of such a proposal with its object.", minimum=0, maximum=1)
     box_jitter: float = option(
         0.0,
         "Also store one more RoI for each object, its box with each side moved at random by up to this share of the "

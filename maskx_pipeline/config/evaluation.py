@@ -65,7 +65,7 @@ class PredictConfig(Use, ModelConfig):
 
     table = "predict"
     out: Path = option(Path("predictions"), "Folder to write: overlays and results.json.")
-    score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
+    score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0, maximum=1)
     limit: int = option(0, "Segment at most this many images; 0: all.", minimum=0)
     speck_share: float = option(0.02, _SPECK_HELP, minimum=0, maximum=1)
     batch: int = option(
@@ -98,12 +98,14 @@ class AnnotateConfig(Use, ModelConfig):
         0.0,
         "Masks below this confidence are left out, 0 to 1: the IoU with the true mask that the model expects.",
         minimum=0,
+        maximum=1,
     )
     wanted_iou: float = option(
         0.0,
         "Choose min-confidence so that the filled masks have this mean IoU, 0 to 1, by what is measured on the masks "
         "of val; 0: do not.",
         minimum=0,
+        maximum=1,
     )
     review: Path | None = option(None, "Folder for a page on which a person goes through the masks, and a worklist.")
     review_limit: int = option(
@@ -130,7 +132,7 @@ class ContactSheetConfig(Use, StageConfig):
     table = "contact-sheet"
     out: Path = option(Path("contact-sheet.png"), "Picture to write: .png or .jpg.")
     checkpoint: str = option("best", "Which weights of the runs.", choices=("best", "last"))
-    score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0)
+    score_threshold: float = option(0.5, "Detections below this score are left out.", minimum=0, maximum=1)
     limit: int = option(8, "Take at most this many images, the first ones; 0: all.", minimum=0)
     columns: int = option(4, "Images side by side; further ones follow below.", minimum=1)
     truth: bool = option(False, "Add a row with the annotations of val of [data], whose images these must be.")
@@ -143,4 +145,6 @@ class ReportConfig(StageConfig):
     table = "report"
     out: Path = option(Path("report.html"), "File to write.")
     images: int = option(12, "Images in the gallery; 0: none.", minimum=0)
-    score_threshold: float = option(0.5, "Detections below this score are not drawn in the gallery.", minimum=0)
+    score_threshold: float = option(
+        0.5, "Detections below this score are not drawn in the gallery.", minimum=0, maximum=1
+    )

@@ -23,7 +23,7 @@ class Training:
     """SGD, the same for the detector, stage 2 and joint training; how long it goes on, each says in its own units."""
 
     lr: float = option(0.02, "Learning rate of SGD.", minimum=0)
-    momentum: float = option(0.9, "Momentum of SGD.", minimum=0)
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0, maximum=1)
     weight_decay: float = option(1e-4, "Weight decay; biases have none.", minimum=0)
     bias_lr_factor: float = option(2.0, "Learning rate of biases, relative to lr.", minimum=0)
     warmup_iterations: int = option(500, "Steps of linear warm-up, at most a tenth of all.", minimum=0)
@@ -81,7 +81,7 @@ class ImageTraining(Training):
     warmup_factor: float = option(1 / 3, "Learning rate at the first iteration, relative to lr.", minimum=0)
     steps: tuple[int, ...] = option((60_000, 80_000), "Iterations at which the learning rate drops.")
     clip_grad_norm: float = option(0.0, "Largest norm of the gradient; 0 switches clipping off.", minimum=0)
-    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0)
+    flip: float = option(0.5, "Probability of a horizontal flip.", minimum=0, maximum=1)
     augment: str = option(
         "flip",
         "What is done to training images beside the flip: flip is nothing; jitter scales them by 0.8 to 1.25, and lsj "

@@ -131,6 +131,7 @@ class TransferConfig(MaskTraining, StageConfig):
         "For kernel rbf: the share of RoIs, 0 to 1, for which T reads zero in training in place of the category's "
         "similarity to itself; by default as the form says.",
         minimum=0,
+        maximum=1,
     )
     components: int = option(16, "Principal components of the embedding under condition pca.", minimum=1)
     component_std: float = option(

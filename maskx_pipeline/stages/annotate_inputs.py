@@ -105,10 +105,7 @@ def measured_data(data: DataConfig, read: CocoData, model: ModelRun) -> CocoData
 
 
 def check_numbers(config: AnnotateConfig) -> None:
-    """Refuse confidences that are none, or that contradict each other."""
-    for name, value in (("min-confidence", config.min_confidence), ("wanted-iou", config.wanted_iou)):
-        if not value <= 1:
-            raise ConfigError(f"--{name} {value:g} is above 1.", "give a number from 0 to 1")
+    """Refuse confidences that contradict each other."""
     if config.min_confidence and config.wanted_iou:
         raise ConfigError("--wanted-iou chooses --min-confidence, so that both cannot be given.", "give one of them")
 

@@ -183,7 +183,7 @@ def test_uncertain_masks_are_left_out(project: Path) -> None:
     kept = {n for n, entry in entries(project / "sure.json").items() if "mask_source" in entry}
     assert kept == {number for number, confidence in sure.items() if confidence >= least}
     assert counts["uncertain"] == len(sure) - len(kept) > 0
-    assert "above 1" in annotate(project, "boxes.json", "--min-confidence", "50", code=1).stderr
+    assert "50.0 is too large" in annotate(project, "boxes.json", "--min-confidence", "50", code=1).stderr
 
 
 def test_that_nothing_was_filled_is_said_with_what_to_do(project: Path) -> None:
