@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from maskx_pipeline.convert.report import REPORT_FILE, is_finished, log_report, write_report
+from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, write_report
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.lock import locked
@@ -68,6 +68,7 @@ def convert_files(
                     paths[name] = stack.enter_context(atomic_path(out / name))
                     paths[name].write_text(text, encoding="utf-8")
             report["splits"][split] = {kind: counts[kind] for kind in ("images", "boxes", "masks")}
+        check_found(report["splits"], hint)
         write_report(report, paths)
     log_report(report)
     return out

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.convert.report import REPORT_FILE, is_finished, log_report, write_report
+from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, write_report
 from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault, segmentation_to_rle
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
@@ -94,11 +94,13 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
                 for image in source.images():
                     writers[image.split].write(image, numbers, source.dropped)
                     bar.update()
+        counts = {split: writer.counts() for split, writer in writers.items()}
+        check_found(counts, f"see that {source.image_dir} and the labels are those of one data set")
         report = {
             "info": info,
             "images": str(source.image_dir),
             "categories": len(source.categories),
-            "splits": {split: writer.counts() for split, writer in writers.items()},
+            "splits": counts,
             "dropped": dict(source.dropped),
         }
         write_report(report, paths)

@@ -85,7 +85,9 @@ class YoloSource:
                 values = [float(part) for part in line.split()]
             except ValueError as error:
                 raise DataError(f"{path}, line {number}: {error}.", _HINT) from error
-            if not all(map(math.isfinite, values)) or values[0] not in range(len(self.categories)):
+            if not all(map(math.isfinite, values)):
+                raise DataError(f"{path}, line {number}: a number is infinite, or none.", _HINT)
+            if values[0] not in range(len(self.categories)):
                 raise DataError(
                     f"{path}, line {number}: class {line.split()[0]} is not among the {len(self.categories)} names.",
                     f"check `names` of {self.path}",
@@ -127,7 +129,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read: {error}.", _HINT) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is not a data.yaml.", _HINT)
@@ -140,6 +142,12 @@ def _names(path: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{path} has no list of `names`, one for each class from 0.", _HINT)
+    wrong = next((name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)), "")
+    if wrong != "":
+        raise DataError(
+            f"{path}: {wrong!r} is not the name of a class.",
+            "write names in quotes: YAML reads yes, no, on, off as truth",
+        )
     if len(set(map(str, names))) < len(names):
         raise DataError(f"{path} has a name twice in `names`.", "give each class a name of its own")
     return tuple(map(str, names))

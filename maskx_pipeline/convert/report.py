@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.file_lists import FILES, listed_files
 from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.provenance.made_from import are_written
@@ -34,6 +35,22 @@ def is_finished(out: Path, splits: Iterable[str], info: Mapping[str, Any], *, ov
         return False
     logger.info("%s is finished and unchanged.", out)
     return True
+
+
+def check_found(splits: Mapping[str, Mapping[str, int]], hint: str) -> None:
+    """Say so where a conversion found little of what a data set consists of.
+
+    Args:
+        splits: For each the number of images and of boxes.
+
+    Raises:
+        DataError: There is no image.
+    """
+    if not any(counts["images"] for counts in splits.values()):
+        raise DataError(f"there is no image in what was given ({', '.join(splits)}).", hint)
+    for split, counts in splits.items():
+        if not counts["boxes"]:
+            logger.warning("%s has no %s: %s", split, "boxes" if counts["images"] else "images", hint)
 
 
 def write_report(report: Mapping[str, Any], paths: Mapping[str, Path]) -> None:

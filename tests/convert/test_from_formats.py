@@ -60,7 +60,12 @@ def test_yolo_sizes_are_those_that_a_viewer_shows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("7 0.1 0.1 0.1 0.1", "class 7 is not"), ("dog 0.1", "could not convert"), ("0.5 1 1 1 1", "0.5")],
+    [
+        ("7 0.1 0.1 0.1 0.1", "class 7 is not"),
+        ("0 nan 0.1 0.1 0.1", "a number is infinite, or none"),
+        ("dog 0.1", "could not convert"),
+        ("0.5 1 1 1 1", "0.5"),
+    ],
 )
 def test_a_broken_yolo_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     """By its file and number."""
@@ -70,6 +75,35 @@ def test_a_broken_yolo_line_is_named(tmp_path: Path, line: str, said: str) -> No
     assert said in told
     assert "c.txt, line 2" in told
     assert not (tmp_path / "out" / "train.json").exists(), "all or nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("names: [yes, no]\ntrain: images/train\n", "True is not the name of a class"),
+        ("names: [cat, null]\ntrain: images/train\n", "None is not the name of a class"),
+        ("names: [[cat]]\ntrain: images/train\n", "is not the name of a class"),
+        ("names: [cat]\ntrain: 2001-99-99\n", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
+        ("names: [a, b, c]\ntrain: labels\n", "there is no image in what was given"),
+    ],
+)
+def test_a_data_yaml_that_means_something_else_is_a_known_error(tmp_path: Path, text: str, said: str) -> None:
+    """YAML makes truth of a class called no; a folder of no images is no data set."""
+    path = write_yolo(tmp_path / "set")
+    (path if path.is_file() else path / "data.yaml").write_text(text, encoding="utf-8")
+    assert said in maskx("convert", "from", "yolo", str(path), "--out", str(tmp_path / "out"), code=1)
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_labels_that_are_nowhere_are_warned_of(tmp_path: Path) -> None:
+    """A split of images alone is possible, and seldom meant."""
+    path = write_yolo(tmp_path / "set")
+    for label in (tmp_path / "set" / "labels").rglob("*.txt"):
+        label.unlink()
+    said = maskx("convert", "from", "yolo", str(path), "--out", str(tmp_path / "out"))
+    assert "train has no boxes" in said
+    assert "val has no boxes" in said
 
 
 def test_voc_objects_are_the_values_of_the_picture(tmp_path: Path) -> None:
