@@ -43,7 +43,7 @@ class WithCoordinates(nn.Module):
     def forward(self, roi_features: Tensor) -> Tensor:
         """FloatTensor[N, C, S, S] of RoI features to FloatTensor[N, C', M, M] of mask features."""
         coordinates = self.coordinates.to(roi_features.dtype).expand(roi_features.shape[0], -1, -1, -1)
-        together = torch.cat([roi_features, coordinates], dim=1)
         if roi_features.is_contiguous(memory_format=torch.channels_last):
-            together = together.contiguous(memory_format=torch.channels_last)
-        return self.head(together)
+            # As the features lie in memory, for else everything is copied into another layout, and back.
+            coordinates = coordinates.contiguous(memory_format=torch.channels_last)
+        return self.head(torch.cat([roi_features, coordinates], dim=1))

@@ -27,7 +27,10 @@ def test_a_head_reads_them_beside_the_features(memory_format: torch.memory_forma
     head = WithCoordinates(inner, in_channels=3, roi_size=6).double()
     features = torch.zeros(2, 3, 6, 6, dtype=torch.float64).to(memory_format=memory_format)
     together = torch.cat([features, roi_coordinates(6).double().expand(2, -1, -1, -1)], dim=1)
+    layouts: list[bool] = []
+    inner.register_forward_pre_hook(lambda _, args: layouts.append(args[0].is_contiguous(memory_format=memory_format)))
     found = head(features)
+    assert layouts == [True]
     torch.testing.assert_close(found, inner(together))
     assert found.std(dim=(2, 3)).max() > 0
     assert (head.in_channels, head.out_channels, head.mask_size(6)) == (3, 8, 12)
