@@ -68,7 +68,7 @@ def upsample(deconv: nn.ConvTranspose2d, features: Tensor, *, relu: bool = True)
     count, channels, height, width = features.shape
     kernels = deconv.weight.permute(2, 3, 1, 0).reshape(-1, channels)  # of the four output cells, one below the other
     bias = None if deconv.bias is None else deconv.bias.repeat(4)
-    # Of two dimensions, for else the result is a view, and the gradient of ReLU in a view's place copies all of it twice.
+    # Of two dimensions: else this is a view, and the gradient of ReLU in place of a view copies the whole of it.
     cells = F.linear(features.permute(0, 2, 3, 1).reshape(-1, channels), kernels, bias)
     # ReLU before the cells are moved to their places: after it, its gradient would go through a view of them.
     cells = F.relu(cells, inplace=True) if relu else cells

@@ -67,8 +67,8 @@ def test_training_and_inference_compute_the_same_mask_features(dtype: torch.dtyp
 
 def test_relu_is_not_in_place_of_a_view() -> None:
     """The gradient of an operation in place of a view copies all of the view's base, which was a tenth of a step."""
-    head = FCNMaskHead(in_channels=3, width=4, depth=1)
-    nodes, seen = [head(torch.randn(2, 3, 4, 4)).grad_fn], set()
+    head = FCNMaskHead(in_channels=3, width=4, depth=1).to(memory_format=torch.channels_last)
+    nodes, seen = [head(torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)).grad_fn], set()
     while nodes:
         node = nodes.pop()
         if node is not None and node not in seen:
