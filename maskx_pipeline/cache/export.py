@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from maskx_pipeline.cache.hdf5_file import is_damaged, open_hdf5
 from maskx_pipeline.cache.job import ExportJob
-from maskx_pipeline.cache.join import join_shards, shard_path
-from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export
+from maskx_pipeline.cache.join import join_shards
+from maskx_pipeline.cache.plan import ExportPlan, check_disk, count_export, measure_export, train_images
 from maskx_pipeline.cache.reader import RoICache
-from maskx_pipeline.cache.restructure import is_redo, redo_path
+from maskx_pipeline.cache.restructure import is_redo
+from maskx_pipeline.cache.rois import choose_objects
 from maskx_pipeline.cache.schema import FORMAT, SAW_MASKS, CacheIdentity, Dimensions
+from maskx_pipeline.cache.shards import Share, files_of, finished_shards, share_out, temporaries_of
 from maskx_pipeline.cache.validation import being_written, check_not_written
 from maskx_pipeline.cache.writer import RoICacheWriter
 from maskx_pipeline.config import ExportConfig
@@ -69,8 +68,8 @@ def write_cache(
 ) -> Path:
     """Write class weights and RoI features of a frozen detector to the RoI cache ``config.out``.
 
-    Interrupted, even killed, it continues where it was; finished, it returns at once. Under torchrun each process
-    writes a shard, and the file of that name joins them.
+    Interrupted, even killed, it continues where it was, with any number of processes; finished, it returns at once.
+    Under torchrun each process writes a shard, and the file of that name joins them.
 
     Args:
         identity: What the cache is made from.
@@ -85,27 +84,65 @@ def write_cache(
         MachineError: Too little free disk, or no such device.
     """
     _check_categories(detector, train)
-    rank, world_size = distributed.rank(), distributed.world_size()
-    shards = [shard_path(config.out, r, world_size) for r in range(world_size)] if world_size > 1 else [config.out]
     plan = count_export(config, detector, train, val)
     if plan.masked_rois == 0 and config.only is None:
         raise DataError(
             f"{train.path}: no object has a mask, so there is nothing to learn masks from.",
             "run `maskx doctor` to see which categories have masks",
         )
+    processes = distributed.world_size()
     with by_main(locked(config.out)):  # held until the cache has its name
-        if distributed.on_main(lambda: _prepare(config.out, shards, identity, plan.bytes, overwrite)):
+        shares = distributed.on_main(lambda: prepare(config.out, processes, identity, plan, overwrite))
+        if shares is None:
             logger.info("%s is finished and unchanged.", config.out)
             return config.out
-        mine = shards[rank]
-        if not mine.exists():
-            job = ExportJob(config, detector, train, val, rank, world_size)
-            with writing(mine), _writer(mine, identity, job) as writer:
-                job.run(writer)
-        if world_size > 1:
+        for share in shares[distributed.rank() : distributed.rank() + 1]:
+            write_share(config, share, detector=detector, identity=identity, train=train, val=val)
+        if [share.path for share in shares] != [config.out]:
             distributed.barrier()
-            distributed.on_main(lambda: join_shards(shards, config.out))
+            distributed.on_main(lambda: join(config, identity, train, val))
     return config.out
+
+
+def prepare(
+    out: Path, processes: int, identity: CacheIdentity, plan: ExportPlan, overwrite: bool = False
+) -> list[Share] | None:
+    """Look at what is there before anything is written; what each process writes, None where the cache is finished."""
+    for name in temporaries_of(out):
+        remove_temporaries(out.parent, name)
+    left = [path for path in files_of(out) if path.exists()]
+    if overwrite:
+        for path in left:
+            check_not_written(path)
+            _check_replaceable(path)
+    elif out.exists():
+        with RoICache(out) as cache:
+            if different := cache.identity.lacks(identity):
+                raise CacheError(text_of(f"{out} was made from something else", different), AGAIN)
+        return None
+    occupied = sum(path.stat().st_blocks * 512 for path in left)
+    check_disk(out.parent, plan.bytes - occupied)
+    if overwrite:
+        for path in left:
+            remove_file(path)
+    return share_out(out, processes, identity=identity, train_images=plan.train_images, val_images=plan.val_images)
+
+
+def write_share(
+    config: ExportConfig, share: Share, *, detector: Detector, identity: CacheIdentity, train: CocoData, val: CocoData
+) -> None:
+    """Write what one process writes, or go on with it."""
+    job = ExportJob(config, detector, train, val, None if share.path == config.out else share.images)
+    with writing(share.path), _writer(share.path, identity, job) as writer:
+        job.run(writer)
+
+
+def join(config: ExportConfig, identity: CacheIdentity, train: CocoData, val: CocoData) -> None:
+    """Join the shards that all processes have written."""
+    of_train = [image.id for image in train_images(train, choose_objects(config, train))]
+    of_val = [image.id for image in val.images]
+    shards = finished_shards(config.out, identity=identity, images=len(of_train) + len(of_val))
+    join_shards(shards, config.out, train_images=of_train, val_images=of_val)
 
 
 def _check_categories(detector: Detector, train: CocoData) -> None:
@@ -125,48 +162,6 @@ def _check_categories(detector: Detector, train: CocoData) -> None:
             )
 
 
-def _prepare(out: Path, shards: Sequence[Path], identity: CacheIdentity, needed: int, overwrite: bool) -> bool:
-    """Look at what is there before anything is written; whether the cache is already finished."""
-    for path in [out, *shards]:
-        for name in (path.name, partial_path(path).name, redo_path(partial_path(path)).name):
-            remove_temporaries(out.parent, name)
-    if overwrite:
-        for path in filter(Path.exists, _files_of(out)):
-            check_not_written(path)
-            _check_replaceable(path)
-    else:
-        for path in dict.fromkeys([out, *shards]):
-            if path.exists():
-                with RoICache(path) as cache:
-                    if different := cache.identity.lacks(identity):
-                        raise CacheError(text_of(f"{path} was made from something else", different), AGAIN)
-                if path == out:
-                    return True
-        _check_processes(out, shards)
-    leftovers = _files_of(out) if overwrite else [file for path in shards for file in (path, partial_path(path))]
-    occupied = sum(path.stat().st_blocks * 512 for path in leftovers if path.exists())
-    check_disk(out.parent, needed - occupied)
-    if overwrite:
-        for path in leftovers:
-            remove_file(path)
-    return False
-
-
-def _check_processes(out: Path, shards: Sequence[Path]) -> None:
-    """Never leave the work of an export by another number of processes lying, and begin anew beside it."""
-    mine = {file for path in shards for file in (path, partial_path(path), redo_path(partial_path(path)))}
-    others = [path for path in _files_of(out) if path.exists() and path not in mine]
-    if not others:
-        return
-    found = re.search(r"\.shard-\d+-of-(\d+)", others[0].name)
-    began = int(found[1]) if found else 1
-    with_as_many = f"start it by `torchrun --nproc-per-node {began}`" if began > 1 else "start it without torchrun"
-    raise CacheError(
-        f"{others[0]} is of an export that began with {began} processes; now there are {len(shards)}.",
-        f"{with_as_many} to continue it, or give --overwrite to start it again",
-    )
-
-
 def _check_replaceable(path: Path) -> None:
     """Never delete what is not ours: neither in the place of the cache nor of what is beside it while it is written."""
     ours = path.is_file() and (path.stat().st_size == 0 or is_redo(path))
@@ -184,13 +179,6 @@ def _check_replaceable(path: Path) -> None:
         )
 
 
-def _files_of(out: Path) -> list[Path]:
-    """All that this and earlier exports of a name may have left."""
-    partial = partial_path(out)
-    shards = sorted(out.parent.glob(f"{glob.escape(out.stem)}.shard-*-of-*{glob.escape(out.suffix)}*"))
-    return [out, partial, redo_path(partial), *shards]
-
-
 def _writer(path: Path, identity: CacheIdentity, job: ExportJob) -> RoICacheWriter:
     if partial_path(path).exists():
         writer = RoICacheWriter.resume(path, identity=identity)
@@ -204,4 +192,5 @@ def _writer(path: Path, identity: CacheIdentity, job: ExportJob) -> RoICacheWrit
         class_weights=job.detector.class_weights,
         dimensions=Dimensions.of(job.config, channels=job.detector.channels),
         train_rows=job.train_rows,
+        share=job.share,
     )

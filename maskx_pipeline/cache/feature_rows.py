@@ -21,11 +21,9 @@ from maskx_pipeline.errors import CacheError
 
 
 @dataclass(frozen=True)
-class _Segment:
-    """Rows from ``start`` on of the whole, which is of ``dtype``, are rows from ``source_start`` on of ``dataset``."""
+class _Source:
+    """A dataset that rows are read from; ``dtype`` is that of the whole."""
 
-    start: int
-    source_start: int
     dataset: Any
     dtype: np.dtype[Any]
 
@@ -34,17 +32,26 @@ class _Segment:
         """Where each row of ``dataset`` begins in its file; found at the first read, in a second per million rows."""
         return _row_offsets(self.dataset, self.dtype)
 
+
+@dataclass(frozen=True)
+class _Segment:
+    """Rows from ``start`` on of the whole are rows from ``source_start`` on of ``source``, which may have several."""
+
+    start: int
+    source_start: int
+    source: _Source
+
     def read(self, rows: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[Any]) -> None:
         """Read rows of the whole into ``out[places]``; neighbours in the file and in ``out`` by one call."""
-        rows = rows - self.start + self.source_start
-        if self.offsets is None:
+        rows, source = rows - self.start + self.source_start, self.source
+        if source.offsets is None:
             for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-                out[place] = self.dataset[row]
+                out[place] = source.dataset[row]
             return
         buffer: Any = out  # memoryview refuses one that is not contiguous
         raw, row_bytes = memoryview(buffer).cast("B"), out[0].nbytes
-        descriptor = self.dataset.file.id.get_vfd_handle()
-        offsets = self.offsets[rows]
+        descriptor = source.dataset.file.id.get_vfd_handle()
+        offsets = source.offsets[rows]
         ends = np.flatnonzero((np.diff(offsets) != row_bytes) | (np.diff(places) != 1)) + 1
         for first, last in itertools.pairwise([0, *ends.tolist(), len(rows)]):
             start = int(places[first]) * row_bytes
@@ -94,8 +101,9 @@ class FeatureRows:
             try:
                 segment.read(wanted[places], places, rows)
             except (OSError, RuntimeError) as error:  # h5py raises the latter for a broken chunk index
+                dataset = segment.source.dataset
                 raise CacheError(
-                    f"{segment.dataset.file.filename}: a row of {segment.dataset.name} cannot be read: {error}.",
+                    f"{dataset.file.filename}: a row of {dataset.name} cannot be read: {error}.",
                     "check the disk, copy the file again, or run `maskx export-embeddings --overwrite`",
                 ) from error
         return rows
@@ -103,6 +111,7 @@ class FeatureRows:
     def _virtual_segments(self, dataset: Any) -> list[_Segment]:
         """The sources of a virtual dataset, each checked to exist: HDF5 would show zeros in place of a missing one."""
         segments, covered, shown = [], 0, 0
+        sources: dict[tuple[Path, str], _Source] = {}
         try:
             mappings = dataset.virtual_sources()
         except RuntimeError as error:  # an empty selection, for one
@@ -110,14 +119,17 @@ class FeatureRows:
         for mapping in mappings:
             check_source(mapping.file_name, dataset.name, self._path)
             source = self._path if mapping.file_name == "." else self._path.parent / mapping.file_name
-            opened = find_dataset(self._open_source(source), mapping.dset_name.lstrip("/"), source)
-            if opened is None:
-                raise CacheError(f"{source}: the dataset {mapping.dset_name} is missing.", FORMAT_HINT)
-            check_written(opened, mapping.dset_name, source)
+            place = (source, mapping.dset_name)
+            if place not in sources:
+                opened = find_dataset(self._open_source(source), mapping.dset_name.lstrip("/"), source)
+                if opened is None:
+                    raise CacheError(f"{source}: the dataset {mapping.dset_name} is missing.", FORMAT_HINT)
+                check_written(opened, mapping.dset_name, source)
+                sources[place] = _Source(opened, self.dtype)
             shown += mapping.vspace.get_select_npoints()
-            block, source_block = _block(mapping.vspace), _block(mapping.src_space, opened.shape)
+            block, source_block = _block(mapping.vspace), _block(mapping.src_space, sources[place].dataset.shape)
             if block is not None and source_block is not None:
-                segments.append(_Segment(block[0], source_block[0], opened, self.dtype))
+                segments.append(_Segment(block[0], source_block[0], sources[place]))
                 covered += block[1]
         if shown < math.prod(self.shape):
             raise CacheError(f"{self._path}: {dataset.name} has rows that no file holds.", FORMAT_HINT)
@@ -126,7 +138,7 @@ class FeatureRows:
         return segments
 
     def _whole(self, dataset: Any) -> _Segment:
-        return _Segment(0, 0, dataset, self.dtype)
+        return _Segment(0, 0, _Source(dataset, self.dtype))
 
 
 def _block(space: Any, shape: tuple[int, ...] | None = None) -> tuple[int, int] | None:

@@ -31,20 +31,30 @@ logger = logging.getLogger("maskx")
 
 
 class ExportJob:
-    """The share of one process in an export: a run of the images of train, then one of val.
+    """The share of one process in an export: some images of train, then some of val.
 
     Args:
-        rank: The number of this process among ``world_size``, from 0.
+        images: Which ones: places in the order of an export, ascending; None for all.
     """
 
     def __init__(
-        self, config: ExportConfig, detector: Detector, train: CocoData, val: CocoData, rank: int, world_size: int
+        self,
+        config: ExportConfig,
+        detector: Detector,
+        train: CocoData,
+        val: CocoData,
+        images: NDArray[np.int64] | None = None,
     ) -> None:
         self.config, self.detector = config, detector
         self.train, self.val = train, val
         self._chosen = choose_objects(config, train)
-        self.train_images = _share(train_images(train, self._chosen), rank, world_size)
-        self.val_images = _share(val.images, rank, world_size)
+        self.train_images: Sequence[ImageRecord] = train_images(train, self._chosen)
+        self.val_images: Sequence[ImageRecord] = val.images
+        self.share = images
+        if images is not None:
+            first_val = len(self.train_images)
+            self.val_images = [val.images[i - first_val] for i in images[images >= first_val].tolist()]
+            self.train_images = [self.train_images[i] for i in images[images < first_val].tolist()]
         self.train_rows = train_rows(config, train, self.train_images, self._chosen)
         self.detection_rows = len(self.val_images) * detector.detections_per_image
 
@@ -213,12 +223,6 @@ class ExportJob:
                     yield first, pixels.result().float() / 255
             for first, pixels in pending:
                 yield first, pixels.result().float() / 255
-
-
-def _share(images: Sequence[ImageRecord], rank: int, world_size: int) -> Sequence[ImageRecord]:
-    """A run of the images, so that the shards one after the other are the rows of a single file."""
-    first, last = (len(images) * number // world_size for number in (rank, rank + 1))
-    return images[first:last]
 
 
 def _kind_of_mask(annotation: Annotation) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
+from numpy.typing import NDArray
 
 from maskx_pipeline.cache.checksums import HEAD_DIGEST, SUMS, head_digest
-from maskx_pipeline.cache.schema import FORMAT, GROUP_PATHS, SCHEMA_VERSION, CacheIdentity, Dimensions, GroupName
+from maskx_pipeline.cache.schema import FORMAT, GROUP_PATHS, SCHEMA_VERSION, SHARE, CacheIdentity, Dimensions, GroupName
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.detection.class_weights import ClassWeights
 
@@ -32,6 +35,25 @@ def write_header(
     for name in ("w_cls", "b_cls", "w_box", "b_box"):
         group[name] = np.asarray(getattr(class_weights, name), dtype="<f4")
     file.attrs[HEAD_DIGEST] = head_digest(file)
+
+
+def note_share(file: h5py.File, images: NDArray[np.int64]) -> None:
+    """Write into a shard which images it has: their places in the order of the export, ascending, as runs of them."""
+    runs = [run for run in np.split(images, np.flatnonzero(np.diff(images) != 1) + 1) if len(run)]
+    file.attrs[SHARE] = json.dumps([[int(run[0]), int(run[-1]) + 1] for run in runs])
+    file.attrs[HEAD_DIGEST] = head_digest(file)
+
+
+def share_of(file: h5py.File) -> NDArray[np.int64] | None:
+    """What :func:`note_share` wrote; None in a file that has all images.
+
+    Raises:
+        ValueError, TypeError: It is something else.
+    """
+    if SHARE not in file.attrs:
+        return None
+    runs = [np.arange(int(first), int(end)) for first, end in json.loads(file.attrs[SHARE])]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *runs])
 
 
 def index_bytes(chunks: int) -> int:

@@ -16,10 +16,10 @@ from maskx_pipeline.cache.checksums import (
     seal_place,
     sums_of_rows,
 )
+from maskx_pipeline.cache.counter import last_counter, whole_counters
 from maskx_pipeline.cache.hdf5_file import open_hdf5
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, GroupName
-from maskx_pipeline.cache.writer import last_counter, whole_counters
 from maskx_pipeline.errors import CacheError, listed
 
 _ROWS = 64

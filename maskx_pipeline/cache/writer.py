@@ -2,9 +2,8 @@
 
 All space is allocated when a group is made, with an upper bound of rows. From then on rows go to places that are
 already in the chunk index, so the structure of the file does not change, and a counter says how many rows are whole.
-The counter is kept twice and written in turn, with a checksum: one of the two is whole even if the other is torn.
 The structure changes twice, each time by :func:`restructure`: when train is whole, it is cut to the rows used and val
-is added; and when all is whole, val is cut and the file marked as complete.
+is added; and when all is whole, val is cut and the file marked as complete. A shard that is ended early changes once.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,10 +19,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.cache.checksums import SUMS, seal_cache, sums_of_rows
+from maskx_pipeline.cache.checksums import HEAD_DIGEST, SUMS, head_digest, seal_cache, sums_of_rows
+from maskx_pipeline.cache.counter import counter, last_counter
 from maskx_pipeline.cache.eight_bit import quantise
 from maskx_pipeline.cache.hdf5_file import chunk_offsets, is_damaged, open_hdf5, places_of_rows, what_is_wrong
-from maskx_pipeline.cache.layout import allocate, cut, index_bytes, write_header
+from maskx_pipeline.cache.layout import allocate, cut, index_bytes, note_share, share_of, write_header
 from maskx_pipeline.cache.restructure import recover, redo_path, restructure
 from maskx_pipeline.cache.schema import GROUP_PATHS, PROGRESS, CacheIdentity, Dimensions, GroupName, pack_targets
 from maskx_pipeline.cache.validation import being_written
@@ -57,12 +56,14 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         class_weights: ClassWeights,
         dimensions: Dimensions,
         train_rows: int,
+        share: NDArray[np.int64] | None = None,
     ) -> Self:
         """Start a cache; an unfinished one of that name is replaced.
 
         Args:
             path: The finished file; until then it is ``path`` with `.partial` added.
             train_rows: The most rows that train can get.
+            share: Of a shard, its images by their places in the order of the export.
         """
         chunks = train_rows * len(dimensions.large_columns("train"))
         discard_partial(path)
@@ -72,7 +73,9 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             check_room(temporary, written=index_bytes(chunks) + weights, size=needed)
             with open_hdf5(temporary, "w", libver="earliest", meta_block_size=index_bytes(chunks)) as file:
                 write_header(file, identity, categories, class_weights, dimensions.mask_size, complete=False)
-                counters = [_counter(number, 0, [0] * len(_GROUPS)) for number in range(2)]
+                if share is not None:
+                    note_share(file, share)
+                counters = [counter(number, 0, [0] * len(_GROUPS)) for number in range(2)]
                 file.create_dataset(PROGRESS, data=np.array(counters, dtype="<i8"))
                 allocate(file, "train", dimensions, train_rows)
         return cls(path)
@@ -103,11 +106,19 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             raise CacheError(
                 f"{partial_path(path)} is an unfinished export of something else: {', '.join(different)}.", _AGAIN
             )
+        if writer._file.attrs.get(HEAD_DIGEST) != head_digest(writer._file):
+            writer.close()
+            raise CacheError(f"{partial_path(path)} is damaged: its attributes or categories are not whole.", _AGAIN)
         return writer
 
     @property
+    def share(self) -> NDArray[np.int64] | None:
+        """Of a shard, its images by their places in the order of the export; None where it has all of them."""
+        return share_of(self._file)
+
+    @property
     def images_done(self) -> int:
-        """Images of train and val whose rows are whole, in the order of the export."""
+        """Images of the share whose rows are whole, from its first on; not known of a file that is complete."""
         return last_counter(self._file)[1]
 
     @property
@@ -165,11 +176,7 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         self._check_committed()
 
         def change(file: h5py.File) -> None:
-            cut(file, "train", last_counter(file)[2])
-            features = file["train/features"].shape
-            dimensions = Dimensions(features[1], features[2], int(file.attrs["mask_size"]))
-            allocate(file, "ground_truth", dimensions, ground_truth_rows)
-            allocate(file, "detections", dimensions, detection_rows)  # the looser bound: its end is cut from the file
+            _add_val(file, detection_rows=detection_rows, ground_truth_rows=ground_truth_rows)
 
         self.close()
         with writing(self._partial):
@@ -180,16 +187,31 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
         """Make what was added permanent: an interrupted export continues after ``images_done`` images."""
         self._sync()  # rows first: the counter must never promise rows that are not there
         number = last_counter(self._file)[0] + 1
-        self._file[PROGRESS][number % 2] = _counter(number, images_done, [self._rows[group] for group in _GROUPS])
+        self._file[PROGRESS][number % 2] = counter(number, images_done, [self._rows[group] for group in _GROUPS])
         self._sync()
 
     def finish(self) -> Path:
         """Cut the groups to the rows used, mark the file as complete and give it its name."""
+        return self._end(_finish)
+
+    def finish_early(self) -> Path:
+        """Make of what is committed a finished shard that has these images and no others."""
+
+        def change(file: h5py.File) -> None:
+            share, done = share_of(file), last_counter(file)[1]
+            if "val" not in file:
+                _add_val(file, detection_rows=0, ground_truth_rows=0)
+            _finish(file)
+            note_share(file, np.arange(done) if share is None else share[:done])
+
+        return self._end(change)
+
+    def _end(self, change: Callable[[h5py.File], None]) -> Path:
         if not self.is_complete:
             self._check_committed()
             self.close()
             with writing(self._partial):
-                restructure(self._partial, _finish)
+                restructure(self._partial, change)
         self.close()
         with writing(self._partial):
             seal_cache(self._partial)
@@ -256,31 +278,16 @@ def discard_partial(path: Path) -> None:
     remove_file(partial_path(path))
 
 
+def _add_val(file: h5py.File, *, detection_rows: int, ground_truth_rows: int) -> None:
+    cut(file, "train", last_counter(file)[2])
+    features = file["train/features"].shape
+    dimensions = Dimensions(features[1], features[2], int(file.attrs["mask_size"]))
+    allocate(file, "ground_truth", dimensions, ground_truth_rows)
+    allocate(file, "detections", dimensions, detection_rows)  # the looser bound: its end is cut from the file
+
+
 def _finish(file: h5py.File) -> None:
     for group, count in zip(_GROUPS, last_counter(file)[2:], strict=True):
         cut(file, group, count)
     del file[PROGRESS]
     file.attrs["complete"] = True
-
-
-def _counter(number: int, images_done: int, rows: Sequence[int]) -> list[int]:
-    """A counter as it lies in the file: which commit it is, the images, the rows of each group, a checksum."""
-    values = [number, images_done, *rows]
-    return [*values, zlib.crc32(np.array(values, dtype="<i8").tobytes())]
-
-
-def last_counter(file: Any) -> list[int]:
-    """The last counter that was written whole, without its checksum: which commit, the images, rows of each group.
-
-    Raises:
-        ValueError: None is whole.
-    """
-    values = whole_counters(file)
-    if not values:
-        raise ValueError("its counter of images is broken")
-    return max(values)
-
-
-def whole_counters(file: Any) -> list[list[int]]:
-    """Those of the two counters that are as they were written, without their checksums."""
-    return [row[:-1] for row in file[PROGRESS][:].tolist() if row == _counter(row[0], row[1], row[2:-1])]

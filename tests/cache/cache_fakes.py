@@ -14,13 +14,15 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from maskx_pipeline.cache.checksums import HEAD_DIGEST, SUMS
-from maskx_pipeline.cache.export import write_cache
+from maskx_pipeline.cache.export import join, prepare, write_cache, write_share
+from maskx_pipeline.cache.plan import count_export
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import CacheIdentity
 from maskx_pipeline.config import ExportConfig
 from maskx_pipeline.data.records import Annotation, Category, CocoData, ImageRecord
 from maskx_pipeline.detection.class_weights import ClassWeights
 from maskx_pipeline.detection.detector import Detections
+from maskx_pipeline.provenance.lock import locked
 
 WIDTH, HEIGHT = 40, 32
 CHANNELS, ROI_SIZE, MASK_SIZE = 3, 4, 6
@@ -177,6 +179,19 @@ def export(out: Path, train: CocoData, val: CocoData, *, overwrite: bool = False
         val=val,
         overwrite=overwrite,
     )
+
+
+def export_by(processes: int, out: Path, train: CocoData, val: CocoData, **changes: Any) -> Path:
+    """The same by several processes, of which each does its part when the one before it has ended."""
+    config = make_config(out, **changes)
+    detector, identity = FakeFrozen(), make_identity(iou=config.proposal_iou)
+    with locked(out):
+        shares = prepare(out, processes, identity, count_export(config, detector, train, val))
+        for share in shares or []:
+            write_share(config, share, detector=detector, identity=identity, train=train, val=val)
+        if shares is not None and [share.path for share in shares] != [out]:
+            join(config, identity, train, val)
+    return out
 
 
 def contents(path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -386,26 +385,6 @@ def test_val_without_images_leaves_empty_groups(tmp_path: Path, train: CocoData)
         assert (len(cache.detections), len(cache.ground_truth)) == (0, 0)
         assert cache.read_features("detections", []).shape == (0, 3, 4, 4)
         assert len(cache.train) > 0
-
-
-@pytest.mark.parametrize(
-    ("left", "hint"),
-    [
-        ("cache.shard-1-of-4.h5.partial", "start it by `torchrun --nproc-per-node 4`"),
-        ("cache.shard-0-of-2.h5", "start it by `torchrun --nproc-per-node 2`"),
-    ],
-)
-def test_an_export_begun_by_more_processes_is_not_begun_beside_it(
-    left: str, hint: str, tmp_path: Path, train: CocoData, val: CocoData
-) -> None:
-    """Its work would lie there for nothing; --overwrite removes it."""
-    (tmp_path / left).touch()  # killed before its first write
-    with pytest.raises(CacheError, match=re.escape(left)) as caught:
-        cache_fakes.export(tmp_path / "cache.h5", train, val)
-    assert hint in str(caught.value)
-    assert (tmp_path / left).exists()
-    cache_fakes.export(tmp_path / "cache.h5", train, val, overwrite=True)
-    assert not (tmp_path / left).exists()
 
 
 def test_a_row_for_which_there_is_no_room_is_an_error_before_it_is_written(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from maskx_pipeline.cache.export import ExportJob, _writer
-from maskx_pipeline.cache.join import join_shards, shard_path
+from maskx_pipeline.cache.export import prepare, write_share
+from maskx_pipeline.cache.join import join_shards
+from maskx_pipeline.cache.plan import count_export
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.data.records import CocoData
 from maskx_pipeline.errors import CacheError
@@ -28,16 +29,18 @@ def write_shards(
 ) -> list[Path]:
     """What ``count`` processes would write, one after the other."""
     out.parent.mkdir(exist_ok=True)
-    paths = []
-    for rank in range(count):
-        path = shard_path(out, rank, count)
-        config = cache_fakes.make_config(out, **settings)
-        job = ExportJob(config, cache_fakes.FakeFrozen(), train, val, rank, count)
-        made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
-        with _writer(path, made_from, job) as writer:
-            job.run(writer)
-        paths.append(path)
-    return paths
+    config, detector = cache_fakes.make_config(out, **settings), cache_fakes.FakeFrozen()
+    made_from = cache_fakes.make_identity(**(identity or {"iou": 0.5}))
+    shares = prepare(out, count, made_from, count_export(config, detector, train, val)) or []
+    for share in shares:
+        write_share(config, share, detector=detector, identity=made_from, train=train, val=val)
+    return [share.path for share in shares]
+
+
+def join(shards: Sequence[Path], out: Path, train: CocoData, val: CocoData) -> None:
+    """As an export joins them."""
+    of_train, of_val = ([image.id for image in data.images] for data in (train, val))
+    join_shards(shards, out, train_images=of_train, val_images=of_val)
 
 
 @pytest.mark.parametrize("settings", cache_fakes.SETTINGS)
@@ -48,7 +51,7 @@ def test_joined_shards_read_as_a_single_file(
     """Row for row, through HDF5 itself and through the reader; a shard without rows does not matter."""
     path = cache_fakes.export(tmp_path / "cache.h5", train, val, **settings)
     out = tmp_path / "joined.h5"
-    join_shards(write_shards(out, train, val, count, settings), out)
+    join(write_shards(out, train, val, count, settings), out, train, val)
     assert cache_fakes.contents(out) == cache_fakes.contents(path)
     with RoICache(out) as joined, RoICache(path) as single:
         assert joined.digest == single.digest
@@ -66,7 +69,7 @@ def test_joined_files_can_be_moved_together(
 ) -> None:
     """Shards are found beside the joined file, wherever that is and whatever the working directory."""
     out = tmp_path / "runs" / "cache.h5"
-    join_shards(write_shards(out, train, val, 2), out)
+    join(write_shards(out, train, val, 2), out, train, val)
     before = cache_fakes.contents(out)
     shutil.move(out.parent, tmp_path / "moved")
     monkeypatch.chdir(os.sep)
@@ -80,9 +83,9 @@ def test_a_missing_shard_is_an_error_and_not_zeros(tmp_path: Path, train: CocoDa
     """HDF5 would show fill values in its place."""
     out = tmp_path / "cache.h5"
     shards = write_shards(out, train, val, 2)
-    join_shards(shards, out)
+    join(shards, out, train, val)
     shards[1].unlink()
-    with pytest.raises(CacheError, match=r"shard-1-of-2\.h5 is missing") as caught:
+    with pytest.raises(CacheError, match=r"shard-1\.h5 is missing") as caught:
         RoICache(out)
     assert "maskx export-embeddings" in str(caught.value)
 
@@ -93,9 +96,9 @@ def test_shards_of_different_exports_are_not_joined(tmp_path: Path, train: CocoD
     first, second = write_shards(out, train, val, 2)
     other = write_shards(tmp_path / "other" / "cache.h5", train, val, 2, iou=0.7)
     with pytest.raises(CacheError, match=r"iou: 0.5 -> 0.7"):
-        join_shards([first, other[1]], out)
+        join([first, other[1]], out, train, val)
     assert not out.exists()
-    join_shards([first, second], out)
+    join([first, second], out, train, val)
     shutil.copy(other[1], second)
     with pytest.raises(CacheError, match="does not belong"):
         RoICache(out)

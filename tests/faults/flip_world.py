@@ -19,9 +19,8 @@ import pytest
 import tiny_training
 import torch
 from annotate_world import MIXED, write_dataset, write_model
-from test_join import write_shards
+from test_join import join, write_shards
 
-from maskx_pipeline.cache.join import join_shards
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.schema import GROUP_PATHS
 from maskx_pipeline.cache.writer import RoICacheWriter
@@ -71,7 +70,7 @@ def _caches(folder: Path) -> list[Kind]:
     eight = cache_fakes.export(folder / "eight" / "cache.h5", train, val, **cache_fakes.SETTINGS[1])
     joined = folder / "joined" / "cache.h5"
     shards = write_shards(joined, train, val, 2)
-    join_shards(shards, joined)
+    join(shards, joined, train, val)
     unfinished = folder / "unfinished" / "cache.h5"
     unfinished.parent.mkdir()
     with pytest.MonkeyPatch.context() as patch:
