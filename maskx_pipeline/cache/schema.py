@@ -28,8 +28,9 @@ PROGRESS = "progress"
 """int64 [4], only while the file is being written: images done, then rows of the groups above."""
 
 SHARE = "share"
-"""Text, only in a shard: the images that it has, as a JSON list of runs ``[first, end]`` in the order of the export. That
-is the images of train that have a chosen object, then those of val."""
+"""Text, only in a shard: the images that it has, as a JSON list of runs ``[first, end]`` in the order of the export.
+
+That is: the images of train that have a chosen object, then those of val."""
 
 FEATURE_DTYPES: Mapping[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
 """What the features of train may be stored in; those of val are always float16."""

@@ -1,6 +1,7 @@
 """Run by test_export.py in a process of its own: kill exports at every point, resume them, compare with a whole one.
 
 Each export runs in a forked child, which sends itself SIGKILL when it comes to the n-th call of what changes a file.
+It may be by several processes (their work one after the other in that child), and each time by another number.
 """
 
 from __future__ import annotations
@@ -69,21 +70,26 @@ def wait(child: int) -> bool:
     return False
 
 
-def main(folder: Path, stride: int, settings: dict[str, Any]) -> None:
+def main(folder: Path, stride: int, settings: dict[str, Any], processes: list[int]) -> None:
+    """Kill at every ``stride``-th call; the first export is by ``processes[0]``, the next by ``[1]``, and so round."""
     torch.set_num_threads(1)
     train, val = cache_fakes.make_train(folder, 4), cache_fakes.make_val(folder, 2)
 
-    def run(name: str, deadline: int = 0) -> Callable[[], None]:
+    def run(name: str, deadline: int = 0, attempt: int = 0) -> Callable[[], None]:
         def work() -> None:
             arm(deadline)
-            cache_fakes.export(folder / name / "cache.h5", train, val, **settings)
+            by = processes[attempt % len(processes)] if name != "whole" else 1
+            cache_fakes.export_by(by, folder / name / "cache.h5", train, val, **settings)
 
         return work
 
     def check(name: str) -> None:
-        left = sorted(path.name for path in (folder / name).iterdir() if not path.name.startswith("."))
-        if left != ["cache.h5"] or cache_fakes.contents(folder / name / "cache.h5") != whole:
+        left = sorted(path.name for path in (folder / name).iterdir() if path.name.count("lock") == 0)
+        parts = [path for path in left if path != "cache.h5" and not (several and path.endswith(".h5"))]
+        if parts or cache_fakes.contents(folder / name / "cache.h5") != whole:
             raise SystemExit(f"{name}: the resumed export differs; files: {left}")
+
+    several = max(processes) > 1
 
     started = time.monotonic()
     wait(in_child(run("whole")))
@@ -91,11 +97,14 @@ def main(folder: Path, stride: int, settings: dict[str, Any]) -> None:
     whole = cache_fakes.contents(folder / "whole" / "cache.h5")
     deadline = 1
     while wait(in_child(run(f"at-{deadline}", deadline))):
-        wait(in_child(run(f"at-{deadline}")))
+        if several:
+            wait(in_child(run(f"at-{deadline}", 1 + 7 * deadline % 150, 1)))
+        wait(in_child(run(f"at-{deadline}", 0, 2 if several else 0)))
         check(f"at-{deadline}")
         deadline += stride
     attempts = 1
-    while wait(in_child(run("often", 40))):  # dies again and again, always further on; a change of structure is 30
+    most = 150 if several else 40  # a change of structure is 30
+    while wait(in_child(run("often", most, attempts))):  # dies again and again, always further on
         attempts += 1
     check("often")
     for trial in range(12 // stride):  # and in the midst of whatever HDF5 is doing
@@ -103,10 +112,10 @@ def main(folder: Path, stride: int, settings: dict[str, Any]) -> None:
         time.sleep(random.Random(trial).uniform(0, seconds))
         os.kill(child, signal.SIGKILL)
         if wait(child):
-            wait(in_child(run(f"random-{trial}")))
+            wait(in_child(run(f"random-{trial}", 0, 1)))
         check(f"random-{trial}")
     print(f"{deadline // stride} points, {attempts} attempts")  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]), json.loads(sys.argv[4]))

@@ -210,15 +210,40 @@ def test_workers_and_flushes_never_change_the_result(
     assert cache_fakes.contents(other) == cache_fakes.contents(cache_path)
 
 
-@pytest.mark.parametrize("settings", cache_fakes.SETTINGS)
-@pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_never_having_stopped(tmp_path: Path, stride: int, settings: dict[str, Any]) -> None:
-    """SIGKILL between any two calls that change a file, again and again, and at random times."""
+@pytest.mark.parametrize(
+    ("stride", "settings", "processes"),
+    [
+        (8, cache_fakes.SETTINGS[0], [1]),
+        (8, cache_fakes.SETTINGS[1], [1]),
+        (32, cache_fakes.SETTINGS[1], [2, 1, 3]),
+        *(
+            pytest.param(1, settings, processes, marks=pytest.mark.slow)
+            for settings in cache_fakes.SETTINGS
+            for processes in ([1], [2, 1, 3])
+        ),
+        pytest.param(1, cache_fakes.SETTINGS[0], [1, 2], marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed_equals_never_having_stopped(
+    tmp_path: Path, stride: int, settings: dict[str, Any], processes: list[int]
+) -> None:
+    """SIGKILL between any two calls that change a file, again and again, and at random times.
+
+    Also where each export is by another number of processes than the one before.
+    """
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
-    command = [sys.executable, str(here / "kill_export.py"), str(tmp_path), str(stride), json.dumps(settings)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    command = [
+        sys.executable,
+        str(here / "kill_export.py"),
+        str(tmp_path),
+        str(stride),
+        json.dumps(settings),
+        json.dumps(processes),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)  # noqa: T201
 
 
 def test_an_interrupted_export_keeps_every_finished_image(

@@ -211,7 +211,7 @@ def test_shards_with_the_same_images_are_an_error(tmp_path: Path, train: CocoDat
     out = cache_fakes.export_by(2, tmp_path / "runs" / "cache.h5", train, val)
     out.unlink()
     shutil.copy(shard_path(out, 0), shard_path(out, 5))
-    with pytest.raises(CacheError, match="two shards of .* have the same images"):
+    with pytest.raises(CacheError, match=r"two shards of .* have the same images"):
         cache_fakes.export_by(2, out, train, val)
 
 
@@ -238,7 +238,7 @@ def test_a_shard_whose_share_is_damaged_is_not_gone_on_with(tmp_path: Path, trai
     content = partial.read_bytes()
     assert content.count(b"[[4, 9], [13, 17]]") == 1
     partial.write_bytes(content.replace(b"[[4, 9], [13, 17]]", b"[[4, 9], [13, 16]]"))
-    with pytest.raises(CacheError, match="shard-1.h5.partial is damaged"):
+    with pytest.raises(CacheError, match=r"shard-1\.h5\.partial is damaged"):
         cache_fakes.export_by(3, out, train, val)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from cache_fakes import contents
-from ranks_world import TORCHRUN, environment, maskx
+from ranks_world import maskx, side_by_side
 
 pytestmark = pytest.mark.slow
 
@@ -41,19 +38,33 @@ def test_an_export_that_stopped_goes_on_by_another_number(began: int, then: int,
     assert "finished and unchanged" in maskx(project, *WORDS).stderr
 
 
-@pytest.mark.parametrize("then", [1, 3])
-def test_an_export_that_was_killed_goes_on_by_another_number(then: int, project: Path, whole: Path) -> None:
-    """Both processes, with torchrun, as soon as each has begun its shard."""
-    start = [sys.executable, *TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "maskx_pipeline"]
-    process = subprocess.Popen(
-        [*start, *WORDS], cwd=project, env=environment(), stderr=subprocess.DEVNULL, process_group=0
-    )
-    until = time.monotonic() + 120
-    while len(list((project / "runs").glob("cache*.partial"))) < 2 and time.monotonic() < until:
-        time.sleep(0.005)
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
-    assert not (project / "runs/cache.h5").exists()
-    maskx(project, *WORDS, processes=then)
+KILLED = """
+import os, signal
+from maskx_pipeline import commands
+from maskx_pipeline.cache.writer import RoICacheWriter
+
+real, calls = RoICacheWriter._sync, []
+
+def sync(self):
+    calls.append(self)
+    if len(calls) == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self)
+
+RoICacheWriter._sync = sync
+commands.run({words})
+"""
+
+
+@pytest.mark.parametrize(("call", "then"), [(5, 1), (6, 3)])
+def test_an_export_that_was_killed_goes_on_by_another_number(
+    call: int, then: int, project: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, each in its third commit: before the rows are on the disk, and before the counter is."""
+    monkeypatch.chdir(project)
+    program = KILLED.format(call=call, words=list(WORDS))
+    side_by_side([sys.executable, "-c", program], processes=2, codes=[-signal.SIGKILL] * 2)
+    assert len(list((project / "runs").glob("cache*.partial"))) == 2
+    said = maskx(project, *WORDS, processes=then).stderr
+    assert " of 23 images were done before" in said
     assert contents(project / "runs/cache.h5") == contents(whole)
