@@ -14,7 +14,8 @@ RUN_FILE = "run.json"
 LIST_FILE = "files.json"
 """The list of a folder that is no run."""
 
-_LEVELS = 3
+LEVELS = 3
+"""How many folders above a file may have the list that names it."""
 
 
 def digests_of(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
@@ -57,7 +58,7 @@ def check_listed(path: Path) -> None:
         OSError: It cannot be read.
         DamagedError: It is not what was written.
     """
-    folder = next((parent for parent in list(path.parents)[:_LEVELS] if (parent / RUN_FILE).is_file()), path.parent)
+    folder = next((parent for parent in list(path.parents)[:LEVELS] if (parent / RUN_FILE).is_file()), path.parent)
     digest = listed_files(folder / RUN_FILE).get(path.relative_to(folder).as_posix())
     if digest is not None and digest != sha256_of_file(path):
         raise DamagedError(f"{path.name} is not what was written, by {folder / RUN_FILE}")

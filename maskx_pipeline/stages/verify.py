@@ -13,6 +13,7 @@ from maskx_pipeline.config import DataConfig, MasksConfig
 from maskx_pipeline.data.annotation_index import index_is_sound, index_path
 from maskx_pipeline.errors import ConfigError, DataError
 from maskx_pipeline.project import PROJECT_FILE, read_project
+from maskx_pipeline.provenance.file_lists import LEVELS
 from maskx_pipeline.provenance.files import is_temporary
 from maskx_pipeline.provenance.seals import DamagedError
 from maskx_pipeline.provenance.verify import Checked, check_file, digests_in
@@ -20,7 +21,6 @@ from maskx_pipeline.provenance.verify import Checked, check_file, digests_in
 _CACHE_ENDINGS = (".h5", ".hdf5")
 _REDO_ENDINGS = tuple(f"{ending}{partial}.redo" for ending in _CACHE_ENDINGS for partial in ("", ".partial"))
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_LEVELS = 3
 _LARGEST_LIST = 1 << 28
 _DAMAGED = ("damaged", "missing")
 _EXPORT = "put back a copy, or run `maskx export-embeddings --overwrite`"
@@ -76,7 +76,7 @@ def verify(path: Path) -> Verification:
     if not path.exists():
         raise DataError(f"{path} does not exist.", "give a run folder, a cache, a project folder or a file")
     if path.is_file():
-        lists = [file for folder in list(path.parents)[:_LEVELS] for file in sorted(folder.glob("*.json"))]
+        lists = [file for folder in list(path.parents)[:LEVELS] for file in sorted(folder.glob("*.json"))]
         return Verification((_check(path, _listed_in(lists)),))
     files = list(_files_below(path))
     listed = _listed_in(files)
