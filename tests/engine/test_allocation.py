@@ -34,8 +34,8 @@ def test_memory_of_a_freed_tensor_is_used_again() -> None:
     """In the block the same pages serve the next tensor; before and after, each tensor gets its own."""
     usual = faults_of_a_large_tensor()
     with freed_memory_kept(CPU):
-        faults_of_a_large_tensor()
-        assert faults_of_a_large_tensor() < usual // 4
+        faults = [faults_of_a_large_tensor() for _ in range(20)]  # small blocks split a free one at first
+        assert faults[-1] < usual // 4
     faults_of_a_large_tensor()
     assert faults_of_a_large_tensor() > usual // 2
 
