@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from full_size_cache import write_full_size_cache
 from side_by_side import print_machine, print_table, side_by_side
-from stage2_step import Stage2, _seen_rois
+from stage2_step import Stage2, batches_of
 
 from maskx_pipeline.cache.reader import RoICache
 
@@ -50,7 +50,7 @@ def main() -> None:
         reading = side_by_side(lambda: read(checked), lambda: read(plain), repeats=options.repeats)
         by_hdf5 = side_by_side(lambda: fletcher[rows], lambda: read(plain), repeats=options.repeats)
         stage2, numbers = Stage2(checked, amp="auto"), (itertools.count(), itertools.count())
-        batches = [stack.enter_context(_seen_rois(c, BATCH, stage2.device, "disk")) for c in (checked, plain)]
+        batches = [stack.enter_context(batches_of(c, BATCH, stage2.device, "disk")) for c in (checked, plain)]
         steps = side_by_side(
             lambda: stage2.step(*batches[0].batch(next(numbers[0]))),
             lambda: stage2.step(*batches[1].batch(next(numbers[1]))),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from maskx_pipeline.config import DetectConfig, E2EConfig, ExportConfig, TransferConfig
 from maskx_pipeline.engine.device import amp_dtype, autocast, resolve_device
 from maskx_pipeline.errors import MachineError
 
@@ -45,6 +48,18 @@ def test_amp_names_become_dtypes() -> None:
     assert amp_dtype("auto", _CPU) in (None, torch.bfloat16)
     with pytest.raises(MachineError, match="fp16"):
         amp_dtype("fp16", _CPU)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"), [("avx2 avx512f", None), ("avx512f avx512_bf16", torch.bfloat16), ("amx_bf16", torch.bfloat16)]
+)
+def test_bf16_is_the_default_where_the_cpu_computes_it(
+    flags: str, dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere it would be imitated, slower than float32. A model is used as it was made, and so `predict` does the same."""
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: f"flags\t\t: fpu sse2 {flags}\n")
+    for config in (DetectConfig(), ExportConfig(), TransferConfig(), E2EConfig()):
+        assert amp_dtype(config.amp, _CPU) is dtype
 
 
 def test_autocast_none_switches_an_outer_autocast_off() -> None:
