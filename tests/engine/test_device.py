@@ -56,7 +56,7 @@ def test_amp_names_become_dtypes() -> None:
 def test_bf16_is_the_default_where_the_cpu_computes_it(
     flags: str, dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Elsewhere it would be imitated, slower than float32. A model is used as it was made, and so `predict` does the same."""
+    """Elsewhere it would be imitated, slower than float32. A model is used as it was made, so `predict` does it too."""
     monkeypatch.setattr(Path, "read_text", lambda path, **_: f"flags\t\t: fpu sse2 {flags}\n")
     for config in (DetectConfig(), ExportConfig(), TransferConfig(), E2EConfig()):
         assert amp_dtype(config.amp, _CPU) is dtype
