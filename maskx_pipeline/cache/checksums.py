@@ -66,18 +66,25 @@ def damaged_rows(path: Path, what: str, rows: list[int]) -> CacheError:
     return CacheError(f"{path} is damaged: {what}, row {listed([str(row) for row in rows], 3)}.", AGAIN)
 
 
-def head_digest(file: Any) -> str:
-    """SHA-256 (hex) of the attributes and of the categories with their weights."""
+def head_columns(file: Any) -> dict[str, NDArray[Any]]:
+    """The categories with their weights, by the names of the datasets."""
+    return {name: file[f"categories/{name}"][()] for name in ("b_box", "b_cls", "id", "name", "w_box", "w_cls")}
+
+
+def head_digest(file: Any, columns: Mapping[str, NDArray[Any]] | None = None) -> str:
+    """SHA-256 (hex) of the attributes and of the categories with their weights.
+
+    Args:
+        columns: Those of :func:`head_columns`, where they were read before.
+    """
     said = {name: str(value) for name, value in sorted(file.attrs.items()) if name not in ("complete", HEAD_DIGEST)}
     digest = hashlib.sha256(json.dumps(said).encode())
-    for name in ("b_box", "b_cls", "id", "name", "w_box", "w_cls"):
-        dataset = file[f"categories/{name}"]
-        values = dataset[()]
+    for name, values in (head_columns(file) if columns is None else columns).items():
         if values.dtype == object:
             raw = json.dumps([text.decode("utf-8", "replace") for text in values.tolist()]).encode()
         else:
             raw = values.tobytes()
-        digest.update(f"{name} {dataset.shape}\n".encode() + raw)
+        digest.update(f"{name} {values.shape}\n".encode() + raw)
     return digest.hexdigest()
 
 

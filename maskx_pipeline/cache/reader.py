@@ -21,10 +21,10 @@ from maskx_pipeline.cache.eight_bit import as_float16
 from maskx_pipeline.cache.feature_rows import FeatureRows
 from maskx_pipeline.cache.schema import GROUP_PATHS, CacheIdentity, Dimensions, GroupName, unpack_targets
 from maskx_pipeline.cache.validation import (
-    check_head,
     check_rows,
     check_scales,
     open_cache_file,
+    read_head,
     read_identity,
     read_sizes,
     read_sums,
@@ -123,15 +123,13 @@ class RoICache(contextlib.AbstractContextManager["RoICache"]):
         self.dimensions = dimensions
         self.channels, self.roi_size = dimensions.channels, dimensions.roi_size
         self.mask_size = dimensions.mask_size
-        check_head(file, self.path)
-        group = file["categories"]
+        head = read_head(file, self.path)
+        names = file["categories/name"].asstr()[:]
         self.categories = tuple(
             Category(id=int(category_id), name=shown(name), label=label)
-            for label, (category_id, name) in enumerate(zip(group["id"][:], group["name"].asstr()[:], strict=True), 1)
+            for label, (category_id, name) in enumerate(zip(head["id"], names, strict=True), 1)
         )
-        weights = {
-            name: torch.from_numpy(group[name][...].astype("f4")) for name in ("w_cls", "b_cls", "w_box", "b_box")
-        }
+        weights = {name: torch.from_numpy(head[name]) for name in ("w_cls", "b_cls", "w_box", "b_box")}
         self.class_weights = ClassWeights(**weights)
         self._large: dict[GroupName, dict[str, FeatureRows]] = {}
         self.sums: dict[GroupName, NDArray[np.uint64] | None] = {}

@@ -11,7 +11,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from maskx_pipeline.cache.checksums import AGAIN, HEAD_DIGEST, LARGE, SUMS, damaged_rows, head_digest, sums_of
+from maskx_pipeline.cache.checksums import (
+    AGAIN,
+    HEAD_DIGEST,
+    LARGE,
+    SUMS,
+    damaged_rows,
+    head_columns,
+    head_digest,
+    sums_of,
+)
 from maskx_pipeline.cache.hdf5_file import open_hdf5, what_is_wrong
 from maskx_pipeline.cache.links import FORMAT_HINT, check_written, find_dataset
 from maskx_pipeline.cache.schema import (
@@ -150,20 +159,22 @@ def read_sums(file: Any, group: str, columns: Mapping[str, NDArray[Any]], path: 
     return sums
 
 
-def check_head(file: Any, path: Path) -> None:
-    """Check attributes and categories by their digest, if the cache has one, and that the class weights are numbers.
+def read_head(file: Any, path: Path) -> dict[str, NDArray[Any]]:
+    """The datasets of the categories, read once, and checked with the attributes by their digest, if there is one.
 
     Raises:
-        CacheError: They are not.
+        CacheError: They are not what was written, or the class weights are no numbers.
     """
-    if HEAD_DIGEST in file.attrs and file.attrs[HEAD_DIGEST] != head_digest(file):
+    columns = head_columns(file)
+    if HEAD_DIGEST in file.attrs and file.attrs[HEAD_DIGEST] != head_digest(file, columns):
         raise CacheError(f"{path} is damaged: its attributes or categories are not what was written.", AGAIN)
     for name in ("w_cls", "b_cls", "w_box", "b_box"):
-        if not np.isfinite(file[f"categories/{name}"][...]).all():
+        if not np.isfinite(columns[name]).all():
             raise CacheError(
                 f"{path}: categories/{name} are not finite numbers.",
                 "the detector's training has diverged: train it again with a lower --lr, and export again",
             )
+    return columns
 
 
 def check_scales(scales: NDArray[np.float32], rows: NDArray[np.int64], path: Path) -> None:

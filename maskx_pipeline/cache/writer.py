@@ -98,7 +98,8 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             raise CacheError(f"{partial_path(path)} is damaged: {error}.", _AGAIN) from error
         try:
             found = CacheIdentity.from_attributes(writer._file.attrs)
-        except (KeyError, ValueError) as error:
+            is_whole = writer._file.attrs.get(HEAD_DIGEST) == head_digest(writer._file)
+        except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
             writer.close()
             raise CacheError(f"{partial_path(path)} is no unfinished RoI cache: {error}.", _AGAIN) from error
         if different := found.differences(identity):
@@ -106,7 +107,7 @@ class RoICacheWriter(contextlib.AbstractContextManager["RoICacheWriter"]):
             raise CacheError(
                 f"{partial_path(path)} is an unfinished export of something else: {', '.join(different)}.", _AGAIN
             )
-        if writer._file.attrs.get(HEAD_DIGEST) != head_digest(writer._file):
+        if not is_whole:
             writer.close()
             raise CacheError(f"{partial_path(path)} is damaged: its attributes or categories are not whole.", _AGAIN)
         return writer

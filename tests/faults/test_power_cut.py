@@ -45,7 +45,7 @@ def test_an_export_goes_on_after_a_power_cut_from_its_last_commit(tmp_path: Path
 @pytest.mark.parametrize("processes", [[1, 2, 1], [2, 1, 3], [2, 3, 2]])
 def test_no_power_cut_loses_an_export_that_goes_on_by_others(tmp_path: Path, processes: list[int]) -> None:
     """By the second number of processes where the first had stopped; after the cut, by the third. Every 8th state."""
-    counts = _cut(tmp_path, 8, 160, {"processes": processes})
+    counts = _cut(tmp_path, 8, 400, {"processes": processes})
     _check(counts)
     assert counts["states"] > 100
 
