@@ -194,6 +194,15 @@ def test_a_process_that_had_done_nothing_leaves_no_shard(tmp_path: Path, train: 
     assert cache_fakes.contents(out) == cache_fakes.contents(whole)
 
 
+def test_as_many_processes_as_shards_do_what_no_shard_has_too(tmp_path: Path, train: CocoData, val: CocoData) -> None:
+    """One of three was killed before its shard was there, and two go on."""
+    whole = cache_fakes.export(tmp_path / "whole.h5", train, val)
+    out = tmp_path / "runs" / "cache.h5"
+    begin(out, train, val, [1, 1, 1])
+    partial_path(shard_path(out, 1)).unlink()
+    assert cache_fakes.contents(cache_fakes.export_by(2, out, train, val)) == cache_fakes.contents(whole)
+
+
 def test_a_lost_shard_is_written_again(tmp_path: Path, train: CocoData, val: CocoData) -> None:
     """The others say which images they have."""
     whole = cache_fakes.export(tmp_path / "whole.h5", train, val)
