@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,9 @@ def convert_files(
             categories, counts = _write(path, paths[f"{split}.json"], info, file_name, hint)
             if "categories" not in report:
                 report["categories"] = len(categories)
-                for name, text in more(categories).items():
+                with _known_errors(path, hint):
+                    further = more(categories)
+                for name, text in further.items():
                     paths[name] = stack.enter_context(atomic_path(out / name))
                     paths[name].write_text(text, encoding="utf-8")
             report["splits"][split] = {kind: counts[kind] for kind in ("images", "boxes", "masks")}
@@ -82,7 +84,7 @@ def _write(
     hint: str,
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     counts: Counter[str] = Counter()
-    try:
+    with _known_errors(path, hint):
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
         top = msgspec.json.decode(memoryview(raw), type=dict[str, msgspec.Raw])
         images = msgspec.json.decode(top["images"], type=list[dict[str, Any]])
@@ -101,10 +103,16 @@ def _write(
                 stream.write((b",\n" if number else b"\n") + text)
                 counts["masks"] += has_mask
             stream.write(b"\n]}\n")
-    except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not what was looked for: {type(error).__name__}: {error}.", hint) from error
     counts["images"], counts["boxes"] = len(images), len(annotations)
     return categories, counts
+
+
+@contextlib.contextmanager
+def _known_errors(path: Path, hint: str) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is not what was looked for: {type(error).__name__}: {error}.", hint) from error
 
 
 def _completed(annotation: msgspec.Raw, found: _Keys) -> tuple[bytes, bool]:

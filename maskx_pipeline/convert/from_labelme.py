@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from maskx_pipeline.convert.found import FoundImage, FoundObject, write_coco
 from maskx_pipeline.convert.source_files import digest_of_files, relative_name, shown_size
 from maskx_pipeline.data.images import ENDINGS, open_picture
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.seals import read_json_file
 
 _SPLITS = ("train", "val", "test")
 _NO_LABELS = ("__ignore__", "_background_")
@@ -178,7 +178,7 @@ def _shapes_of(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json_file(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "check the file") from error
     return content if isinstance(content, dict) else {}

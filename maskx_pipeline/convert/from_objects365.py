@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from maskx_pipeline.convert.coco_like import convert_files, digest_of, split_fil
 from maskx_pipeline.data.category_map import SCHEMA
 from maskx_pipeline.data.category_sets import COCO_CATEGORIES
 from maskx_pipeline.errors import DataError
+from maskx_pipeline.provenance.seals import read_json_file
 from maskx_pipeline.text import json_text
 
 MAP_FILE = "category-map.json"
@@ -94,6 +94,6 @@ def _names_of(path: Path | None) -> Mapping[int, str]:
     if path is None:
         return COCO_CATEGORIES
     try:
-        return {entry["id"]: entry["name"] for entry in json.loads(path.read_text(encoding="utf-8-sig"))["categories"]}
+        return {entry["id"]: entry["name"] for entry in read_json_file(path)["categories"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} has no categories: {error}.", "give COCO's or LVIS' annotation file") from error

@@ -142,8 +142,10 @@ class OpenImagesSource:
     def _read_masks(self, split: str) -> dict[str, list[_Mask]]:
         rows: dict[str, list[_Mask]] = defaultdict(list)
         path = self._masks.get(split)
-        for row in () if path is None else _rows(path, ("MaskPath", "ImageID", "LabelName", "BoxXMin")):
-            sides = _sides(row, "BoxXMin", "BoxYMin", "BoxXMax", "BoxYMax")
+        if path is None:
+            return rows
+        for row in _rows(path, ("MaskPath", "ImageID", "LabelName", "BoxXMin")):
+            sides = _sides(path, row, "BoxXMin", "BoxYMin", "BoxXMax", "BoxYMax")
             rows[row["ImageID"]].append(_Mask(row["MaskPath"], sys.intern(row["LabelName"]), sides))
         return rows
 
@@ -159,19 +161,24 @@ def _boxes(path: Path) -> Iterator[tuple[str, list[_Box]]]:
         yield (
             image_id,
             [
-                _Box(row["LabelName"], _sides(row, "XMin", "YMin", "XMax", "YMax"), row.get("IsGroupOf") == "1")
+                _Box(row["LabelName"], _sides(path, row, "XMin", "YMin", "XMax", "YMax"), row.get("IsGroupOf") == "1")
                 for row in group
             ],
         )
 
 
-def _sides(row: Mapping[str, str], *keys: str) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(row[key]) for key in keys)
+def _sides(path: Path, row: Mapping[str, str], *keys: str) -> tuple[float, float, float, float]:
+    try:
+        x1, y1, x2, y2 = (float(row[key]) for key in keys)
+    except (KeyError, TypeError, ValueError) as error:  # a column is missing, a row cut off, a text no number
+        raise DataError(
+            f"{path}: a row of image {row['ImageID']} has no four numbers {', '.join(keys)}.", _HINT
+        ) from error
     return x1, y1, x2, y2
 
 
 def _count_images(path: Path) -> int:
-    with path.open(encoding="utf-8-sig") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:  # whoever reads the rows says what is wrong
         return sum(1 for _ in groupby(stream, key=lambda line: line.partition(",")[0])) - 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import DataError, listed
+from maskx_pipeline.provenance.seals import read_json_file
 from maskx_pipeline.text import shown
 
 SCHEMA = 1
@@ -104,10 +104,10 @@ def read_category_map(path: Path) -> CategoryMap:
         DataError: The file is missing or broken, or maps a category twice or two categories onto one.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json_file(path)
     except OSError as error:
         raise DataError(f"the category map {path} cannot be read: {error.strerror}.", _HINT) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"the category map {path} is not JSON: {error}.", _HINT) from error
     entries = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
