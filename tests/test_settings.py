@@ -15,6 +15,7 @@ from maskx_pipeline.config import (
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
+    ShapesConfig,
     TransferConfig,
 )
 from maskx_pipeline.config.e2e import mask_options
@@ -52,6 +53,8 @@ def test_unknown_key_names_the_nearest_right_one():
         (DetectConfig, {"score_threshold": 50}, "score-threshold: 50.0 is too large"),
         (DetectConfig, {"nms_threshold": 2.0}, "nms-threshold: 2.0 is too large"),
         (DetectConfig, {"momentum": 9.0}, "momentum: 9.0 is too large"),
+        (ShapesConfig, {"image_size": 100_000_000}, "image-size: 100000000 is too large"),
+        (ShapesConfig, {"objects_max": 10**9}, "objects-max: 1000000000 is too large"),
         (DetectConfig, {"flip": 1.5}, "flip: 1.5 is too large"),
         (PredictConfig, {"score_threshold": 50}, "score-threshold: 50.0 is too large"),
         (ExportConfig, {"proposal_iou": 1.5}, "proposal-iou: 1.5 is too large"),

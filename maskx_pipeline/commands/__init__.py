@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -85,6 +86,10 @@ def cli() -> None:
     environment variables (MASKX_TABLE_OPTION), and those over maskx.toml.
     """
     _log_to_stderr()
+    try:
+        Path.cwd()
+    except OSError as error:  # libraries of torch end the process there
+        raise MaskXError("the working directory is gone.", "change into one that is there") from error
     warn_of_unknown_variables()
 
 

@@ -72,9 +72,9 @@ class ShapesConfig(StageConfig):
     categories: int = option(0, "Number of categories; 0 takes every combination.", minimum=0)
     train_count: int = option(1200, "Number of training images.", minimum=1)
     val_count: int = option(300, "Number of validation images.", minimum=1)
-    image_size: int = option(96, "Side of the square images, in pixels.", minimum=32)
+    image_size: int = option(96, "Side of the square images, in pixels.", minimum=32, maximum=4096)
     objects_min: int = option(3, "Fewest objects in an image.", minimum=1)
-    objects_max: int = option(6, "Most objects in an image.", minimum=1)
+    objects_max: int = option(6, "Most objects in an image.", minimum=1, maximum=1000)
     masks: str = option(
         "half",
         "Categories with masks in train.json: half of them, or all, so that a split chooses. seen.txt and unseen.txt "

@@ -78,6 +78,10 @@ def verify(path: Path) -> Verification:
     if path.is_file():
         lists = [file for folder in list(path.parents)[:LEVELS] for file in sorted(folder.glob("*.json"))]
         return Verification((_check(path, _listed_in(lists)),))
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is neither a file nor a folder.", "give a run folder, a cache, a project folder or a file"
+        )
     files = list(_files_below(path))
     listed = _listed_in(files)
     checked = [_check(file, listed) for file in files]

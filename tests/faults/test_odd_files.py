@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +72,24 @@ def test_a_folder_that_is_a_circle_is_a_known_error(project: Path) -> None:
     assert "round" in maskx(project, "predict", "round", "--model", "runs/e2e/m", code=2).stderr
     said = maskx(project, "predict", "images", "--model", "runs/e2e/m", "--out", "round/x", code=1).stderr
     assert "round" in said
+
+
+def test_a_working_directory_that_is_gone_is_a_known_error(tmp_path: Path) -> None:
+    """Libraries of torch end the process there."""
+    program = "import os, sys; os.rmdir(os.getcwd()); from maskx_pipeline.commands import main; main()"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", str(tmp_path)],
+        check=False, capture_output=True, text=True, cwd=tmp_path / "gone",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the working directory is gone" in done.stderr
+
+
+def test_what_is_neither_file_nor_folder_is_not_verified(tmp_path: Path) -> None:
+    """No files that are sound would be said of it."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "neither a file nor a folder" in maskx(tmp_path, "verify", "pipe", code=1).stderr
 
 
 def test_what_the_system_refuses_is_named_without_numbers(project: Path) -> None:
