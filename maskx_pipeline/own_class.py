@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,15 @@ def _import(home: str, option: str) -> ModuleType:
         raise ConfigError(
             f"{home} cannot be imported: {error}.",
             f"install what is missing; or name a file: {option} path/to/file.py:Name",
+        ) from error
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # a file that cannot be read, or that ends when it is run
+        line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise ConfigError(
+            f"{home} cannot be imported: {type(error).__name__}{f' in line {line}' if line else ''}: {said}.",
+            f"see that `python {home}` ends without an error",
         ) from error
     return module
 

@@ -10,6 +10,7 @@ import pytest
 
 from maskx_pipeline.config import DEFAULT_TEACHERS
 from maskx_pipeline.errors import ConfigError, MachineError
+from maskx_pipeline.own_class import import_class
 from maskx_pipeline.teachers.construction import ask_teacher
 
 HOME = own_teacher.__file__
@@ -76,3 +77,22 @@ def test_a_file_that_maskx_toml_names_lies_in_the_project_and_so_do_weights(tmp_
     named = Project(folder=tmp_path, tables={"sam": {"weights": "facebook/sam-vit-huge"}})
     assert named.load(SamConfig).weights == "facebook/sam-vit-huge"
     assert named.load(AnnotateConfig).second_opinion == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"1 / 0\n", r"ZeroDivisionError in line 1: division by zero"),
+        (b"x = 1\ndef (\n", r"SyntaxError in line 2"),
+        (b"import sys\nsys.exit(5)\n", r"SystemExit in line 2: 5"),
+        (b"\xff", r"SyntaxError"),
+        (b"x = 1\x00", r"SyntaxError: .*null bytes"),
+        (b"import no_such_module_anywhere\n", r"No module named"),
+    ],
+)
+def test_a_file_that_ends_when_it_is_imported_is_a_known_error(tmp_path: Path, text: bytes, said: str) -> None:
+    """With the line of the user's file, and the exit code of a known error."""
+    path = tmp_path / "mine.py"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError, match=rf"mine\.py cannot be imported: .*{said}"):
+        import_class(Path(f"{path}:Teacher"), option="--teacher")
