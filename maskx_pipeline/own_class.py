@@ -60,10 +60,12 @@ def _import(home: str, option: str) -> ModuleType:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # a file that cannot be read, or that ends when it is run
-        line = error.lineno if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1].lineno
-        said = error.msg if isinstance(error, SyntaxError) else error
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        place, said = f"{Path(at.filename).name}, line {at.lineno}", str(error)
+        if isinstance(error, SyntaxError):
+            place, said = f"{Path(home).name}, line {error.lineno or 1}", error.msg
         raise ConfigError(
-            f"{home} cannot be imported: {type(error).__name__}{f' in line {line}' if line else ''}: {said}.",
+            f"{home} cannot be imported: {type(error).__name__} ({place}): {said}.",
             f"see that `python {home}` ends without an error",
         ) from error
     return module

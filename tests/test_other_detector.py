@@ -130,7 +130,7 @@ def test_a_file_with_a_dataclass_is_imported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="it has no categories, class_weights"):
         make_detector(tmp_path / "half.py:Half", {})
     (tmp_path / "broken.py").write_text("1 / 0\n", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ConfigError, match=r"ZeroDivisionError \(broken\.py, line 1\)"):
         make_detector(tmp_path / "broken.py:Half", {})
     assert "maskx_detector_broken" not in sys.modules
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, write_report
+from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, refuse_inputs, write_report
 from maskx_pipeline.errors import DataError
 from maskx_pipeline.provenance.files import atomic_path, sha256_of_file
 from maskx_pipeline.provenance.lock import locked
@@ -56,6 +56,7 @@ def convert_files(
     info = {"description": f"{what} in COCO format, by maskx", "settings": dict(settings), "inputs": inputs}
     if is_finished(out, files, info, overwrite=overwrite):
         return out
+    refuse_inputs(out, (f"{split}.json" for split in files), files.values())
     report: dict[str, Any] = {"info": info, "splits": {}, "dropped": {}}
     with locked(out, folder=True), contextlib.ExitStack() as stack:
         names = (*(f"{split}.json" for split in files), REPORT_FILE)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 from pycocotools import mask as coco_mask
 
-from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, write_report
+from maskx_pipeline.convert.report import REPORT_FILE, check_found, is_finished, log_report, refuse_inputs, write_report
 from maskx_pipeline.data.masks import mask_is_absent, segmentation_fault, segmentation_to_rle
 from maskx_pipeline.engine.progress import Progress
 from maskx_pipeline.errors import DataError
@@ -80,6 +80,7 @@ def write_coco(source: Source, out: Path, *, what: str, settings: Mapping[str, A
     info = {"description": f"{what} in COCO format, by maskx", "settings": dict(settings), "inputs": source.inputs}
     if is_finished(out, source.splits, info, overwrite=overwrite):
         return out
+    refuse_inputs(out, (), ())
     with locked(out, folder=True), contextlib.ExitStack() as stack:
         # Renamed from last to first, so that the first split is there only when everything is.
         names = (*(f"{split}.json" for split in source.splits), REPORT_FILE)

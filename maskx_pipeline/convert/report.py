@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.errors import DataError
+from maskx_pipeline.errors import DataError, OutputError
 from maskx_pipeline.provenance.file_lists import FILES, listed_files
 from maskx_pipeline.provenance.files import sha256_of_file
 from maskx_pipeline.provenance.made_from import are_written
-from maskx_pipeline.provenance.seals import read_json_file, sealed_json
+from maskx_pipeline.provenance.seals import DamagedError, read_json_file, sealed_json
 
 logger = logging.getLogger("maskx")
 
 REPORT_FILE = "report.json"
+_ELSEWHERE = "give another folder with --out"
 
 
 def is_finished(out: Path, splits: Iterable[str], info: Mapping[str, Any], *, overwrite: bool) -> bool:
@@ -35,6 +36,28 @@ def is_finished(out: Path, splits: Iterable[str], info: Mapping[str, Any], *, ov
         return False
     logger.info("%s is finished and unchanged.", out)
     return True
+
+
+def refuse_inputs(out: Path, names: Iterable[str], inputs: Iterable[Path]) -> None:
+    """Keep what a conversion reads from being replaced by what it writes, and a report.json of another program.
+
+    Args:
+        names: Of the files to write.
+
+    Raises:
+        OutputError: One of them is an input, or that report; also with --overwrite.
+    """
+    for path in (out / name for name in names):
+        if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+            raise OutputError(f"{path} is what is read, and would be overwritten.", _ELSEWHERE)
+    try:
+        known = not (out / REPORT_FILE).exists() or "info" in read_report(out)
+    except DamagedError:  # of a file that had a seal, as maskx's have
+        known = True
+    except (OSError, ValueError, TypeError):
+        known = False
+    if not known:
+        raise OutputError(f"{out / REPORT_FILE} exists, and was not written by maskx.", _ELSEWHERE)
 
 
 def check_found(splits: Mapping[str, Mapping[str, int]], hint: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from maskx_pipeline.config.formats import VisualGenomeConfig
-from maskx_pipeline.convert.report import REPORT_FILE, is_finished, write_report
+from maskx_pipeline.convert.report import REPORT_FILE, is_finished, refuse_inputs, write_report
 from maskx_pipeline.convert.visual_genome_categories import VisualGenomeCategory, category_map, choose_categories
 from maskx_pipeline.convert.visual_genome_files import VisualGenomeImage, read_coco_ids, stream_images, stream_objects
 from maskx_pipeline.convert.visual_genome_write import Sorter, SplitWriter
@@ -54,6 +54,8 @@ def _convert(config: VisualGenomeConfig, *, overwrite: bool) -> Path:
     info = _info(config)
     if is_finished(config.out, SPLITS, info, overwrite=overwrite):
         return config.out
+    given = (config.objects, config.image_data, config.coco_val)
+    refuse_inputs(config.out, (*(f"{split}.json" for split in SPLITS), MAP_FILE), [path for path in given if path])
     head = json.dumps({"info": info})  # what each annotation file begins with
     images, repeated_images = _read_images(config.image_data)
     splits = _split_images(images, config)

@@ -69,3 +69,31 @@ def test_the_categories_of_masks_are_read_as_carefully(tmp_path: Path) -> None:
     words = ("objects365", str(tmp_path / "set"), "--out", str(tmp_path / "out"))
     said = maskx("convert", "from", *words, "--masks-annotations", str(tmp_path / "deep.json"), code=1)
     assert "deep.json has no categories" in said
+
+
+def test_what_is_read_is_never_overwritten(tmp_path: Path) -> None:
+    """Not even where it is said that what is there is to be."""
+    source = write_lvis(tmp_path / "set") / "lvis_v1_val.json"
+    own = source.rename(source.with_name("train.json"))
+    before = own.read_bytes()
+    said = maskx("convert", "from", "lvis", str(own), "--out", str(own.parent), "--overwrite", code=1)
+    assert "is what is read, and would be overwritten" in said
+    assert own.read_bytes() == before
+
+
+def test_a_report_of_another_program_stays(tmp_path: Path) -> None:
+    """LabelMe writes one beside report.jpg; one of maskx that is damaged is written again."""
+    folder = write_labelme(tmp_path / "set")
+    report = folder / "report.json"
+    report.write_text('{"shapes": []}')
+    for more in ((), ("--overwrite",)):
+        said = maskx("convert", "from", "labelme", str(folder), "--out", str(folder), *more, code=1)
+        assert "report.json exists, and was not written by maskx" in said
+        assert report.read_text() == '{"shapes": []}'
+    report.unlink()
+    out = tmp_path / "out"
+    maskx("convert", "from", "labelme", str(folder), "--out", str(out))
+    sound = (out / "report.json").read_bytes()
+    (out / "report.json").write_bytes(sound.replace(b"images", b"imagez", 1))
+    maskx("convert", "from", "labelme", str(folder), "--out", str(out))
+    assert (out / "report.json").read_bytes() == sound

@@ -82,11 +82,11 @@ def test_a_file_that_maskx_toml_names_lies_in_the_project_and_so_do_weights(tmp_
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"1 / 0\n", r"ZeroDivisionError in line 1: division by zero"),
-        (b"x = 1\ndef (\n", r"SyntaxError in line 2"),
-        (b"import sys\nsys.exit(5)\n", r"SystemExit in line 2: 5"),
+        (b"1 / 0\n", r"ZeroDivisionError \(mine\.py, line 1\): division by zero"),
+        (b"x = 1\ndef (\n", r"SyntaxError \(mine\.py, line 2\)"),
+        (b"import sys\nsys.exit(5)\n", r"SystemExit \(mine\.py, line 2\): 5"),
         (b"\xff", r"SyntaxError"),
-        (b"x = 1\x00", r"SyntaxError: .*null bytes"),
+        (b"x = 1\x00", r"SyntaxError .*null bytes"),
         (b"import no_such_module_anywhere\n", r"No module named"),
     ],
 )
