@@ -31,7 +31,6 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
-from maskx_pipeline.engine.allocation import freed_memory_kept
 from maskx_pipeline.engine.device import amp_dtype, autocast, precision_name, resolve_device
 from maskx_pipeline.engine.schedule import build_optimizer
 from maskx_pipeline.transfer.box_losses import BoxLosses
@@ -148,8 +147,7 @@ def main() -> None:
     print_machine()
     rows: list[list[str]] = []
     utilisation: list[list[str]] = []
-    keeping = freed_memory_kept(resolve_device("auto"))
-    with keeping, tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = write_full_size_cache(Path(folder, "cache.h5"), rois=64 * max(options.rois))
         with RoICache(path) as cache:
             for rois in options.rois:

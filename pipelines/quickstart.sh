@@ -19,7 +19,7 @@ in_twos() { # in_twos COMMAND: two processes share its images, as under torchrun
   local port jobs=() rank failed=0
   port=$("$checkout/.venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
   for rank in 0 1; do
-    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port maskx "$@" &
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port "$checkout/.venv/bin/maskx" "$@" &
     jobs+=("$!")
   done
   for job in "${jobs[@]}"; do wait "$job" || failed=1; done
@@ -28,6 +28,8 @@ in_twos() { # in_twos COMMAND: two processes share its images, as under torchrun
 began=$SECONDS
 # These tensors are tiny: a second thread brings less than a second process, and costs a tenfold where something else runs.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# Where glibc would hand each step's memory back: all images are of one size here, so that the next step needs the same.
+export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=2147483647
 
 say "Data: generated shapes, masks for half of the categories"
 [ -f "$project/maskx.toml" ] || maskx init --shapes --project "$project"

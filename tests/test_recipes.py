@@ -368,7 +368,7 @@ def _run_with_stand_in(script: Path, project: Path, **environment: str) -> list[
 def _calls(script: str) -> Iterator[list[str]]:
     """The words of each call of maskx, up to the next sign of the shell; the functions of common.sh are such calls."""
     script = re.sub(r"\\\n\s*", " ", re.sub(r"(?m)(^|\s)#.*$", "", script))
-    for match in re.finditer(r"(?m)(?:^|[\s(])(maskx|stage_wise|joint) ([^\n]*)", script):
+    for match in re.finditer(r"(?m)(?:^|[\s(])(maskx|in_twos|stage_wise|joint) ([^\n]*)", script):
         lexer = shlex.shlex(match[2], posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         words: list[str] = []

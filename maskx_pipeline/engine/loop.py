@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from maskx_pipeline.engine import distributed
-from maskx_pipeline.engine.allocation import freed_memory_kept
 from maskx_pipeline.engine.average import WeightAverage
 from maskx_pipeline.engine.device import autocast, precision_name
 from maskx_pipeline.engine.interrupt import DeferredInterrupt
@@ -102,11 +101,7 @@ def run_loop(
     _note_circumstances(run, amp_dtype, in_parts=in_parts)
     stopped = False
     module.train()
-    with (
-        freed_memory_kept(device),
-        Progress(iterations, desc, "it", initial=state.step) as bar,
-        DeferredInterrupt() as interrupt,
-    ):
+    with Progress(iterations, desc, "it", initial=state.step) as bar, DeferredInterrupt() as interrupt:
         while state.step < iterations:
             step = state.step
             seed_step(seed, step, rank=0 if in_parts else None)
