@@ -42,17 +42,8 @@ in_twos detect train
 say "RoI cache"
 in_twos export-embeddings
 
-say "Stage 2, three models side by side: ours, T as published, class-agnostic baseline"
+say "Stage 2 and its evaluation, three models side by side: ours, T as published, class-agnostic baseline"
 mkdir -p logs
-each() { # each COMMAND: run it for the three models at once, a log for each
-  local jobs=() name failed=0
-  for name in ours published agnostic; do
-    "$1" "$name" >"logs/$1-$name.txt" 2>&1 &
-    jobs+=("$!")
-  done
-  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
-  if [ "$failed" = 1 ]; then tail -n 5 logs/"$1"-*.txt >&2; exit 1; fi
-}
 fit() {
   case $1 in
     ours) maskx fit-transfer --embedding cls --name ours ;; # the defaults
@@ -60,19 +51,24 @@ fit() {
     agnostic) maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
   esac
 }
-each fit
+fit_and_evaluate() { # from the cached detections
+  fit "$1" >"logs/fit-$1.txt" 2>&1 && maskx evaluate --model "runs/transfer/$1" --split all --per-category >"logs/evaluate-$1.txt" 2>&1
+}
+jobs=()
+for name in ours published agnostic; do
+  fit_and_evaluate "$name" &
+  jobs+=("$!")
+done
+failed=0
+for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+if [ "$failed" = 1 ]; then tail -n 5 logs/fit-*.txt logs/evaluate-*.txt >&2; exit 1; fi
 tail -qn 2 logs/fit-*.txt >&2
-
-say "Evaluation, from the cached detections"
-evaluate() { maskx evaluate --model "runs/transfer/$1" --split all --per-category; }
-each evaluate
 maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/ours --format markdown >comparison.md
 
-say "Overlays of our model: green has masks in training, red has none"
-maskx predict data/shapes/val --model runs/transfer/ours --overwrite --limit 16
-
-say "Report: tables, plots, masks beside the ground truth, commands and settings, in one page"
+say "Overlays of our model (green has masks in training, red has none), and the report: tables, plots, masks beside the truth"
+maskx predict data/shapes/val --model runs/transfer/ours --overwrite --limit 16 >logs/predict.txt 2>&1 &
 maskx report runs/transfer/agnostic runs/transfer/published runs/transfer/ours --overwrite
+wait "$!" || { tail -n 5 logs/predict.txt >&2; exit 1; }
 
 say "Mask AP on categories with masks (seen) and without (unseen), after $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
 maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/ours

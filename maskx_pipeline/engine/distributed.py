@@ -164,4 +164,8 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
         return module
     from torch import nn
 
-    return nn.parallel.DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
+    return nn.parallel.DistributedDataParallel(
+        module,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,  # what is sent is the gradient itself, and no copy of it
+    )
