@@ -13,13 +13,15 @@ if [ ! -x "$checkout/.venv/bin/maskx" ]; then
   "$checkout/.venv/bin/python" -m pip install --quiet --upgrade pip
   "$checkout/.venv/bin/python" -m pip install --quiet --editable "$checkout"
 fi
-trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM # what runs in the background saves its state and stops too
-maskx() { "$checkout/.venv/bin/maskx" "$@"; }
+end() { kill $(jobs -p) 2>/dev/null; wait; exit "$1"; } # what runs in the background saves its state and stops too
+trap 'end 130' INT
+trap 'end 143' TERM
+export PATH="$checkout/.venv/bin:$PATH"
 in_twos() { # in_twos COMMAND: two processes share its images, as under torchrun, which starts slower; on any machine two
   local port jobs=() rank failed=0
-  port=$("$checkout/.venv/bin/python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
   for rank in 0 1; do
-    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port "$checkout/.venv/bin/maskx" "$@" &
+    RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port maskx "$@" &
     jobs+=("$!")
   done
   for job in "${jobs[@]}"; do wait "$job" || failed=1; done
@@ -44,15 +46,19 @@ in_twos export-embeddings
 
 say "Stage 2 and its evaluation, three models side by side: ours, T as published, class-agnostic baseline"
 mkdir -p logs
-fit() {
+fit() { # in place of the shell that it is called in, so that a signal reaches it
   case $1 in
-    ours) maskx fit-transfer --embedding cls --name ours ;; # the defaults
-    published) maskx fit-transfer --embedding cls --form published --box-loss none --no-coordinates --name published ;;
-    agnostic) maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
+    ours) exec maskx fit-transfer --embedding cls --name ours ;; # the defaults
+    published) exec maskx fit-transfer --embedding cls --form published --box-loss none --no-coordinates --name published ;;
+    agnostic) exec maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
   esac
 }
 fit_and_evaluate() { # from the cached detections
-  fit "$1" >"logs/fit-$1.txt" 2>&1 && maskx evaluate --model "runs/transfer/$1" --split all --per-category >"logs/evaluate-$1.txt" 2>&1
+  trap 'kill "$!" 2>/dev/null; wait; exit 143' TERM
+  fit "$1" >"logs/fit-$1.txt" 2>&1 &
+  wait "$!"
+  maskx evaluate --model "runs/transfer/$1" --split all --per-category >"logs/evaluate-$1.txt" 2>&1 &
+  wait "$!"
 }
 jobs=()
 for name in ours published agnostic; do

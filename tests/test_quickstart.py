@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -27,10 +28,10 @@ pytestmark = [
 ]
 
 
-def _start(project: Path, log: Path) -> subprocess.Popen[str]:
+def _start(project: Path, log: Path, **settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(ROOT / "pipelines" / "quickstart.sh"), str(project)],
-        env={**os.environ, **FEW},
+        env={**os.environ, **FEW, **settings},
         stdout=subprocess.PIPE,
         stderr=log.open("w"),
         text=True,
@@ -38,13 +39,17 @@ def _start(project: Path, log: Path) -> subprocess.Popen[str]:
     )
 
 
+def _wait_for(words: str, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and words in log.read_text()):
+        time.sleep(0.2)
+
+
 def test_quickstart_goes_on_after_ctrl_c_and_ends_with_its_table(tmp_path: Path) -> None:
     """What the detector had learnt is saved by Ctrl-C, said once, and by two processes as the script has it."""
     project, log = tmp_path / "project", tmp_path / "log.txt"
     begun = _start(project, log)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and "detect:" not in log.read_text():  # the first line of its progress
-        time.sleep(0.2)
+    _wait_for("detect:", log)  # the first line of its progress
     os.killpg(begun.pid, signal.SIGINT)
     begun.communicate(timeout=120)
     said = log.read_text()
@@ -63,3 +68,16 @@ def test_quickstart_goes_on_after_ctrl_c_and_ends_with_its_table(tmp_path: Path)
     assert (project / "comparison.md").exists()
     assert (project / "report.html").exists()
     assert len(list((project / "predictions").glob("*.jpg"))) == 16
+
+    shutil.rmtree(project / "runs/transfer")
+    logs = [project / "logs" / f"fit-{name}.txt" for name in ("ours", "published", "agnostic")]
+    for each in logs:
+        each.unlink()
+    begun = _start(project, log, MASKX_FIT_TRANSFER_EPOCHS="3000")
+    for each in logs:
+        _wait_for("steps.", each)
+    begun.terminate()  # the script alone, which hands it on to the three fits
+    begun.communicate(timeout=60)
+    assert begun.returncode == 143, log.read_text()
+    for each in logs:
+        assert "Interrupted" in each.read_text(), each.read_text()

@@ -60,7 +60,7 @@ SETTINGS = {
 def test_every_script_is_bash_and_calls_what_exists(script: Path) -> None:
     """No command, option or choice that maskx does not have."""
     subprocess.run(["bash", "-n", str(script)], check=True)
-    calls = list(_calls(script.read_text(encoding="utf-8")))
+    calls = [words for words in _calls(script.read_text(encoding="utf-8")) if words != ["$@"]]  # of a function
     assert calls or script.stem == "slurm"
     for words in calls:
         _check_call(words)
