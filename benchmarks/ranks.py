@@ -77,13 +77,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="of train and of val")
     parser.add_argument("--epochs", type=float, default=6.0)
     parser.add_argument("--repeats", type=int, default=3, help="times of each; the least of each counts")
+    parser.add_argument("--only", nargs="+", choices=STAGES, default=[*STAGES], help="these stages")
     arguments = parser.parse_args()
     print_machine()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         _make(project, images=arguments.images, epochs=arguments.epochs)
         rows = []
-        for stage, words in STAGES.items():
+        for stage in arguments.only:
+            words = STAGES[stage]
             found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
             for number in range(arguments.repeats):
                 for processes in found:
