@@ -21,9 +21,9 @@ from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.cache.restructure import redo_path
 from maskx_pipeline.cache.schema import CacheIdentity
 from maskx_pipeline.cache.validation import open_cache_file
-from maskx_pipeline.cache.writer import RoICacheWriter, discard_partial, partial_path
+from maskx_pipeline.cache.writer import RoICacheWriter, discard_partial
 from maskx_pipeline.errors import CacheError
-from maskx_pipeline.provenance.files import move_into_place
+from maskx_pipeline.provenance.files import move_into_place, partial_path
 from maskx_pipeline.provenance.made_from import AGAIN, text_of
 
 logger = logging.getLogger("maskx")

@@ -161,7 +161,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(number: int) -> int:
-    _tell("Interrupted. Training and export continue where they stopped; give the same command again.")
+    if os.environ.get("RANK", "0") == "0":  # of several processes one says so
+        _tell("Interrupted. Training and export continue where they stopped; give the same command again.")
     return 128 + number
 
 
