@@ -25,9 +25,16 @@ maskx() {
 }
 say() { printf '\n== %s\n' "$*" >&2; }
 
-detector_table() { # detector_table <<END: [detect] of maskx.toml, in place of what init made of the number of images
+detector_table() { # detector_table IMAGES LR ITERATIONS STEPS: [detect], in place of what init made of the number of images
   sed -i '/^\[detect\]/,/^$/d' maskx.toml
-  { echo "[detect]" && cat; } >>maskx.toml
+  cat >>maskx.toml <<END
+[detect]
+backbone = "${BACKBONE:-resnet101}"
+images-per-batch = $1
+lr = $2
+iterations = $3
+steps = [$4]
+END
 }
 
 cd "${1:-.}"

@@ -15,13 +15,7 @@ make_project() { # with a schedule of a few passes, where the folder is no proje
     --masks-train-images "$coco/train2017" --masks-train-annotations "$coco/annotations/instances_train2017.json" \
     --masks-val-images "$coco/val2017" --masks-val-annotations "$coco/annotations/instances_val2017.json" \
     --masks-category-map data/o365/category-map.json >&2
-  detector_table <<END
-backbone = "${BACKBONE:-resnet101}"
-images-per-batch = 16
-lr = 0.02
-iterations = 500000
-steps = [350000, 450000]
-END
+  detector_table 16 0.02 500000 "350000, 450000"
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -12,13 +12,7 @@ to_coco_format() {
 make_project() { # with a schedule of a few passes, where the folder is no project yet
   maskx init --train-images "$images" --train-annotations data/oi/train.json \
     --val-images "$images" --val-annotations data/oi/val.json >&2
-  detector_table <<END
-backbone = "${BACKBONE:-resnet101}"
-images-per-batch = 16
-lr = 0.02
-iterations = 500000
-steps = [350000, 450000]
-END
+  detector_table 16 0.02 500000 "350000, 450000"
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

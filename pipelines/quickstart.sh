@@ -17,15 +17,19 @@ end() { kill $(jobs -p) 2>/dev/null; wait; exit "$1"; } # what runs in the backg
 trap 'end 130' INT
 trap 'end 143' TERM
 export PATH="$checkout/.venv/bin:$PATH"
+wait_for() { # wait_for JOB...: all of them; fails if one did
+  local job failed=0
+  for job in "$@"; do wait "$job" || failed=1; done
+  return "$failed"
+}
 in_twos() { # in_twos COMMAND: two processes share its images, as under torchrun, which starts slower; on any machine two
-  local port jobs=() rank failed=0
+  local port jobs=() rank
   port=$(python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
   for rank in 0 1; do
     RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port maskx "$@" &
     jobs+=("$!")
   done
-  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
-  return "$failed"
+  wait_for "${jobs[@]}"
 }
 began=$SECONDS
 # These tensors are tiny: a second thread brings less than a second process, and costs a tenfold where something else runs.
@@ -65,9 +69,7 @@ for name in ours published agnostic; do
   fit_and_evaluate "$name" &
   jobs+=("$!")
 done
-failed=0
-for job in "${jobs[@]}"; do wait "$job" || failed=1; done
-if [ "$failed" = 1 ]; then tail -n 5 logs/fit-*.txt logs/evaluate-*.txt >&2; exit 1; fi
+wait_for "${jobs[@]}" || { tail -n 5 logs/fit-*.txt logs/evaluate-*.txt >&2; exit 1; }
 tail -qn 2 logs/fit-*.txt >&2
 maskx compare runs/transfer/agnostic runs/transfer/published runs/transfer/ours --format markdown >comparison.md
 

@@ -15,13 +15,7 @@ make_project() { # with the paper's schedule, where the folder is no project yet
     --masks-train-images "$coco/train2017" --masks-train-annotations "$coco/annotations/instances_train2017.json" \
     --masks-val-images "$coco/val2017" --masks-val-annotations "$coco/annotations/instances_val2017.json" \
     --masks-category-map data/vg3k/coco-categories.json >&2
-  detector_table <<END
-backbone = "${BACKBONE:-resnet101}"
-images-per-batch = 8
-lr = 0.01
-iterations = 180000
-steps = [120000, 160000]
-END
+  detector_table 8 0.01 180000 "120000, 160000"
 }
 
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
