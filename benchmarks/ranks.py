@@ -20,8 +20,12 @@ from side_by_side import print_machine, print_table
 
 MODEL = ("--model", "runs/transfer/model")
 BOXES = ("boxes.json", "--images", "data/shapes/train")
+FIT = ("fit-transfer", "--embedding", "cls", "--name", "{name}")
 STAGES = {
-    "fit-transfer": ("fit-transfer", "--embedding", "cls", "--name", "{name}"),
+    "fit-transfer": FIT,
+    "fit-transfer, 12 steps of the default size": (
+        *FIT, "--head-width", "256", "--rois-per-batch", "128", "--iterations", "12"
+    ),
     "evaluate, from the images": ("evaluate", *MODEL, "--from", "images", "--overwrite"),
     "evaluate, from the cache": ("evaluate", *MODEL, "--from", "cache", "--overwrite"),
     "predict": ("predict", *MODEL, "--out", "{name}"),
@@ -85,11 +89,11 @@ def main() -> None:
         _make(project, images=arguments.images, epochs=arguments.epochs)
         rows = []
         for stage in arguments.only:
-            words = STAGES[stage]
+            words, slug = STAGES[stage], stage.replace(",", "").replace(" ", "-")
             found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
             for number in range(arguments.repeats):
                 for processes in found:
-                    name = f"{words[0]}-{processes}-{number}"
+                    name = f"{slug}-{processes}-{number}"
                     found[processes].append(_run(project, [word.format(name=name) for word in words], processes))
             (clock, processor), (clock_2, processor_2) = (map(min, zip(*of, strict=True)) for of in found.values())
             rows.append(

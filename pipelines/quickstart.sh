@@ -50,11 +50,11 @@ in_twos export-embeddings
 
 say "Stage 2 and its evaluation, three models side by side: ours, T as published, class-agnostic baseline"
 mkdir -p logs
-fit() { # in place of the shell that it is called in, so that a signal reaches it
+fit() { # in place of the shell that it is called in, so that a signal reaches it; ours takes longest, so it goes first
   case $1 in
     ours) exec maskx fit-transfer --embedding cls --name ours ;; # the defaults
-    published) exec maskx fit-transfer --embedding cls --form published --box-loss none --no-coordinates --name published ;;
-    agnostic) exec maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
+    published) exec nice maskx fit-transfer --embedding cls --form published --box-loss none --no-coordinates --name published ;;
+    agnostic) exec nice maskx fit-transfer --embedding none --box-loss none --no-coordinates --name agnostic ;;
   esac
 }
 fit_and_evaluate() { # from the cached detections
