@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FEW = {
     "MASKX_SHAPES_TRAIN_COUNT": "60",
     "MASKX_SHAPES_VAL_COUNT": "20",
-    "MASKX_DETECT_ITERATIONS": "30",
-    "MASKX_DETECT_STEPS": "20",
+    "MASKX_DETECT_ITERATIONS": "60",
+    "MASKX_DETECT_STEPS": "40",
     "MASKX_DETECT_WARMUP_ITERATIONS": "2",
     "MASKX_FIT_TRANSFER_EPOCHS": "1",
 }
@@ -49,7 +49,7 @@ def test_quickstart_goes_on_after_ctrl_c_and_ends_with_its_table(tmp_path: Path)
     """What the detector had learnt is saved by Ctrl-C, said once, and by two processes as the script has it."""
     project, log = tmp_path / "project", tmp_path / "log.txt"
     begun = _start(project, log)
-    _wait_for("detect:", log)  # the first line of its progress
+    _wait_for('"loss"', project / "runs/detector/metrics.jsonl")  # of step 20
     os.killpg(begun.pid, signal.SIGINT)
     begun.communicate(timeout=120)
     said = log.read_text()
