@@ -216,7 +216,7 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from maskx_pipeline.engine import distributed
 
-        if record.levelno <= logging.INFO and not distributed.is_main():
+        if record.levelno <= logging.INFO and not distributed.is_speaker():
             return  # it is said once, and a warning by each process that it concerns
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         from tqdm import tqdm

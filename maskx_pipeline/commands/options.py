@@ -226,7 +226,7 @@ def print_result(value: Any, *, nl: bool = True) -> None:
     """Print what a command made to stdout: once, where several processes made it together."""
     from maskx_pipeline.engine import distributed
 
-    if distributed.is_main():
+    if distributed.is_speaker():
         click.echo(printable(str(value)), nl=nl)
 
 

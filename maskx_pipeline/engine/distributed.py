@@ -6,10 +6,11 @@ Where there is one process, torch is not imported: commands that need none ask h
 from __future__ import annotations
 
 import atexit
+import contextlib
 import datetime
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,10 +23,12 @@ _T = TypeVar("_T")
 # The main process computes AP alone while the others wait, which on large data takes longer than NCCL's 10 minutes.
 _TIMEOUT = datetime.timedelta(hours=6)
 
+_alone: Callable[[], bool] | None = None  # in a block of `alone`, what says whether to end
+
 
 def start() -> None:
     """Join the process group that torchrun describes in the environment; harmless if called again or without it."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _group() is not None:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _alone is not None or _joined() is not None:
         return
     import torch
     import torch.distributed as dist
@@ -41,15 +44,35 @@ def start() -> None:
 
 def stop() -> None:
     """Leave the process group."""
-    group = _group()
+    group = _joined()
     if group is not None:
         group.destroy_process_group()
 
 
-def _group() -> ModuleType | None:
+@contextlib.contextmanager
+def alone(end: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """In the block this process works by itself, as one of one, whoever was started beside it.
+
+    Args:
+        end: Whether the work is to be broken off; asked where else the processes ask each other, as after each step.
+    """
+    global _alone
+    before, _alone = _alone, end
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def _joined() -> ModuleType | None:
     """``torch.distributed`` where this process has joined a group."""
     dist = sys.modules.get("torch.distributed")
     return dist if dist is not None and dist.is_initialized() else None
+
+
+def _group() -> ModuleType | None:
+    """The same, but for a process that works alone."""
+    return _joined() if _alone is None else None
 
 
 def is_one_of_several() -> bool:
@@ -75,13 +98,20 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """The number of processes on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size()))) if world_size() > 1 else 1
+    """The number of processes on this machine, which share its memory also while each works alone."""
+    group = _joined()
+    return 1 if group is None else int(os.environ.get("LOCAL_WORLD_SIZE", str(group.get_world_size())))
 
 
 def is_main() -> bool:
-    """Whether this process writes files and talks to the user."""
+    """Whether this process writes files."""
     return rank() == 0
+
+
+def is_speaker() -> bool:
+    """Whether this process talks to the user: of several the main one, also while each works alone."""
+    group = _joined()
+    return group is None or int(group.get_rank()) == 0
 
 
 def barrier() -> None:
@@ -95,7 +125,7 @@ def any_process(asked: bool) -> bool:
     """Whether any process says so; all must call it, and all get the same answer."""
     group = _group()
     if group is None:
-        return asked
+        return asked or (_alone is not None and _alone())
     import torch
 
     said = torch.tensor(int(asked))
@@ -104,7 +134,7 @@ def any_process(asked: bool) -> bool:
 
 
 def on_main(function: Callable[[], _T]) -> _T:
-    """Call ``function`` in the main process only, and give every process its result or its exception."""
+    """Call ``function`` in the main process only, alone, and give every process its result or its exception."""
     start()
     group = _group()
     if group is None:
@@ -112,7 +142,8 @@ def on_main(function: Callable[[], _T]) -> _T:
     outcome: list[Any] = [None, None]
     if is_main():
         try:
-            outcome[0] = function()
+            with alone():
+                outcome[0] = function()
         except Exception as error:
             outcome[1] = error
     group.broadcast_object_list(outcome, src=0)

@@ -30,7 +30,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._total, self._desc, self._unit = total, desc, unit
         self._done = self._initial = initial
         self._values: dict[str, Any] = {}
-        self._silent = not distributed.is_main()
+        self._silent = not distributed.is_speaker()
         self._started = self._line_at = time.monotonic()
         self._line_done: int | None = None
         self._bar: Any = None

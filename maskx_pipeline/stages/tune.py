@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
@@ -50,21 +51,24 @@ def tune(
     mask IoU over the seen categories, each measured when it was hidden. It is measured again on halves of the folds:
     from what more seen categories bring follows what to expect of a fit to all. No mask of an unseen category is read.
 
+    Several processes take the fits in turn, each alone, and share the last one.
+
     Args:
         transfer: [fit-transfer]: the cache, and the sizes and the schedule of every design.
         accepted: By kind of finding of `maskx doctor`, why it is right as it is.
 
     Raises:
-        ConfigError: Several processes were started; an unknown list of designs, a wrong design, or one seen category.
+        ConfigError: An unknown list of designs, a wrong design, one seen category, or both torchrun and ``jobs``.
         DataError: Val has no mask of any seen category.
         CacheError: The cache does not belong to the data, or holds no RoIs of a seen category.
         RunError: There is a result of something else.
     """
-    if distributed.is_one_of_several():
+    if distributed.is_one_of_several() and config.jobs > 1:
         raise ConfigError(
-            "`maskx tune` starts its own processes, one for each fit.",
-            "give it without torchrun, with --jobs N and --device cuda:0,cuda:1,..",
+            f"--jobs {config.jobs}: torchrun gives each of its processes one fit at a time.",
+            "leave out --jobs, and start as many processes as fits are to run side by side",
         )
+    distributed.start()
     designs = read_designs(config.designs, transfer)
     devices = devices_of(config.device)
     split = config.split or transfer.split
@@ -77,7 +81,7 @@ def tune(
         dealt = category_folds({label: counts[label] for label in seen}, folds=config.folds, seed=config.seed)
         measured = _measured(cache)
         folds = sorted(dealt, key=lambda fold: -len(fold & measured))  # the first one says which designs go on
-        designs = _fitting(designs, cache, seen, folds)
+        designs = _fitting(designs, cache, seen, folds, refit=config.refit)
         with open_run(
             folder,
             stage="tune",
@@ -106,7 +110,8 @@ def tune(
                         "There are only %d seen categories: what is found on so few may be chance.", len(seen)
                     )
                 bench = Bench(cache, val, devices[0])
-                rounds = Rounds(designs, seen, folder, bench, data, masks, config.jobs, devices)
+                jobs = max(config.jobs, distributed.world_size())
+                rounds = Rounds(designs, seen, folder, bench, data, masks, jobs, devices)
                 tried = rounds.on_folds(folds)
                 best = highest([design for design in tried if len(design.folds) == len(folds)])
                 halves = half_folds(counts, folds, seed=config.seed)
@@ -125,7 +130,7 @@ def tune(
     if not config.refit:
         return tuning
     fitted = fit_transfer(chosen, data, masks=masks, classes=classes, overwrite=overwrite, command=command)
-    record_expectation(fitted, tuning.expectation(), beside=tuning.summary())
+    distributed.on_main(lambda: record_expectation(fitted, tuning.expectation(), beside=tuning.summary()))
     return dataclasses.replace(tuning, run=str(fitted))
 
 
@@ -135,11 +140,19 @@ def _folder_name(designs: str, split: str) -> str:
 
 
 def _fitting(
-    designs: Mapping[str, TransferConfig], cache: RoICache, seen: frozenset[int], folds: Sequence[frozenset[int]]
+    designs: Mapping[str, TransferConfig],
+    cache: RoICache,
+    seen: frozenset[int],
+    folds: Sequence[frozenset[int]],
+    *,
+    refit: bool,
 ) -> dict[str, TransferConfig]:
     """The designs, after a look at what would stop a fit, before the first begins.
 
     Of two seen categories each fit has one, from which T may not be able to learn: such designs are left out.
+
+    Args:
+        refit: Whether one is fitted to all seen categories in the end, by all processes together.
     """
     if not seen & _measured(cache):
         raise DataError(
@@ -149,9 +162,11 @@ def _fitting(
     kept = {}
     for name, design in designs.items():
         try:
-            check_fit(design, cache, seen=seen)
-            for fold in folds:
-                check_fit(design, cache, seen=seen - fold)
+            with contextlib.nullcontext() if refit else distributed.alone():
+                check_fit(design, cache, seen=seen)
+            with distributed.alone():
+                for fold in folds:
+                    check_fit(design, cache, seen=seen - fold)
         except ConfigError as error:
             if len(seen) > 2 or design.embedding == "none":
                 raise ConfigError(f"Design {name}: {error.message}", error.hint) from error
@@ -179,6 +194,10 @@ def _shape(shape: str, folder: Path, bench: Bench, seen: frozenset[int]) -> Tune
     """A shape in the box, on all seen categories."""
     title = shape.removeprefix("the ")
     path = folder / f"{title.replace(' ', '-')}.json"
-    if not path.exists():
-        write_figures(path, by_id(shape_figures(shape, bench.cache, bench.val, labels=seen), bench.cache))
-    return TunedDesign(title, SHAPE, (read_figures(path),))
+
+    def measured() -> TunedDesign:
+        if not path.exists():
+            write_figures(path, by_id(shape_figures(shape, bench.cache, bench.val, labels=seen), bench.cache))
+        return TunedDesign(title, SHAPE, (read_figures(path),))
+
+    return distributed.on_main(measured)

@@ -21,9 +21,11 @@ import torch
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import DataConfig, MasksConfig, TransferConfig
 from maskx_pipeline.data.coco import CocoData
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
+from maskx_pipeline.engine.handing_out import handed_out
 from maskx_pipeline.engine.runlog import STATE_FILE
-from maskx_pipeline.errors import MachineError
+from maskx_pipeline.errors import ConfigError, MachineError
 from maskx_pipeline.evaluation.quick import quick_metrics
 from maskx_pipeline.provenance.files import write_json
 from maskx_pipeline.provenance.run_folder import read_run
@@ -121,12 +123,20 @@ def read_figures(path: Path) -> dict[int, CategoryFigures]:
 
 
 def devices_of(device: str) -> list[str]:
-    """The devices that processes take in turn.
+    """The devices that processes take in turn; that of this process where torchrun started it.
 
     Raises:
+        ConfigError: Several are given, and torchrun has started several processes.
         MachineError: One of them does not exist.
     """
     names = [name.strip() for name in device.split(",") if name.strip()] or ["auto"]
+    if distributed.is_one_of_several():
+        if len(names) > 1:
+            raise ConfigError(
+                f"--device {device}: torchrun gives each of its processes a GPU of its own, and one fit at a time.",
+                "leave out --device; or leave out torchrun, and give --jobs",
+            )
+        return [str(resolve_device(names[0]))]
     if names == ["auto"]:
         names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
     for name in names:
@@ -137,14 +147,14 @@ def devices_of(device: str) -> list[str]:
 def run_fits(
     tasks: Sequence[FoldFit], bench: Bench, data: DataConfig, masks: MasksConfig, *, jobs: int, devices: Sequence[str]
 ) -> Iterator[tuple[FoldFit, FoldFigures]]:
-    """Run fits, ``jobs`` side by side, and give each as it is done.
+    """Run fits, ``jobs`` side by side or one in each process that torchrun started, and give each as it is done.
 
     Raises:
         MachineError: A process died.
     """
     jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        yield from ((task, bench.run(task)) for task in tasks)
+    if jobs <= 1 or distributed.is_one_of_several():
+        yield from handed_out(tasks, bench.run)
         return
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
