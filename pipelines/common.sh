@@ -14,7 +14,7 @@ elif [ "${GPUS:-1}" -gt 1 ]; then
 fi
 maskx() {
   case $1 in
-    detect | export-embeddings | fit-transfer | e2e | evaluate | predict | annotate)
+    run | detect | export-embeddings | fit-transfer | tune | e2e | evaluate | predict | annotate)
       if [ ${#launch[@]} -gt 0 ]; then
         "${launch[@]}" -m maskx_pipeline "$@"
         return

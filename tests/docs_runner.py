@@ -58,8 +58,17 @@ INSTEAD = (
         )
         for stage in (
             *("detect train", "export-embeddings", "fit-transfer", "e2e", "evaluate", "predict"),
-            "annotate data/train.json",
+            *("annotate data/train.json", "run"),
         )
+    ),
+    *(
+        Instead(
+            page,
+            "torchrun --nproc-per-node 8 -m maskx_pipeline tune",
+            "torchrun --standalone --nproc-per-node 2 -m maskx_pipeline tune",
+            GPUS,
+        )
+        for page in ("docs/how-to/resume-and-many-gpus.md", "docs/how-to/tune.md")
     ),
     Instead("docs/how-to/resume-and-many-gpus.md", "torchrun --nnodes 2", "", "a test has two agents on one machine"),
     Instead("docs/how-to/resume-and-many-gpus.md", "sbatch --nodes 2", "", "SLURM; a test has stand-ins for it"),

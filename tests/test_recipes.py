@@ -205,6 +205,10 @@ def test_on_several_gpus_only_the_stages_that_share_their_work_start_processes(t
     assert started == [f"8 {call[0]}" for call in calls if call[0] != "compare"]
     fitted = [n for n, call in enumerate(calls, 1) if call[0] in FUNCTIONS.values()]
     assert calls[-1] == ["compare", *(f"runs/{n}" for n in fitted)]
+    own = tmp_path / "own.sh"
+    own.write_text(f". {ROOT}/pipelines/common.sh\nmaskx run\nmaskx tune\nmaskx report\n")
+    _run_with_stand_in(own, tmp_path, GPUS="8", SPLIT_B="", MASKX="maskx", PATH=path)
+    assert (tmp_path / "calls.txt.torchrun").read_text().splitlines()[len(started) :] == ["8 run", "8 tune"]
 
 
 SLURM = {

@@ -176,7 +176,7 @@ def test_the_steps_follow_the_settings(project: Path) -> None:
 def test_it_stops_before_anything_is_trained(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of somebody else, too small a disk, several processes, data that training would refuse."""
+    """A page of somebody else, too small a disk, data that training would refuse."""
     monkeypatch.setattr(run_plan, "estimate_stages", estimated)
     (project / "report.html").write_text("<html>mine</html>")
     assert run(["run"]) == 1
@@ -186,10 +186,6 @@ def test_it_stops_before_anything_is_trained(
         patch.setattr(run_stage, "free_disk", lambda folder: (folder, 100))
         assert run(["run"]) == 1
         assert "100 bytes free" in capsys.readouterr().err
-    with monkeypatch.context() as patch:
-        patch.setenv("WORLD_SIZE", "2")
-        assert run(["run"]) == 1
-        assert "one process" in capsys.readouterr().err
     content = json.loads((project / "data" / "train.json").read_text())
     for entry in content["annotations"]:
         entry["segmentation"] = []

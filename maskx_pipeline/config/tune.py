@@ -71,10 +71,16 @@ class TuneConfig(StageConfig):
     folds: int = option(3, "Parts of the seen categories, whose masks are hidden in turn.", minimum=2)
     out: Path = option(Path("runs/tune"), "Folder that holds the results of this stage, one for each list of designs.")
     refit: bool = option(True, "Fit the best design on all seen categories in the end.", identity=False)
-    jobs: int = option(1, "Fits side by side, each in a process of its own.", identity=False, minimum=1)
+    jobs: int = option(
+        1,
+        "Fits side by side, each in a process of its own; torchrun gives one to each of its processes without this.",
+        identity=False,
+        minimum=1,
+    )
     device: str = option(
         "auto",
-        "Devices of these processes in turn, as in cuda:0,cuda:1; auto: every GPU, else the CPU.",
+        "Devices of these processes in turn, as in cuda:0,cuda:1; auto: every GPU, else the CPU, and under torchrun that "
+        "of each process.",
         identity=False,
     )
     seed: int = option(0, "Seed of the folds; that of the fits is that of fit-transfer.", minimum=0)

@@ -13,6 +13,7 @@ import itertools
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -24,6 +25,8 @@ _Result = TypeVar("_Result")
 
 _TAG = 1  # results that are handed over in the order of the items have 0
 _LONG = datetime.timedelta(days=365)  # the next message comes when a piece of work is done, and none is too long
+
+_SECONDS = 1.0  # for those that end to say so
 
 _rounds = itertools.count()  # all processes go through the same ones
 
@@ -147,10 +150,7 @@ def _as_main(
             yield from new(lines.next().results)
         _tell(dist, others, _Message(found, last=True))
     except BaseException as error:
-        ending = KeyboardInterrupt() if isinstance(error, GeneratorExit) else error
-        for rank in others:
-            with contextlib.suppress(RuntimeError):  # it is dead
-                _tell(dist, [rank], _Message({}, ending))
+        _tell_before_ending(dist, others, KeyboardInterrupt() if isinstance(error, GeneratorExit) else error)
         raise
     lines.close()
 
@@ -166,8 +166,7 @@ def _as_other(
         _tell(dist, [0], _Message({}, last=True))
     except BaseException as error:
         if not lines.is_over():
-            with contextlib.suppress(RuntimeError):
-                _tell(dist, [0], _Message({}, error))
+            _tell_before_ending(dist, [0], error)
         raise
     lines.close()
     yield from sorted(answer.results.items())
@@ -195,6 +194,21 @@ def _tell(dist: ModuleType, ranks: Iterable[int], message: _Message) -> None:
     for rank in ranks:
         for part in (torch.tensor([len(content)]), content):  # on the CPU, by gloo
             dist.send(part, dst=rank, tag=_TAG)
+
+
+def _tell_before_ending(dist: ModuleType, ranks: Iterable[int], error: BaseException) -> None:
+    """Say why this process ends to those that hear it within a second; others are dead, or see it end."""
+
+    def tell(rank: int) -> None:
+        with contextlib.suppress(RuntimeError):
+            _tell(dist, [rank], _Message({}, error))
+
+    threads = [threading.Thread(target=tell, args=(rank,), daemon=True) for rank in ranks]
+    until = time.monotonic() + _SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _receive(dist: ModuleType, rank: int) -> _Message:

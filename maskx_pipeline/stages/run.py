@@ -80,25 +80,22 @@ def run_stages(settings: RunSettings, *, overwrite: bool = False) -> Outcome:
     """Do what is left between the boxes and the report; interrupted and called again, it goes on.
 
     What is finished is not done again; each stage finds itself whether what is there was made from the same, and stops
-    with an error if not.
+    with an error if not. Several processes share each stage as its own command shares it; the main one makes the plan.
 
     Args:
         overwrite: Do everything again.
 
     Raises:
         CheckFailedError: `maskx doctor` calls something in the data an error.
-        ConfigError: Several processes were started, or the page to write is a file of somebody else.
+        ConfigError: The page to write is a file of somebody else.
         MachineError: There is too little room on the disk.
     """
-    if distributed.is_one_of_several():
-        raise ConfigError(
-            "`maskx run` is for one process.",
-            "give the stages that take long with torchrun, such as `detect train`; `maskx run` does the rest",
-        )
-    _check_report(settings.report.out)
+    distributed.on_main(lambda: _check_report(settings.report.out))
     plan = plan_run(settings, overwrite=overwrite)
     logger.info("%s\n", plan.to_text())
-    _check_disk(settings, plan)
+    if (processes := distributed.world_size()) > 1:
+        logger.info("These are the times of one process; %d share the stages.\n", processes)
+    distributed.on_main(lambda: _check_disk(settings, plan))
     taken = []
     for number, step in enumerate(plan.steps, start=1):
         expected = "finished" if step.state == FINISHED else f"about {format_seconds(step.seconds)}"
@@ -107,15 +104,17 @@ def run_stages(settings: RunSettings, *, overwrite: bool = False) -> Outcome:
         _do(step, settings, overwrite=overwrite)
         taken.append(time.perf_counter() - began)
     logger.info("Done in %s; the plan said %s.", format_seconds(sum(taken)), format_seconds(plan.seconds))
-    return Outcome(settings.report.out, compare(_models(settings)), plan, tuple(taken))
+    return Outcome(settings.report.out, distributed.on_main(lambda: compare(_models(settings))), plan, tuple(taken))
 
 
 def _do(step: Step, settings: RunSettings, *, overwrite: bool) -> None:
-    """One stage, as its own command does it."""
+    """One stage, as its own command does it; those that share nothing are the main process's."""
     command = f"maskx {step.command}"
     masks, classes, accepted = settings.masks, settings.classes, settings.accepted
     if step.stage == DETECT and settings.run.detector == IMPORT:
-        import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
+        distributed.on_main(
+            lambda: import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
+        )
     elif step.stage == DETECT:
         train_detector(settings.detect, settings.data, accepted=accepted, overwrite=overwrite, command=command)
     elif step.stage == EXPORT:
@@ -123,7 +122,11 @@ def _do(step: Step, settings: RunSettings, *, overwrite: bool) -> None:
             settings.export, settings.data, masks=masks, classes=classes, accepted=accepted, overwrite=overwrite
         )
     elif step.transfer is None:
-        report(settings.report, _models(settings), settings.data, masks=masks, overwrite=True, command=command)
+        distributed.on_main(
+            lambda: report(
+                settings.report, _models(settings), settings.data, masks=masks, overwrite=True, command=command
+            )
+        )
     elif step.stage == EVALUATE:
         model = settings.evaluate.replace(model=step.place.parents[1])
         evaluate(model, settings.data, masks=masks, classes=classes, overwrite=overwrite, command=command)

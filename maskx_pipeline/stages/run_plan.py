@@ -21,6 +21,7 @@ from maskx_pipeline.config import (
     TransferConfig,
 )
 from maskx_pipeline.config.run import IMPORT
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import CheckFailedError, RunError
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.files import partial_path
@@ -140,12 +141,19 @@ class Plan:
 def plan_run(settings: RunSettings, *, overwrite: bool = False) -> Plan:
     """Look at what is there and, where something is left, check the data and time a few images and steps.
 
+    Of several processes the main one does so, and all get the plan; its times are those of one process.
+
     Args:
         overwrite: Everything is to be done again.
 
     Raises:
         CheckFailedError: `maskx doctor` calls something in the data an error.
     """
+    return distributed.on_main(lambda: _planned(settings, overwrite=overwrite))
+
+
+def _planned(settings: RunSettings, *, overwrite: bool) -> Plan:
+    """See :func:`plan_run`."""
     steps = find_steps(settings, overwrite=overwrite)
     if all(step.state == FINISHED for step in steps[:-1]):
         return Plan((*steps[:-1], _with_time(steps[-1], _report_seconds(settings), None)))

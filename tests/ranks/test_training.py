@@ -121,9 +121,3 @@ commands.run(["{command}"]) and os._exit(1)
     assert "another of the 2 processes has ended, so this one (0) ends." in said[0]
     assert "Traceback" not in said[0]
     maskx(project, command)
-
-
-def test_what_starts_its_own_processes_says_so(project: Path) -> None:
-    said = maskx(project, "tune", processes=2, code=None).stderr
-    assert "give it without torchrun, with --jobs N" in said
-    assert not (project / "runs/tune").exists()
