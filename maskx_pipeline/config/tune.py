@@ -79,7 +79,7 @@ class TuneConfig(StageConfig):
     )
     device: str = option(
         "auto",
-        "Devices of these processes in turn, as in cuda:0,cuda:1; auto: every GPU, else the CPU, and under torchrun that "
+        "Devices of these processes in turn, as in cuda:0,cuda:1; auto: every GPU, else the CPU; under torchrun that "
         "of each process.",
         identity=False,
     )
