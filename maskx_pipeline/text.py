@@ -82,6 +82,14 @@ def number_text(number: float | None) -> str:
     return "-" if number is None or math.isnan(number) else f"{number:.1f}"
 
 
+def format_seconds(seconds: float) -> str:
+    """``3.2 h``, in the unit in which it is easy to read."""
+    for unit, factor in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= 2 * factor:
+            return f"{seconds / factor:.1f} {unit}"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2g} ms"
+
+
 def format_bytes(count: int) -> str:
     """``12.3 GB``, with decimal prefixes as disks are sold."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

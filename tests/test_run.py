@@ -89,7 +89,7 @@ def test_from_the_boxes_to_the_report_and_nothing_twice(
     recorded = json.loads((project / "runs" / "transfer" / OURS / "run.json").read_text())
     assert recorded["command"] == "maskx fit-transfer"
 
-    monkeypatch.setattr(run_plan, "estimate_stages", lambda *_, **__: pytest.fail("timed"))
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.estimate_stages", lambda *_, **__: pytest.fail("timed"))
     times = {path: path.stat().st_mtime_ns for path in (project / "runs").rglob("*.safetensors")}
     assert run(["run", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
@@ -99,7 +99,7 @@ def test_from_the_boxes_to_the_report_and_nothing_twice(
 
 def test_interrupted_it_goes_on_where_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector is not trained again, and its time is no more in the plan."""
-    monkeypatch.setattr(run_plan, "estimate_stages", estimated)
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.estimate_stages", estimated)
     with monkeypatch.context() as patch:
         patch.setattr(run_stage, "export_embeddings", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(["run"]) == 130
@@ -122,7 +122,7 @@ def test_interrupted_it_goes_on_where_it_was(project: Path, monkeypatch: pytest.
 
 def test_what_is_half_done_takes_half_of_the_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the step that run.json has; reading the data comes on top."""
-    monkeypatch.setattr(run_plan, "estimate_stages", estimated)
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.estimate_stages", estimated)
     folder = project / "runs" / "detector"
     folder.mkdir(parents=True)
     content = {
@@ -176,8 +176,8 @@ def test_the_steps_follow_the_settings(project: Path) -> None:
 def test_it_stops_before_anything_is_trained(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of somebody else, too small a disk, data that training would refuse."""
-    monkeypatch.setattr(run_plan, "estimate_stages", estimated)
+    """A page of somebody else, too small a disk, several processes, data that training would refuse."""
+    monkeypatch.setattr("maskx_pipeline.stages.estimate.estimate_stages", estimated)
     (project / "report.html").write_text("<html>mine</html>")
     assert run(["run"]) == 1
     assert "report.html exists, and was not written by maskx" in capsys.readouterr().err

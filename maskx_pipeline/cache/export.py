@@ -36,7 +36,7 @@ logger = logging.getLogger("maskx")
 
 def plan_export(config: ExportConfig, *, detector: Detector, train: CocoData, val: CocoData) -> ExportPlan:
     """What :func:`write_cache` would write; takes the time of a few images. Nothing is written."""
-    _check_categories(detector, train)
+    _check_categories(config, detector, train)
     return count_export(config, detector, train, val, measure_export(config, detector, train))
 
 
@@ -83,7 +83,7 @@ def write_cache(
         DataError: The detector is of other categories, no training object has a mask, or an image cannot be read.
         MachineError: Too little free disk, or no such device.
     """
-    _check_categories(detector, train)
+    _check_categories(config, detector, train)
     plan = count_export(config, detector, train, val)
     if plan.masked_rois == 0 and config.only is None:
         raise DataError(
@@ -145,13 +145,15 @@ def join(config: ExportConfig, identity: CacheIdentity, train: CocoData, val: Co
     join_shards(shards, config.out, train_images=of_train, val_images=of_val)
 
 
-def _check_categories(detector: Detector, train: CocoData) -> None:
+def _check_categories(config: ExportConfig, detector: Detector, train: CocoData) -> None:
     found, wanted = ([(c.id, c.name) for c in categories] for categories in (detector.categories, train.categories))
     if found != wanted:
         raise DataError(
             f"the detector has {len(found)} categories which are not the {len(wanted)} of {train.path}.",
             "train a detector on these annotations, or give another with --detector",
         )
+    if not class_of(config.detector):
+        return  # a Faster R-CNN of maskx has a row per category
     for field in dataclasses.fields(detector.class_weights):
         rows = len(getattr(detector.class_weights, field.name))
         if rows != len(wanted):

@@ -16,7 +16,6 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from maskx_pipeline.config.detection import IMAGENET, NONE
 from maskx_pipeline.engine.checkpoint import load_state, load_weights
 from maskx_pipeline.errors import MachineError, WeightsError
-from maskx_pipeline.provenance.files import sha256_of_file
 
 _EVERY_LAYER = 5
 _STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
@@ -104,16 +103,6 @@ def download(weights: WeightsEnum, *, what: str, other_ways: str) -> dict[str, T
         return dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (URLError, OSError, RuntimeError) as error:
         raise MachineError(f"{what} cannot be downloaded from {weights.url}: {error}", other_ways) from error
-
-
-def content_of(backbone_weights: str) -> str:
-    """What decides the first weights: the word that was given, or the digest of the file."""
-    if backbone_weights in (IMAGENET, NONE):
-        return backbone_weights
-    path = Path(backbone_weights)
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist.", "give imagenet, none, or an existing weights file")
-    return sha256_of_file(path)
 
 
 def train_stages(detector: nn.Module, trainable_layers: int) -> None:

@@ -10,17 +10,15 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskx_pipeline.config import DetectConfig
-from maskx_pipeline.config.detection import IMAGENET, NONE
 from maskx_pipeline.detection.backbone import build_backbone
+from maskx_pipeline.detection.first_checks import FPN_LEVELS, check_anchors
 from maskx_pipeline.detection.heads import BoxHead, BoxHeads, BoxPredictor, ConvBoxHead, ProposalHead
 from maskx_pipeline.detection.matching import Pairs, PiecewiseMatcher
 from maskx_pipeline.detection.pooling import PyramidPool
-from maskx_pipeline.errors import ConfigError
 
 FOREGROUND_FRACTION = 0.25
 """Of the RoIs that training samples in an image, foreground at most; in joint training these get a mask."""
 
-_FPN_LEVELS = 5
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _POOL_SIZE = 7
 
@@ -63,7 +61,7 @@ def build_detector(
         ConfigError: Not one anchor size per FPN level.
         WeightsError, MachineError: See :func:`build_backbone`.
     """
-    _check_anchors(anchor_sizes)
+    check_anchors(anchor_sizes)
     v2 = architecture == "v2"
     body = build_backbone(fpn_norm=v2, **backbone)
     if v2:
@@ -78,7 +76,7 @@ def build_detector(
         min_size=min_size,
         max_size=max_size,
         rpn_anchor_generator=AnchorGenerator(
-            sizes=tuple((size,) for size in anchor_sizes), aspect_ratios=(_ASPECT_RATIOS,) * _FPN_LEVELS
+            sizes=tuple((size,) for size in anchor_sizes), aspect_ratios=(_ASPECT_RATIOS,) * FPN_LEVELS
         ),
         rpn_head=ProposalHead(body.out_channels, len(_ASPECT_RATIOS), conv_depth=2 if v2 else 1),
         rpn_pre_nms_top_n_train=rpn_pre_nms,
@@ -111,27 +109,7 @@ def build_detector(
     return detector.to(memory_format=torch.channels_last)
 
 
-def check_detector(config: DetectConfig) -> None:
-    """Find what would stop the building of a new detector, so that it is known before a run folder is made.
-
-    Raises:
-        ConfigError: Not one anchor size per FPN level.
-        WeightsError: The file is missing, damaged, of another backbone, or of a model that was trained with masks.
-    """
-    _check_anchors(config.anchor_sizes)
-    if config.backbone_weights not in (IMAGENET, NONE):
-        build_detector(num_classes=2, **detector_arguments(config))
-
-
 def detector_arguments(config: DetectConfig) -> dict[str, Any]:
     """The arguments of :func:`build_detector` without ``num_classes``."""
     named = {name for build in (build_detector, build_backbone) for name in inspect.signature(build).parameters}
     return {item.name: getattr(config, item.name) for item in config.fields() if item.name in named}
-
-
-def _check_anchors(anchor_sizes: tuple[int, ...]) -> None:
-    if len(anchor_sizes) != _FPN_LEVELS:
-        raise ConfigError(
-            f"anchor-sizes has {len(anchor_sizes)} values, but the FPN has {_FPN_LEVELS} levels.",
-            f"give {_FPN_LEVELS}, for example 32,64,128,256,512",
-        )

@@ -12,11 +12,12 @@ import torch
 from maskx_pipeline.config import DetectConfig, E2EConfig, TransferConfig, mask_options
 from maskx_pipeline.config.detection import NONE, POOLS
 from maskx_pipeline.data.records import Category
-from maskx_pipeline.detection.backbone import content_of, train_stages
+from maskx_pipeline.detection.backbone import train_stages
 from maskx_pipeline.detection.class_weights import ClassWeights, class_weights
+from maskx_pipeline.detection.first_checks import check_detector, content_of
 from maskx_pipeline.detection.identity import refuse_mask_weights, trained_with_masks
 from maskx_pipeline.detection.load import LoadedDetector, find_detector, load_detector
-from maskx_pipeline.detection.model import build_detector, check_detector, detector_arguments
+from maskx_pipeline.detection.model import build_detector, detector_arguments
 from maskx_pipeline.e2e.model import E2EModel
 from maskx_pipeline.errors import ConfigError, RunError
 from maskx_pipeline.provenance.run_folder import read_run

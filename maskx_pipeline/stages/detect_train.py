@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from maskx_pipeline.config import DataConfig, DetectConfig
-from maskx_pipeline.detection import train as detection
-from maskx_pipeline.detection.backbone import content_of
-from maskx_pipeline.detection.model import check_detector
+from maskx_pipeline.detection.first_checks import check_detector, content_of
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import amp_dtype, resolve_device
 from maskx_pipeline.engine.runlog import LONGER_ITERATIONS, open_run
-from maskx_pipeline.evaluation.detector_ap import box_ap
 from maskx_pipeline.stages.inputs import NOTHING, read_data
 
 
@@ -54,6 +51,9 @@ def train_detector(
     ) as run:
         if run.is_finished():
             return config.out
+        from maskx_pipeline.detection import train as detection
+        from maskx_pipeline.evaluation.detector_ap import box_ap
+
         device = resolve_device(config.device)
         dtype = amp_dtype(config.amp, device)
         detection.train_detector(

@@ -30,7 +30,7 @@ from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.stages.costs import HeadCosts, head_costs, seconds_of_detector_step, untrained_detector
 from maskx_pipeline.stages.export_embeddings import open_detector
 from maskx_pipeline.stages.inputs import NO_MASKS, read_data, read_mask_data
-from maskx_pipeline.text import format_bytes, table
+from maskx_pipeline.text import format_bytes, format_seconds, table
 
 logger = logging.getLogger("maskx")
 
@@ -146,14 +146,6 @@ def estimate_stages(
         ),
         notes=_notes(detect, train),
     )
-
-
-def format_seconds(seconds: float) -> str:
-    """``3.2 h``, in the unit in which it is easy to read."""
-    for unit, factor in (("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if seconds >= 2 * factor:
-            return f"{seconds / factor:.1f} {unit}"
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2g} ms"
 
 
 def _notes(detect: DetectConfig, train: CocoData) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from maskx_pipeline.config.detection import ASSIGNED
 from maskx_pipeline.detection.detector import Detector
 from maskx_pipeline.detection.detector_class import make_detector
 from maskx_pipeline.detection.identity import read_detector_run, trained_with_masks
-from maskx_pipeline.detection.load import load_detector
+from maskx_pipeline.detection.of_run import DetectorOfRun
 from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.device import resolve_device
 from maskx_pipeline.errors import ConfigError
@@ -55,7 +55,8 @@ def export_embeddings(
         The cache file.
     """
     distributed.start()
-    detector = open_detector(config, classes)
+    there = not overwrite and distributed.on_main(config.out.exists)  # so it is compared, and the model not needed
+    detector = open_detector(config, classes, build=not there)
     train, val = read_mask_data(data, masks, categories=detector.categories, accepted=accepted)
     with_masks = not class_of(config.detector) and trained_with_masks(read_detector_run(config.detector).config)
     identity = export.export_identity(config, detector, train, val, saw_masks=with_masks)
@@ -65,8 +66,11 @@ def export_embeddings(
     return path
 
 
-def open_detector(config: ExportConfig, classes: DetectorClasses) -> Detector:
+def open_detector(config: ExportConfig, classes: DetectorClasses, *, build: bool = True) -> Detector:
     """The detector that the settings name, a run or a class.
+
+    Args:
+        build: Build the model of a run now; else where it first looks at an image.
 
     Raises:
         ConfigError: It has no two maps to pool from as asked, or it is a class, which decides that itself.
@@ -79,5 +83,15 @@ def open_detector(config: ExportConfig, classes: DetectorClasses) -> Detector:
                 "leave out --pool, and concatenate the maps in its method pool",
             )
         return make_detector(config.detector, classes.settings)
+    if not build:
+        return DetectorOfRun(
+            config.detector,
+            checkpoint=config.checkpoint,
+            device=config.device,
+            amp=config.amp,
+            pooling=config.pool,
+        )
+    from maskx_pipeline.detection.load import load_detector
+
     loaded = load_detector(config.detector, checkpoint=config.checkpoint)
     return loaded.frozen(device=resolve_device(config.device), amp=config.amp, pooling=config.pool)

@@ -13,9 +13,7 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.environment import free_disk
 from maskx_pipeline.errors import ConfigError, MachineError
 from maskx_pipeline.stages.compare import compare
-from maskx_pipeline.stages.detect_import import import_detector
 from maskx_pipeline.stages.detect_train import train_detector
-from maskx_pipeline.stages.estimate import format_seconds
 from maskx_pipeline.stages.evaluate import evaluate
 from maskx_pipeline.stages.export_embeddings import export_embeddings
 from maskx_pipeline.stages.fit_transfer import fit_transfer
@@ -33,7 +31,7 @@ from maskx_pipeline.stages.run_plan import (
     plan_run,
 )
 from maskx_pipeline.study.compare import Comparison
-from maskx_pipeline.text import format_bytes
+from maskx_pipeline.text import format_bytes, format_seconds
 
 __all__ = ["Outcome", "RunSettings", "plan_run", "run_stages"]
 
@@ -112,9 +110,9 @@ def _do(step: Step, settings: RunSettings, *, overwrite: bool) -> None:
     command = f"maskx {step.command}"
     masks, classes, accepted = settings.masks, settings.classes, settings.accepted
     if step.stage == DETECT and settings.run.detector == IMPORT:
-        distributed.on_main(
-            lambda: import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
-        )
+        from maskx_pipeline.stages.detect_import import import_detector
+
+        import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
     elif step.stage == DETECT:
         train_detector(settings.detect, settings.data, accepted=accepted, overwrite=overwrite, command=command)
     elif step.stage == EXPORT:

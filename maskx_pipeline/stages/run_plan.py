@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskx_pipeline.config import (
     DataConfig,
@@ -28,10 +28,12 @@ from maskx_pipeline.provenance.files import partial_path
 from maskx_pipeline.provenance.run_folder import read_run
 from maskx_pipeline.settings import class_of
 from maskx_pipeline.stages.doctor import check_data
-from maskx_pipeline.stages.estimate import Estimate, estimate_stages, format_seconds
 from maskx_pipeline.stages.inputs import NOTHING
 from maskx_pipeline.stages.names import evaluation_folder, run_name
-from maskx_pipeline.text import format_bytes, table
+from maskx_pipeline.text import format_bytes, format_seconds, table
+
+if TYPE_CHECKING:
+    from maskx_pipeline.stages.estimate import Estimate
 
 DETECT, EXPORT, FIT, EVALUATE, REPORT = "detect", "export-embeddings", "fit-transfer", "evaluate", "report"
 
@@ -157,6 +159,8 @@ def _planned(settings: RunSettings, *, overwrite: bool) -> Plan:
     steps = find_steps(settings, overwrite=overwrite)
     if all(step.state == FINISHED for step in steps[:-1]):
         return Plan((*steps[:-1], _with_time(steps[-1], _report_seconds(settings), None)))
+    from maskx_pipeline.stages.estimate import estimate_stages
+
     detect = settings.detect
     if settings.run.detector == IMPORT:  # torchvision's, whose sizes are the defaults
         sizes = {"min_size": settings.detect_import.min_size, "max_size": settings.detect_import.max_size}

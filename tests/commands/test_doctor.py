@@ -12,7 +12,7 @@ import torch
 from maskx_pipeline.cache.plan import ImageSeconds
 from maskx_pipeline.commands import run
 from maskx_pipeline.stages import costs
-from maskx_pipeline.stages.estimate import format_seconds
+from maskx_pipeline.text import format_seconds
 
 STAGES = ["detect train", "export-embeddings", "fit-transfer", "evaluate", "e2e (in place of fit-transfer)"]
 

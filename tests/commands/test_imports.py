@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from own_detector import SMALL, export, make_project
 from report_world import make_study
+from tiny_project import SAVED, maskx, shapes_of, write_settings
 
 from maskx_pipeline.commands import run
+from maskx_pipeline.stages.run_plan import Plan, find_steps
 
 ROOT = Path(__file__).parents[2]
 TORCH = ("torch",)
@@ -44,6 +46,23 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert export() == 0
         assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL]) == 0
         assert run(["evaluate", "--from", "cache"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder in which `maskx run` has done everything, with a detector of maskx."""
+    folder = tmp_path_factory.mktemp("finished")
+    maskx(folder, "init", *shapes_of(train=8, val=4))
+    small = {"roi-size": 4, "mask-size": 8, "rois-per-object": 1}
+    fit = {"head-width": 8, "head-depth": 1, "epochs": 1, "rois-per-batch": 8}
+    tables = {"detect": SAVED, "export-embeddings": small, "fit-transfer": fit, "report": {"images": 0}}
+    write_settings(folder, tables)
+    maskx(folder, "detect", "train")
+    maskx(folder, "export-embeddings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskx_pipeline.stages.run.plan_run", lambda settings, **_: Plan(find_steps(settings)))
+        maskx(folder, "run")
     return folder
 
 
@@ -110,6 +129,22 @@ def test_the_cache_is_read_without_torchvision(fitted: Path, words: list[str]) -
     A fit that really trains imports torch._dynamo: PyTorch's SGD does so where it is made.
     """
     assert imported(fitted, PARTS, *words) == (0, [])
+
+
+@pytest.mark.parametrize("words", [["detect", "train"], ["export-embeddings"], ["run"]])
+def test_what_is_finished_is_known_without_torchvision(finished: Path, words: list[str]) -> None:
+    """By settings, run.json and the digests of files; the detector is not built for that."""
+    assert imported(finished, PARTS, *words) == (0, [])
+
+
+def test_what_is_finished_is_compared_all_the_same(finished: Path) -> None:
+    """Another detector, other settings of the cache, and settings that no detector has."""
+    maskx(finished, "detect", "train", "--out", "runs/other", "--seed", "5")
+    other = maskx(finished, "export-embeddings", "--detector", "runs/other", code=1)
+    assert "made from something else:\n  detector" in other.stderr
+    assert "roi-size: 4 -> 6" in maskx(finished, "export-embeddings", "--roi-size", "6", code=1).stderr
+    assert "seed" in maskx(finished, "detect", "train", "--seed", "5", code=1).stderr
+    assert "anchor-sizes has 2" in maskx(finished, "detect", "train", "--anchor-sizes", "4,8", code=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ def import_all() -> None:
 
     import maskx_pipeline.annotate.fill_file
     import maskx_pipeline.annotate.fill_journal
+    import maskx_pipeline.detection.load
+    import maskx_pipeline.detection.train
+    import maskx_pipeline.evaluation.detector_ap
     import maskx_pipeline.stages.annotate
     import maskx_pipeline.stages.detect_train
     import maskx_pipeline.stages.e2e
