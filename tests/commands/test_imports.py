@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from own_detector import SMALL, export, make_project
 from report_world import make_study
 from tiny_project import SAVED, maskx, shapes_of, write_settings
 
-from maskx_pipeline.commands import run
 from maskx_pipeline.stages.run_plan import Plan, find_steps
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +22,12 @@ PARTS = ("torchvision", "torch._dynamo")
 RUN = """
 import json, sys
 from maskx_pipeline.commands import run
-code = run(sys.argv[2:])
-found = [name for name in json.loads(sys.argv[1]) if name in sys.modules]
-print(json.dumps([code, found]))
+modules, calls = map(json.loads, sys.argv[1:])
+outcomes = []
+for words in calls:
+    code = run(words)
+    outcomes.append([code, [name for name in modules if name in sys.modules]])
+print(json.dumps(outcomes))
 """
 
 
@@ -34,19 +35,6 @@ print(json.dumps([code, found]))
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with evaluated runs."""
     return make_study(tmp_path_factory.mktemp("study")).project
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with a RoI cache, and a model of it that is fitted and evaluated."""
-    folder = tmp_path_factory.mktemp("fitted")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_project(folder)
-        assert export() == 0
-        assert run(["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL]) == 0
-        assert run(["evaluate", "--from", "cache"]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,44 +54,42 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def imported(folder: Path, modules: tuple[str, ...], *words: str) -> tuple[int, list[str]]:
-    """Run a command in a process of its own: its exit code, and which of these modules it imported."""
+def imported(folder: Path, modules: tuple[str, ...], *calls: list[str]) -> list[tuple[int, list[str]]]:
+    """Run commands one after the other in a process of their own.
+
+    Returns:
+        For each its exit code, and which of these modules it or one before it imported.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(modules), *words],
+        [sys.executable, "-c", RUN, json.dumps(modules), json.dumps(calls)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    code, found = json.loads(done.stdout.splitlines()[-1])
-    return code, found
+    return [(code, found) for code, found in json.loads(done.stdout.splitlines()[-1])]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["compare", "runs/transfer/agnostic"],
-        ["report", "runs/transfer/agnostic", "--overwrite"],
-        ["report", "runs/transfer/agnostic", "--images", "0", "--overwrite"],
-    ],
-)
-def test_runs_are_shown_without_torch(study: Path, words: list[str]) -> None:
+def none_of(modules: tuple[str, ...], folder: Path, *calls: list[str], code: int = 0) -> None:
+    """Check that these commands end with this code, and import none of the modules."""
+    outcomes = zip(calls, imported(folder, modules, *calls), strict=True)
+    assert [outcome for outcome in outcomes if outcome[1] != (code, [])] == []
+
+
+def test_runs_are_shown_without_torch(study: Path) -> None:
     """They are numbers in files."""
-    assert imported(study, TORCH, *words) == (0, [])
+    report = ["report", "runs/transfer/agnostic", "--overwrite"]
+    none_of(TORCH, study, ["compare", "runs/transfer/agnostic"], report, [*report, "--images", "0"])
 
 
-def test_the_data_are_checked_without_torch(fitted: Path) -> None:
-    """doctor measures nothing but with --estimate."""
-    assert imported(fitted, TORCH, "doctor") == (0, [])
-
-
-def test_a_project_is_made_without_torch(fitted: Path, tmp_path: Path) -> None:
-    """init writes maskx.toml from paths."""
-    data = [str(fitted / "data"), str(fitted / "data" / "all.json")]
-    words = ["init", "--train-images", data[0], "--train-annotations", data[1]]
-    words += ["--val-images", data[0], "--val-annotations", data[1]]
-    assert imported(tmp_path, TORCH, *words) == (0, [])
+def test_the_data_are_checked_and_a_project_is_made_without_torch(finished: Path, tmp_path: Path) -> None:
+    """doctor measures nothing but with --estimate; init writes maskx.toml from paths."""
+    place = finished / "data" / "shapes"
+    words = ["init", "--project", str(tmp_path)]
+    for part in ("train", "val"):
+        words += [f"--{part}-images", str(place / part), f"--{part}-annotations", str(place / f"{part}.json")]
+    none_of(TORCH, finished, ["doctor"], words)
 
 
 def test_rejected_masks_are_emptied_without_torch(tmp_path: Path) -> None:
@@ -112,29 +98,18 @@ def test_rejected_masks_are_emptied_without_torch(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"annotations": [entry]}), encoding="utf-8")
     (tmp_path / "d.csv").write_text("annotation_id\n1\n", encoding="utf-8")
     (tmp_path / "maskx.toml").write_text("[data]\n", encoding="utf-8")
-    assert imported(tmp_path, TORCH, "annotate", "a.json", "--rejected", "d.csv", "--out", "b.json") == (0, [])
+    none_of(TORCH, tmp_path, ["annotate", "a.json", "--rejected", "d.csv", "--out", "b.json"])
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["fit-transfer", "--embedding", "cls", "--name", "tiny", *SMALL],
-        ["evaluate", "--from", "cache"],
-        ["evaluate", "--from", "cache", "--overwrite"],
-    ],
-)
-def test_the_cache_is_read_without_torchvision(fitted: Path, words: list[str]) -> None:
-    """A fit that is finished and unchanged, and an evaluation, also one that computes the masks anew.
+def test_what_is_finished_is_known_without_torchvision(finished: Path) -> None:
+    """By settings, run.json and the digests of files: the detector is not built for that.
 
-    A fit that really trains imports torch._dynamo: PyTorch's SGD does so where it is made.
+    An evaluation from the cache computes its masks anew without it, too. A fit that really trains imports
+    torch._dynamo: PyTorch's SGD does so where it is made.
     """
-    assert imported(fitted, PARTS, *words) == (0, [])
-
-
-@pytest.mark.parametrize("words", [["detect", "train"], ["export-embeddings"], ["run"]])
-def test_what_is_finished_is_known_without_torchvision(finished: Path, words: list[str]) -> None:
-    """By settings, run.json and the digests of files; the detector is not built for that."""
-    assert imported(finished, PARTS, *words) == (0, [])
+    evaluation = ["evaluate", "--from", "cache"]
+    stages = [["detect", "train"], ["export-embeddings"], ["fit-transfer"], evaluation, ["run"]]
+    none_of(PARTS, finished, *stages, [*evaluation, "--overwrite"])
 
 
 def test_what_is_finished_is_compared_all_the_same(finished: Path) -> None:
@@ -147,46 +122,53 @@ def test_what_is_finished_is_compared_all_the_same(finished: Path) -> None:
     assert "anchor-sizes has 2" in maskx(finished, "detect", "train", "--anchor-sizes", "4,8", code=1).stderr
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_transformers_is_imported_only_where_sam_is_asked(finished: Path) -> None:
+    """It is an extra, and takes seconds."""
+    none_of(
+        ("transformers", "huggingface_hub"),
+        finished,
         ["evaluate", "--from", "cache"],
         ["evaluate", "--teacher", "grabcut", "--boxes", "given"],
         ["convert", "teacher", "grabcut", "--keep", "none"],
-    ],
-)
-def test_transformers_is_imported_only_where_sam_is_asked(fitted: Path, words: list[str]) -> None:
-    """It is an extra, and takes seconds."""
-    assert imported(fitted, ("transformers", "huggingface_hub"), *words) == (0, [])
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("code", "calls"),
     [
-        (["--help"], 0),
-        (["fit-transfer", "--help"], 0),
-        (["compare", "runs/transfer/nothing"], 2),
-        (["report", "runs/transfer/nothing"], 2),
-        (["evaluate", "--model", "nothing"], 1),
-        (["evaluate", "--runs", "nothing"], 1),
-        (["predict", "--model", "nothing"], 1),
-        (["annotate", "maskx.toml", "--model", "nothing"], 1),
-        (["export-model", "--model", "nothing"], 1),
-        (["contact-sheet", "--model", "runs"], 1),
-        (["export-embeddings", "--detector", "nothing"], 1),
-        (["fit-transfer", "--cache", "nothing.h5"], 1),
-        (["e2e", "--init", "nothing"], 1),
-        (["tune"], 1),
-        (["detect", "train", "--iterations", "many"], 2),
+        (0, [["--help"], ["fit-transfer", "--help"]]),
+        (
+            1,
+            [
+                ["evaluate", "--model", "nothing"],
+                ["evaluate", "--runs", "nothing"],
+                ["predict", "--model", "nothing"],
+                ["annotate", "maskx.toml", "--model", "nothing"],
+                ["export-model", "--model", "nothing"],
+                ["contact-sheet", "--model", "runs"],
+                ["export-embeddings", "--detector", "nothing"],
+                ["fit-transfer", "--cache", "nothing.h5"],
+                ["e2e", "--init", "nothing"],
+                ["tune"],
+            ],
+        ),
+        (
+            2,
+            [
+                ["compare", "runs/transfer/nothing"],
+                ["report", "runs/transfer/nothing"],
+                ["detect", "train", "--iterations", "many"],
+            ],
+        ),
     ],
 )
-def test_help_and_a_missing_run_need_no_torch(study: Path, words: list[str], code: int) -> None:
+def test_help_and_a_missing_run_need_no_torch(study: Path, code: int, calls: list[list[str]]) -> None:
     """The answer is there at once."""
-    assert imported(study, TORCH, *words) == (code, [])
+    none_of(TORCH, study, *calls, code=code)
 
 
-def test_missing_data_are_known_at_once(study: Path, tmp_path: Path) -> None:
+def test_missing_data_are_known_at_once(tmp_path: Path) -> None:
     """By their place in maskx.toml."""
     (tmp_path / "maskx.toml").write_text("", encoding="utf-8")
-    for words in (["detect", "train"], ["export-embeddings"], ["fit-transfer"], ["tune"], ["e2e"], ["run"]):
-        assert imported(tmp_path, TORCH, *words) == (1, [])
+    calls = [["detect", "train"], ["export-embeddings"], ["fit-transfer"], ["tune"], ["e2e"], ["run"]]
+    none_of(TORCH, tmp_path, *calls, code=1)

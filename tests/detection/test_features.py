@@ -115,7 +115,7 @@ def test_rpn_and_box_head_run_only_when_asked_for(
 def test_no_boxes_pool_to_no_features(detector: FasterRCNN, image: Tensor) -> None:
     """An image without objects is no special case."""
     frozen = _frozen(detector)
-    assert frozen.extract(image).pool(torch.zeros(0, 4), 14).shape == (0, 256, 14, 14)
+    assert frozen.extract(image).pool(torch.zeros(0, 4), 14).shape == (0, 16, 14, 14)
 
 
 def test_the_detector_is_frozen(detector: FasterRCNN) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_detector import CATEGORIES, train
+from tiny_detector import CATEGORIES
 
 from maskx_pipeline.config.detection import ASSIGNED, FINEST_AND_ASSIGNED
 from maskx_pipeline.detection import load
@@ -16,13 +16,7 @@ from maskx_pipeline.engine.checkpoint import load_weights, save_weights
 from maskx_pipeline.errors import MachineError, RunError, WeightsError
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a detector."""
-    return train(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.mark.parametrize(("pooling", "channels"), [(ASSIGNED, 256), (FINEST_AND_ASSIGNED, 512)])
+@pytest.mark.parametrize(("pooling", "channels"), [(ASSIGNED, 16), (FINEST_AND_ASSIGNED, 32)])
 def test_it_is_the_detector_that_would_be_built(trained: Path, pooling: str, channels: int) -> None:
     """All that a cache is compared by, and what it finds in an image."""
     known = DetectorOfRun(trained, checkpoint="best", device="cpu", amp="off", pooling=pooling)

@@ -30,12 +30,6 @@ from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 _PROGRAM = Path(__file__).with_name("tiny_detector.py")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a training that was never stopped."""
-    return train(tmp_path_factory.mktemp("whole"))
-
-
 def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path) -> None:
     """Rule 4: SIGKILL between two saved states changes no bit of weights or metrics."""
     killed = subprocess.run([sys.executable, str(_PROGRAM), str(tmp_path), "5"], check=False)
@@ -73,7 +67,7 @@ def test_a_schedule_much_longer_than_the_papers_is_warned_of(
     assert not image_training.long_schedule(DetectConfig(iterations=2100), images=343)
     assert "[e2e]" in image_training.long_schedule(E2EConfig(), images=343)
     monkeypatch.setattr(image_training, "_MUCH", 0)
-    train(tmp_path)
+    train(tmp_path, iterations=1, steps=(1,), warmup_iterations=0, eval_every=0)
     assert "The schedule in [detect]" in caplog.text
 
 

@@ -24,6 +24,7 @@ CATEGORIES = (Category(3, "cat", 1), Category(7, "dog", 2), Category(11, "cow", 
 SETTINGS: dict[str, Any] = {
     "backbone": "resnet18",
     "backbone_weights": "none",
+    "fpn_channels": 16,
     "box_head_dim": 16,
     "min_size": 64,
     "max_size": 96,
