@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import h5py
 import pytest
 import torch
 from cache_fakes import without_checksums
+from tiny_project import maskx
 from tune_world import NAMES, SEEN, make_project
 
 from maskx_pipeline.commands import run
@@ -36,20 +38,70 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("tune") / "project")
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A project in which tune is through, and what that printed; both are only read."""
+
+    folder: Path
+    found: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def measured(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """With --no-refit."""
+    return tuned_copy(project, tmp_path_factory.mktemp("measured") / "project", "--no-refit")
+
+
+@pytest.fixture(scope="session")
+def refitted(measured: Tuned, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """With the model that is fitted in the end."""
+    return tuned_copy(measured.folder, tmp_path_factory.mktemp("refitted") / "project")
+
+
 @pytest.fixture
 def here(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project, as the working directory."""
+    return copy_here(project, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def measured_here(measured: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of one in which tune is through with --no-refit, as the working directory."""
+    return copy_here(measured.folder, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def refitted_here(refitted: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of one in which tune is through, as the working directory."""
+    return copy_here(refitted.folder, tmp_path, monkeypatch)
+
+
+def copy_here(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "here"
     shutil.copytree(project, folder)
     monkeypatch.chdir(folder)
     return folder
 
 
+def tuned_copy(project: Path, folder: Path, *options: str) -> Tuned:
+    """A copy of a project, tuned in one thread."""
+    shutil.copytree(project, folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    done = maskx(folder, *TUNE, "--json", *options)
+    torch.set_num_threads(threads)
+    return Tuned(folder, without_seconds(done.stdout))
+
+
 def tuned(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     """What the command prints with --json, without the seconds that it took."""
     capsys.readouterr()
     assert run([*TUNE, "--json", *options]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return without_seconds(capsys.readouterr().out)
+
+
+def without_seconds(printed: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed)
     for design in (*found["designs"], *filter(None, [found["halved"]])):
         assert design.pop("seconds") >= 0
     return found
@@ -71,26 +123,26 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_masks_of_unseen_categories_are_never_read(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    refitted: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them corrupted, in train and val: figures, choice, expectation and every weight are bit-identical."""
-    sound = tuned(capsys), digests(here)
+    sound = refitted.found, digests(refitted.folder)
     monkeypatch.chdir(make_project(tmp_path / "corrupt", corrupt=("fox",)))
     assert (tuned(capsys), digests(Path())) == sound
     monkeypatch.chdir(make_project(tmp_path / "seen", corrupt=("ant",)))
-    assert tuned(capsys)["designs"] != sound[0]["designs"]
+    assert tuned(capsys, "--no-refit")["designs"] != sound[0]["designs"]
 
 
 def test_masks_of_a_fold_are_hidden_from_its_fit(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    measured: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A category's training masks corrupted: the fits of its own fold stay, to the bit, and those of others do not."""
-    found = tuned(capsys, "--no-refit")
+    found = measured.found
     hidden = [2 in fold for fold in found["folds"]].index(True)
     half = [list(fold) == ["2"] for fold in found["halved"]["folds"]].index(True)
     monkeypatch.chdir(make_project(tmp_path / "corrupt", corrupt=("ant",), parts=("train",)))
     tuned(capsys, "--no-refit")
-    before, after = digests(here / FOLDER), digests(FOLDER)
+    before, after = digests(measured.folder / FOLDER), digests(FOLDER)
     for name in before.keys() & after.keys():
         of_its_own = f"@{hidden + 1}/" in name or f"@half-{half + 1}/" in name
         assert (before[name] == after[name]) == of_its_own, name
@@ -98,50 +150,49 @@ def test_masks_of_a_fold_are_hidden_from_its_fit(
     assert 2 not in boxes_of_all
 
 
-def test_the_worse_half_stops_after_the_first_fold(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_worse_half_stops_after_the_first_fold(measured: Tuned) -> None:
     """Of three designs two go on, and the class-agnostic one always does."""
-    found = tuned(capsys, "--no-refit")
+    found, folder = measured.found, measured.folder / FOLDER
     folds = {design["name"]: len(design["folds"]) for design in found["designs"]}
     first = {design["name"]: design["mask_iou_of_folds"][0] for design in found["designs"]}
     better = sorted(first, key=lambda name: -first[name])[:2]
     assert folds == {name: 3 if name in (*better, "plain") else 1 for name in first}
-    assert {path.parent.name for path in FOLDER.glob("*/run.json")} == {
+    assert {path.parent.name for path in folder.glob("*/run.json")} == {
         *(f"{name}@{fold}" for name, count in folds.items() for fold in range(1, count + 1)),
         *(f"{found['best']}@half-{number}" for number in range(1, 6)),
     }
 
 
-def test_the_best_is_measured_again_on_halves_of_the_folds(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_is_measured_again_on_halves_of_the_folds(measured: Tuned) -> None:
     """Folds of 2, 2 and 1 categories: five halves of one, each within a fold; nothing else is fitted on them."""
-    found = tuned(capsys, "--no-refit")
+    found = measured.found
     halves = [{int(id_) for id_ in fold} for fold in found["halved"]["folds"]]
     assert [len(half) for half in halves] == [1] * 5
     assert [halves[0] | halves[1], halves[2] | halves[3], halves[4]] == [set(fold) for fold in found["folds"]]
     assert found["halved"]["name"] == found["best"]
     for number, half in enumerate(halves, start=1):
-        run_folder = FOLDER / f"{found['best']}@half-{number}"
+        run_folder = measured.folder / FOLDER / f"{found['best']}@half-{number}"
         seen = json.loads((run_folder / "run.json").read_text())["seen"]
         assert set(seen) == {id_ for id_, name in NAMES.items() if name in SEEN} - half
 
 
 def test_it_is_finished_and_then_returns_at_once(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    refitted: Tuned, refitted_here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second call fits nothing and prints the same."""
-    found = tuned(capsys)
 
     def refuse(self: Bench, task: object) -> None:
         raise AssertionError(task)
 
     monkeypatch.setattr(Bench, "run", refuse)
-    assert tuned(capsys) == found
+    assert tuned(capsys) == refitted.found
 
 
 def test_interrupted_it_continues(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    measured: Tuned, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the fifth fit, it does not fit the first four again, and ends as if it had not stopped."""
-    whole = tuned(capsys, "--out", "whole")
+    whole = measured.found
     original, calls, fitted = Bench.run, [0], []
 
     def stop_at_fifth(self: Bench, task: Any) -> Any:
@@ -155,7 +206,7 @@ def test_interrupted_it_continues(
     monkeypatch.setattr(Bench, "run", stop_at_fifth)
     assert run(TUNE) == 130
     before = len(fitted)
-    again = tuned(capsys)
+    again = tuned(capsys, "--no-refit")
     assert before == 4
     every = (*whole["designs"], whole["halved"])
     assert len(set(fitted)) == len(fitted) == sum(len(design["folds"]) for design in every)
@@ -163,9 +214,11 @@ def test_interrupted_it_continues(
         assert again[name] == whole[name]
 
 
-def test_the_best_is_refitted_and_says_what_to_expect(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_is_refitted_and_says_what_to_expect(
+    refitted: Tuned, refitted_here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On all seen categories; its run.json has the expectation, and evaluate prints it beside what it measures."""
-    found = tuned(capsys)
+    found = refitted.found
     content = json.loads((Path(found["run"]) / "run.json").read_text())
     assert content["seen"] == [id_ for id_, name in NAMES.items() if name in SEEN]
     assert content["expected"] == found["expected"]
@@ -186,16 +239,16 @@ def test_the_best_is_refitted_and_says_what_to_expect(here: Path, capsys: pytest
     assert "Expected on unseen categories, by `maskx tune`" in capsys.readouterr().out
 
 
-def test_a_finished_result_is_refitted_when_that_was_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_result_is_refitted_when_that_was_left_out(measured: Tuned, refitted: Tuned) -> None:
     """--no-refit is no part of what it is."""
-    assert tuned(capsys, "--no-refit")["run"] == ""
-    run_folder = tuned(capsys)["run"]
-    assert "expected" in json.loads((Path(run_folder) / "run.json").read_text())
+    assert measured.found["run"] == ""
+    run_folder = refitted.folder / refitted.found["run"]
+    assert "expected" in json.loads((run_folder / "run.json").read_text())
+    assert digests(measured.folder).items() < digests(refitted.folder).items()
 
 
-def test_another_question_needs_overwrite(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_question_needs_overwrite(measured_here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another design, or another number of folds."""
-    tuned(capsys, "--no-refit")
     assert "folds: 3 -> 2" in refused(capsys, *TUNE, "--folds", "2")
     Path("designs.toml").write_text('[plain]\nembedding = "none"\n[wide]\nhead-width = 16\nembedding = "cls"\n')
     assert "design wide: not given ->" in refused(capsys, *TUNE)
