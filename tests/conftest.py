@@ -16,6 +16,7 @@ from maskx_pipeline.data.coco import Category, CocoData, read_coco
 
 if TYPE_CHECKING:
     from evaluation_world import World
+    from faults_world import Zygote
 
 for _folder in (Path(__file__).parent, *filter(Path.is_dir, Path(__file__).parent.iterdir())):
     sys.path.insert(0, str(_folder))  # pytest's importlib mode does not
@@ -85,6 +86,15 @@ def coco_mini() -> tuple[CocoData, CocoData]:
         COCO_MINI / "annotations" / "instances_val2017.json", COCO_MINI / "val2017", categories=train.categories
     )
     return train, val
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Starts commands, and programs of Python, in the time of a fork."""
+    from faults_world import Zygote
+
+    with Zygote() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +17,7 @@ import cache_fakes
 import numpy as np
 import pytest
 import torch
+from faults_world import Zygote
 
 from maskx_pipeline.cache import export as module
 from maskx_pipeline.cache.reader import RoICache
@@ -225,25 +224,18 @@ def test_workers_and_flushes_never_change_the_result(
     ],
 )
 def test_killed_and_resumed_equals_never_having_stopped(
-    tmp_path: Path, stride: int, settings: dict[str, Any], processes: list[int]
+    tmp_path: Path, stride: int, settings: dict[str, Any], processes: list[int], zygote: Zygote
 ) -> None:
     """SIGKILL between any two calls that change a file, again and again, and at random times.
 
     Also where each export is by another number of processes than the one before.
     """
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
-    command = [
-        sys.executable,
-        str(here / "kill_export.py"),
-        str(tmp_path),
-        str(stride),
-        json.dumps(settings),
-        json.dumps(processes),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout)  # noqa: T201
+    environment = {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
+    words = (here / "kill_export.py", tmp_path, stride, json.dumps(settings), json.dumps(processes))
+    done = zygote.python(*words, environment=environment).wait(900)
+    assert done.code == 0, done.said
+    print(done.said)  # noqa: T201
 
 
 def test_an_interrupted_export_keeps_every_finished_image(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from e2e_world import detect_config, write_data
+from faults_world import Zygote
 from tiny_detector import CATEGORIES, train
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -30,10 +31,9 @@ from maskx_pipeline.errors import ConfigError, RunError, WeightsError
 _PROGRAM = Path(__file__).with_name("tiny_detector.py")
 
 
-def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path) -> None:
+def test_killed_training_resumes_bit_identically(trained: Path, tmp_path: Path, zygote: Zygote) -> None:
     """Rule 4: SIGKILL between two saved states changes no bit of weights or metrics."""
-    killed = subprocess.run([sys.executable, str(_PROGRAM), str(tmp_path), "5"], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert zygote.python(_PROGRAM, tmp_path, "5").wait(120).code == -signal.SIGKILL
     run = tmp_path / "run"
     assert json.loads((run / "run.json").read_text())["step"] == 4
     train(tmp_path)

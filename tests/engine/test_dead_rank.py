@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+from faults_world import Zygote
 
 _PROGRAM = Path(__file__).with_name("tiny_training.py")
 _MAIN = """
@@ -29,7 +29,7 @@ commands.main()
 
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_the_others_say_that_one_has_ended(rank: int, tmp_path: Path) -> None:
+def test_the_others_say_that_one_has_ended(rank: int, tmp_path: Path, zygote: Zygote) -> None:
     """Whichever it is, the main one or another; the run goes on from its last state."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -37,20 +37,13 @@ def test_the_others_say_that_one_has_ended(rank: int, tmp_path: Path) -> None:
     program = _MAIN.format(folder=str(_PROGRAM.parent), run=str(tmp_path / "run"), rank=rank)
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program],
-            env={**common, "RANK": number, "LOCAL_RANK": number},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in "01"
+        zygote.python("-c", program, environment={**common, "RANK": number, "LOCAL_RANK": number}) for number in "01"
     ]
-    assert processes[rank].wait(timeout=120) == -signal.SIGKILL
+    assert processes[rank].wait(120).code == -signal.SIGKILL
     began = time.monotonic()
-    said = processes[1 - rank].communicate(timeout=60)[1]
+    code, said = astuple(processes[1 - rank].wait(60))
     assert time.monotonic() - began < 60
-    assert processes[1 - rank].returncode == 1, said
+    assert code == 1, said
     assert f"another of the 2 processes has ended, so this one ({1 - rank}) ends." in said
     assert "Traceback" not in said
-    processes[rank].communicate()
     assert (tmp_path / "run" / "state.pt").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults_world import Zygote
 from tiny_training import CONSTANT, tiny_module, train, weights_metadata
 from torch import nn
 
@@ -34,8 +35,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run_program(*arguments: object) -> int:
-    return subprocess.run([sys.executable, str(_PROGRAM), *map(str, arguments)], check=False).returncode
+def _run_program(zygote: Zygote, *arguments: object) -> int | None:
+    return zygote.python(_PROGRAM, *arguments).wait(120).code
 
 
 def _assert_same_files(folder: Path, other: Path) -> None:
@@ -43,11 +44,11 @@ def _assert_same_files(folder: Path, other: Path) -> None:
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def test_killed_training_resumes_bit_identically(uninterrupted: Path, tmp_path: Path) -> None:
+def test_killed_training_resumes_bit_identically(uninterrupted: Path, tmp_path: Path, zygote: Zygote) -> None:
     """SIGKILL between steps, once between two states and once before the first one, changes no bit of any output."""
     folder = tmp_path / "run"
-    assert _run_program(folder, 4) == -signal.SIGKILL
-    assert _run_program(folder, 33) == -signal.SIGKILL
+    assert _run_program(zygote, folder, 4) == -signal.SIGKILL
+    assert _run_program(zygote, folder, 33) == -signal.SIGKILL
     assert (folder / "state.pt").exists()
     train(folder)
     _assert_same_files(folder, uninterrupted)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 import pytest
+from faults_world import Zygote
 from ranks_world import side_by_side
 
 from maskx_pipeline.engine.distributed import part_of
@@ -52,32 +53,36 @@ def test_one_process_does_all_of_it_itself() -> None:
 
 
 @pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 3])
-def test_results_come_in_the_order_of_the_items_and_to_the_main_process_alone(block: int) -> None:
+def test_results_come_in_the_order_of_the_items_and_to_the_main_process_alone(block: int, zygote: Zygote) -> None:
     """Also where they are large and one process is slower; a block goes to one process."""
     body = "time.sleep(0.001 * (distributed.rank() == item % 2)); item = [item] * 5000"
-    said = side_by_side([sys.executable, "-c", START.format(body=body, block=block)], processes=2)
+    said = side_by_side([sys.executable, "-c", START.format(body=body, block=block)], processes=2, zygote=zygote)
     for rank, text in enumerate(said):
         number, found, known = json.loads(text.splitlines()[-1])
         assert (number, known) == (rank, 200)
         assert found == ([[[item] * 5000, item // block % 2] for item in range(200)] if rank == 0 else [])
 
 
-def test_an_error_of_one_process_is_the_error_of_the_main_one() -> None:
+def test_an_error_of_one_process_is_the_error_of_the_main_one(zygote: Zygote) -> None:
     body = "if item == 121: raise DataError('the image 121 is broken.')"
-    said = side_by_side([sys.executable, "-c", START.format(body=body, block=1)], processes=2, codes=[1, 1])
+    said = side_by_side(
+        [sys.executable, "-c", START.format(body=body, block=1)], processes=2, zygote=zygote, codes=[1, 1]
+    )
     for text in said:
         assert "Error: the image 121 is broken." in text
         assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_where_one_process_dies_the_other_ends_within_seconds(rank: int) -> None:
+def test_where_one_process_dies_the_other_ends_within_seconds(rank: int, zygote: Zygote) -> None:
     """Whether it waits for a result or hands one over."""
     body = f"if distributed.rank() == {rank} and item > 20: os.kill(os.getpid(), signal.SIGKILL)"
     began = time.monotonic()
     codes = [1, 1]
     codes[rank] = -9
-    said = side_by_side([sys.executable, "-c", START.format(body=body, block=1)], processes=2, codes=codes)
+    said = side_by_side(
+        [sys.executable, "-c", START.format(body=body, block=1)], processes=2, zygote=zygote, codes=codes
+    )
     assert time.monotonic() - began < 60
     assert f"another of the 2 processes has ended, so this one ({1 - rank}) ends." in said[1 - rank]
     assert "Traceback" not in said[1 - rank]

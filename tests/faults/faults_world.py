@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -122,10 +123,20 @@ class Zygote(contextlib.AbstractContextManager["Zygote"]):
 
     def start(self, project: Path, *arguments: str, **limits: int) -> Started:
         """Start a command in a project's folder; ``limits`` are names of RLIMIT."""
+        return self._start({"start": arguments, "folder": str(project), "limits": limits})
+
+    def python(self, *words: object, environment: Mapping[str, str] | None = None) -> Started:
+        """Start a program of Python: what would follow the word python, in this process's folder and its threads."""
+        import torch
+
+        common = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        request = {"environment": {**common, **(environment or {})}, "folder": str(Path.cwd()), "limits": {}}
+        return self._start({"start": [str(word) for word in words], **request})
+
+    def _start(self, request: dict[str, Any]) -> Started:
         self._count += 1
         out = Path(self._folder.name) / f"{self._count}.txt"
-        request = {"start": arguments, "folder": str(project), "limits": limits, "out": str(out)}
-        return Started(self.ask(request), out, self)
+        return Started(self.ask({**request, "out": str(out)}), out, self)
 
     def run(self, project: Path, *arguments: str, seconds: float = 60, **limits: int) -> Ended:
         """Run a command to its end."""

@@ -1,8 +1,8 @@
 """A process that has imported everything and forks a `maskx` for each line that it reads, which saves their imports.
 
 A line is JSON: `start` (the words after maskx), `folder`, `limits` (names of RLIMIT to numbers), `out` (a file for what
-it prints); it answers with the process's id. Or `wait`, such an id: it answers with the exit code, minus the signal
-where one killed it, or null after `seconds`.
+it prints); it answers with the process's id. With `environment`, `start` is what would follow the word python. Or
+`wait`, such an id: it answers with the exit code, minus the signal where one killed it, or null after `seconds`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import runpy
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -64,10 +66,30 @@ def become(request: dict[str, Any]) -> None:
     for name, most in request["limits"].items():
         number = getattr(resource, name)
         resource.setrlimit(number, (most, resource.getrlimit(number)[1]))
+    if "environment" in request:
+        be_python(request["start"], request["environment"])
+        return
     sys.argv = ["maskx", *request["start"]]
     from maskx_pipeline.commands import main
 
     main()
+
+
+def be_python(words: list[str], environment: dict[str, str]) -> None:
+    """Run a file, or the text after -c, as the main program."""
+    import torch
+
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = words
+        sys.path.insert(0, str(Path(words[0]).parent))
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def wait(process: int, seconds: float) -> int | None:

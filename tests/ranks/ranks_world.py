@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from faults_world import Zygote
+
 CHECKOUT = Path(__file__).parents[2]
 TORCHRUN = ("-m", "torch.distributed.run")
 
@@ -39,26 +41,33 @@ def maskx(folder: Path, *words: str, processes: int = 1, code: int | None = 0) -
 
 
 def side_by_side(
-    command: Sequence[str], *, processes: int, timeout: float = 120, codes: Sequence[int] | None = None
+    command: Sequence[str],
+    *,
+    processes: int,
+    timeout: float = 120,
+    codes: Sequence[int] | None = None,
+    zygote: Zygote | None = None,
 ) -> list[str]:
     """Run a program in several processes that find each other, without torchrun to end them.
 
     Args:
         codes: What each must end with; 0 if not given.
+        zygote: Starts them, if it is given, in the time of a fork.
 
     Returns:
-        What each wrote to stderr.
+        What each wrote to stderr; with a zygote, to stdout too.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {**environment(), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    started = [
-        subprocess.Popen(
-            command, env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(processes)
-    ]
+    ranks = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    if zygote is not None:
+        forked = [zygote.python(*command[1:], environment=rank) for rank in ranks]
+        ended = [process.wait(timeout) for process in forked]
+        assert [one.code for one in ended] == list(codes or [0] * processes), ended
+        return [one.said for one in ended]
+    started = [subprocess.Popen(command, env=rank, stderr=subprocess.PIPE, text=True) for rank in ranks]
     said = [process.communicate(timeout=timeout)[1] for process in started]
     assert [process.returncode for process in started] == list(codes or [0] * processes), said
     return said

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from faults_world import Zygote
 
 from maskx_pipeline.cache.reader import RoICache
 from maskx_pipeline.config import TransferConfig
@@ -127,17 +125,13 @@ def test_a_killed_fit_resumes_as_if_never_stopped(
     small_config: TransferConfig,
     write_cache: WriteCache,
     open_fit_run: OpenRun,
+    zygote: Zygote,
 ) -> None:
     """SIGKILL after the third evaluation; the resumed run ends with the same weights and the same log."""
     config = small_config.replace(cache=write_cache(), epochs=4.0, checkpoint_every=4, eval_every=1.0, **settings)
-    killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path / "killed"), json.dumps(config.to_mapping())],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    words = ("-c", _KILLED, tmp_path / "killed", json.dumps(config.to_mapping()))
+    killed = zygote.python(*words, environment={"OMP_NUM_THREADS": "1"}).wait(120)
+    assert killed.code == -signal.SIGKILL, killed.said
     assert json.loads((tmp_path / "killed" / "run.json").read_text())["step"] == 8
     values = {name: iter(range(-1, -9, -1)) for name in ("killed", "whole")}
     next(values["killed"]), next(values["killed"])  # what the killed process measured before its last state

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faults_world import Zygote
 from ranks_world import side_by_side
 
 from maskx_pipeline.config import TransferConfig
@@ -67,14 +68,14 @@ for number, settings in enumerate(json.loads(sys.argv[1])):
 """
 
 
-def _fit(settings: list[TransferConfig], folder: Path, *, processes: int) -> None:
+def _fit(settings: list[TransferConfig], folder: Path, *, processes: int, zygote: Zygote) -> None:
     mappings = json.dumps([config.to_mapping() for config in settings], default=str)
-    side_by_side([sys.executable, "-c", FITS, mappings, str(folder)], processes=processes)
+    side_by_side([sys.executable, "-c", FITS, mappings, str(folder)], processes=processes, zygote=zygote)
 
 
 @pytest.mark.slow
 def test_the_gradients_of_two_processes_are_those_of_one(
-    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, zygote: Zygote
 ) -> None:
     """Of seven RoIs one has three and the other four; what is hidden in training is the same."""
     configs = []
@@ -83,7 +84,7 @@ def test_the_gradients_of_two_processes_are_those_of_one(
         write_cache(path := tmp_path / f"{number}.h5", colours=colours)
         configs.append(small_config.replace(**{**TWO_STEPS, "cache": path, "epochs": 0.6, **kind}))
     for processes in (1, 2):
-        _fit(configs, tmp_path / f"by-{processes}", processes=processes)
+        _fit(configs, tmp_path / f"by-{processes}", processes=processes, zygote=zygote)
     for number, kind in enumerate(KINDS):
         alone, together = (load_weights(tmp_path / f"by-{n}/{number}/last.safetensors") for n in (1, 2))
         for name, weights in alone.items():
@@ -91,7 +92,7 @@ def test_the_gradients_of_two_processes_are_those_of_one(
 
 
 def test_metrics_and_best_weights_of_two_processes_are_those_of_one(
-    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache
+    tmp_path: Path, small_config: TransferConfig, write_cache: WriteCache, zygote: Zygote
 ) -> None:
     """To the rounding of sums in another order."""
     write_cache(small_config.cache)
@@ -100,6 +101,7 @@ def test_metrics_and_best_weights_of_two_processes_are_those_of_one(
             [small_config.replace(amp="off", box_loss="projection")],
             tmp_path / str(processes),
             processes=processes,
+            zygote=zygote,
         )
     lines = [(tmp_path / f"{n}/0/metrics.jsonl").read_bytes().splitlines(keepends=True) for n in (1, 2)]
     assert len(lines[0]) == len(lines[1]) > 3
