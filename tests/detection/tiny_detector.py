@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "clip_grad_norm": 10.0,
     "amp": "off",
     "eval_every": 3,
-    "checkpoint_every": 2,
+    "checkpoint_every": 100,
     "workers": 0,
     "device": "cpu",
 }
@@ -108,4 +108,4 @@ if __name__ == "__main__":
                 yield batch
 
         image_training.batches = batches_that_kill  # type: ignore[assignment]
-    train(Path(sys.argv[1]), **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))
+    train(Path(sys.argv[1]), **{"checkpoint_every": 2} | json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))

@@ -54,7 +54,7 @@ JOINT: dict[str, Any] = {
     "clip_grad_norm": 10.0,
     "amp": "off",
     "eval_every": 2,
-    "checkpoint_every": 1,
+    "checkpoint_every": 100,
     "workers": 0,
     "device": "cpu",
 }
