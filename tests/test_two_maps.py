@@ -24,7 +24,7 @@ POOL = ("--pool", "finest+assigned")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detector, a cache of each kind of pooling, and a model fitted to that of two maps."""
+    """A detector, a cache of each kind of pooling, a model fitted to that of two maps, and one trained jointly."""
     folder = tmp_path_factory.mktemp("two-maps")
     split = f"@{seen_file(folder)}"
     small = {"workers": 0, "amp": "off", "device": "cpu"}
@@ -46,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     maskx(folder, "export-embeddings", *POOL)
     maskx(folder, "fit-transfer", "--name", "two")
     have_masks(folder / "runs/transfer/two/best.safetensors")
+    maskx(folder, "e2e", "--init", "runs/detector", "--name", "joint", *POOL)
     return folder
 
 
@@ -96,9 +97,9 @@ def test_joint_training_goes_on_with_the_pooling_it_is_told(project: Path) -> No
     said = maskx(project, "e2e", "--init", "runs/transfer/two", code=1)[1]
     assert "pooled as finest+assigned, and assigned was asked for" in said
     assert "--pool finest+assigned" in said
-    for name, init in (("on", "runs/transfer/two"), ("new", "runs/detector"), ("first", "backbone")):
-        more = ("--embedding", "none") if name == "first" else ()
-        maskx(project, "e2e", "--init", init, "--name", name, *POOL, *more)
+    maskx(project, "e2e", "--init", "runs/transfer/two", "--name", "on", *POOL)
+    maskx(project, "e2e", "--init", "backbone", "--name", "first", *POOL, "--embedding", "none")
+    for name in ("on", "joint", "first"):
         weights = load_weights(project / "runs/e2e" / name / "last.safetensors")
         assert weights["mask_model.head.convs.0.weight"].shape[1] == CHANNELS
         assert results(project, f"runs/e2e/{name}", "images")
@@ -115,8 +116,6 @@ def test_what_is_measured_in_joint_training_is_pooled_alike(project: Path) -> No
 def test_torchvision_has_no_place_for_two_maps(project: Path, model: str) -> None:
     """The error names what has: ONNX, whose input is wider."""
     pytest.importorskip("onnxscript", reason="comes with the extra dev")
-    if "e2e" in model:
-        maskx(project, "e2e", "--init", "runs/detector", "--name", "joint", *POOL)
     said = maskx(project, "export-model", "--model", model, "--out", "none.pth", code=1)[1]
     assert "two maps (--pool finest+assigned)" in said
     assert "--format onnx" in said

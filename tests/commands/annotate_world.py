@@ -106,3 +106,12 @@ def write_dataset(
     content = {"info": {"year": 2.50}, "images": images, "annotations": entries, "categories": categories}
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return path
+
+
+def write_project(folder: Path, model: Path) -> None:
+    """A project whose validation data lack masks."""
+    write_dataset(folder, {"a.png": "RGB", "b.png": "RGB"}, MIXED)
+    (folder / "maskx.toml").write_text(
+        "[data]\nval-annotations = 'boxes.json'\nval-images = 'images'\n"
+        f"[annotate]\nruns = '{model.parents[1]}'\ndevice = 'cpu'\n"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from annotate_world import MIXED, write_dataset, write_model
+from annotate_world import write_model, write_project
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +17,5 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, model: Path) -> Path:
     """A project whose validation data lack masks."""
-    write_dataset(tmp_path, {"a.png": "RGB", "b.png": "RGB"}, MIXED)
-    (tmp_path / "maskx.toml").write_text(
-        "[data]\nval-annotations = 'boxes.json'\nval-images = 'images'\n"
-        f"[annotate]\nruns = '{model.parents[1]}'\ndevice = 'cpu'\n"
-    )
+    write_project(tmp_path, model)
     return tmp_path

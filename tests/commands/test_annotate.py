@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotate_world import MIXED, SQUARE, annotate, entries, write_dataset, write_model, write_photo
+from annotate_world import MIXED, SQUARE, annotate, entries, write_dataset, write_model, write_photo, write_project
 from pycocotools.coco import COCO
 
 from maskx_pipeline.provenance.lock import locked
@@ -105,15 +105,23 @@ def test_interrupted_it_goes_on_with_the_next_image_and_gives_the_same_file(
     assert not (project / "annotated.json.partial").exists()
 
 
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a project is filled to, with RLE, where nothing stops it."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_project(folder, model)
+    annotate(folder, "boxes.json", "--mask-format", "rle")
+    return (folder / "annotated.json").read_bytes()
+
+
 @pytest.mark.parametrize("after", ["note", "output", "worklist"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_killed_while_it_writes_its_files_it_finishes_at_the_next_start(
-    project: Path, monkeypatch: pytest.MonkeyPatch, after: str, overwrite: bool
+    project: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch, after: str, overwrite: bool
 ) -> None:
     """Without being told anything: no file of its own is another program's to it."""
     again = ["--overwrite"] if overwrite else []
     options = ["boxes.json", "--mask-format", "rle"]
-    annotate(project, *options, "--out", "whole.json")
     if overwrite:
         annotate(project, "boxes.json")
     files = importlib.import_module("maskx_pipeline.provenance.files")
@@ -139,7 +147,7 @@ def test_killed_while_it_writes_its_files_it_finishes_at_the_next_start(
     assert (project / "annotated.report.json").exists()
     said = annotate(project, *options).stderr
     assert "2 of 2 images were done before" in said
-    assert (project / "annotated.json").read_bytes() == (project / "whole.json").read_bytes()
+    assert (project / "annotated.json").read_bytes() == whole
     assert not (project / "annotated.json.partial").exists()
     assert "unchanged" in annotate(project, *options).stderr
 

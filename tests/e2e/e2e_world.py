@@ -53,7 +53,7 @@ JOINT: dict[str, Any] = {
     "steps": (3,),
     "clip_grad_norm": 10.0,
     "amp": "off",
-    "eval_every": 2,
+    "eval_every": 4,
     "checkpoint_every": 100,
     "workers": 0,
     "device": "cpu",
