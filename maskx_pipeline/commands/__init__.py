@@ -18,6 +18,7 @@ from click.exceptions import NoSuchCommand
 
 from maskx_pipeline import __version__
 from maskx_pipeline.commands.options import SETTINGS
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.interrupt import Terminated, ending_on_signals, forget, received
 from maskx_pipeline.errors import MachineError, MaskXError
 from maskx_pipeline.project import warn_of_unknown_variables
@@ -32,6 +33,12 @@ _SECTIONS = {
 }  # fmt: skip
 
 _MODULES = {"run": "run_stages"}  # where a module of the command's name would take the place of a function here
+
+_SHARED = {
+    "run", "detect train", "export-embeddings", "fit-transfer", "tune", "e2e", "evaluate", "predict", "annotate",
+    "convert teacher",
+}  # fmt: skip
+"""What several processes do together; of others, each is done by the main one alone."""
 
 # What to do where memory has run out: the option of a command, and how to give it.
 _LESS_MEMORY = {
@@ -133,6 +140,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows ``maskx``; those of this process if None.
     """
     forget()
+    words = sys.argv[1:] if arguments is None else arguments
+    if not distributed.is_one_of_several() or _command_of(words)[1] in _SHARED:
+        return _run(words)
+    if os.environ.get("RANK", "0") != "0":
+        return 0
+    with distributed.alone():
+        return _run(words)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = cli.main(args=arguments, prog_name="maskx", standalone_mode=False)
     except MaskXError as error:
@@ -152,7 +169,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if number := received():  # it came while a library was at work, which made another error of it
             return _interrupted(number)
-        known = _known_error(error, sys.argv[1:] if arguments is None else arguments)
+        known = _known_error(error, arguments)
         if known is None:
             raise
         _tell(f"Error: {known}")
@@ -188,7 +205,7 @@ def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) 
     if found is None:
         return None
     remedies = _LESS_MEMORY | (_LESS_OF_CPU if found.device == "cpu" else _LESS_OF_GPU)
-    options = {item.name for item in _command_of(arguments).params}
+    options = {item.name for item in _command_of(arguments)[0].params}
     settings = getattr(error, SETTINGS, None)
     least = _LEAST | {"images_per_batch": int(os.environ.get("WORLD_SIZE", "1"))}  # one for each process
     lowest = {name for name, value in least.items() if getattr(settings, name, None) == value}
@@ -199,23 +216,23 @@ def _out_of_memory(error: RuntimeError | MemoryError, arguments: Sequence[str]) 
     return MachineError(str(found), f"give {', '.join(give)}, or {other}" if give else other)
 
 
-def _command_of(arguments: Sequence[str]) -> click.Command:
-    """The command that these arguments name first."""
+def _command_of(arguments: Sequence[str]) -> tuple[click.Command, str]:
+    """The command that these arguments name first, and its name with that of its group before it."""
     command: click.Command = cli
+    names: list[str] = []
     for word in arguments:
         found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
         if found is None:
             break
         command = found
-    return command
+        names.append(word)
+    return command, " ".join(names)
 
 
 class _StderrHandler(logging.Handler):
     """Log lines that do not tear a progress bar; where nobody takes them, the work goes on without."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from maskx_pipeline.engine import distributed
-
         if record.levelno <= logging.INFO and not distributed.is_speaker():
             return  # it is said once, and a warning by each process that it concerns
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "

@@ -14,6 +14,7 @@ from maskx_pipeline.convert import hand_over, report
 from maskx_pipeline.data.category_sets import masked_labels, resolve_category_set
 from maskx_pipeline.data.coco import read_coco
 from maskx_pipeline.data.findings import log_findings, reading_findings
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.settings import StageConfig
 from maskx_pipeline.stages.inputs import image_folder_of
@@ -86,6 +87,7 @@ def convert_teacher(
     Returns:
         The annotation file ``config.out``, to be used as train-annotations of [data].
     """
+    distributed.start()
     train = read_coco(data.train_annotations, data.train_images, crowds_are_objects=data.crowds_are_objects)
     log_findings(reading_findings(train, "train"), str(train.path))
     keep: frozenset[int] = frozenset()

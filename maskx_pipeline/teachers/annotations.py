@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from maskx_pipeline.data.coco import Annotation, CocoData
+from maskx_pipeline.data.coco import Annotation, CocoData, ImageRecord
+from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.progress import Progress
+from maskx_pipeline.engine.sharing import by_main, shared_out
 from maskx_pipeline.errors import ConfigError
 from maskx_pipeline.provenance.files import partial_path, remove_file
 from maskx_pipeline.provenance.journal import Journal, is_unfinished
@@ -36,7 +38,8 @@ def write_teacher_annotations(
     """Copy the training annotation file, with a teacher's mask for each object that has none, cut off at its box.
 
     Such a mask has the key ``mask_source``, by which it is trained on and never taken for truth. Crowds stay as they
-    are, and so do all other keys, the ids and the order. Interrupted, it goes on where it stopped.
+    are, and so do all other keys, the ids and the order. Interrupted, it goes on where it stopped. Several processes
+    share the images; the main one writes.
 
     Args:
         train: As `read_coco` reads it without masks by teachers, so that these are replaced.
@@ -56,29 +59,30 @@ def write_teacher_annotations(
     made_from = {"teacher": teacher.identity, "keep": sorted(keep), "train annotations": train.digest}
     if out.resolve() == train.path.resolve():
         raise ConfigError(f"{out} is the training annotation file itself.", "give another file with --out")
-    with locked(out):
+
+    def is_finished() -> bool:
         finished = finished_note(report_path(out), out, made_from, overwrite=overwrite)
-        if finished and not is_unfinished(out, made_from):
+        return finished is not None and not is_unfinished(out, made_from)
+
+    def begun() -> Journal:
+        journal = Journal(partial_path(out), made_from, overwrite=overwrite)
+        journal.begin()
+        return journal
+
+    with by_main(locked(out)):
+        if distributed.on_main(is_finished):
             logger.info("%s is finished and unchanged.", out)
-        else:
-            _write(teacher, train, out, made_from, keep=keep, source=source, workers=workers, overwrite=overwrite)
+            return out
+        journal = distributed.on_main(begun)
+        _fill(journal, teacher, train, keep=keep, workers=workers)
+        distributed.on_main(lambda: _write(journal, train, out, made_from, keep=keep, source=source))
     return out
 
 
 def _write(
-    teacher: Teacher,
-    train: CocoData,
-    out: Path,
-    made_from: MadeFrom,
-    *,
-    keep: Collection[int],
-    source: str,
-    workers: int,
-    overwrite: bool,
+    journal: Journal, train: CocoData, out: Path, made_from: MadeFrom, *, keep: Collection[int], source: str
 ) -> None:
-    journal = Journal(partial_path(out), made_from, overwrite=overwrite)
-    journal.begin()
-    masks = _masks(teacher, train, journal, keep=keep, workers=workers)
+    masks = {entry["id"]: BoxMask(entry["segmentation"], entry["found"]) for entry in journal.masks()}
     kept_ids = {category.id for category in train.categories if category.label in keep}
     content = json.loads(train.path.read_bytes())
     own = 0
@@ -110,10 +114,8 @@ def read_teacher_report(out: Path) -> dict[str, Any]:
     return read_note(report_path(out)) or {}
 
 
-def _masks(
-    teacher: Teacher, train: CocoData, journal: Journal, *, keep: Collection[int], workers: int
-) -> dict[int, BoxMask]:
-    """The mask of each object that is no crowd and keeps none of its own, by annotation id."""
+def _fill(journal: Journal, teacher: Teacher, train: CocoData, *, keep: Collection[int], workers: int) -> None:
+    """Ask for the mask of each object that is no crowd and keeps none of its own, as far as it is not there."""
 
     def is_taught(annotation: Annotation) -> bool:
         return not annotation.iscrowd and not (annotation.has_mask and annotation.label in keep)
@@ -121,12 +123,17 @@ def _masks(
     objects = {image.id: [o for o in train.annotations_of(image.id) if is_taught(o)] for image in train.images}
     chosen = [image for image in train.images if objects[image.id]]
     left = [image for image in chosen if image.id not in journal.done]
-    work = ((image, [o.id for o in objects[image.id]], [o.box_xyxy for o in objects[image.id]]) for image in left)
+
+    def of_images(images: Sequence[ImageRecord]) -> Iterator[list[dict[str, Any]]]:
+        work = ((image, [o.id for o in objects[image.id]], [o.box_xyxy for o in objects[image.id]]) for image in images)
+        with contextlib.closing(segment_images(teacher, train, work, workers=workers, cut=True)) as segmented:
+            for _, ids, found in segmented:
+                yield [{"id": n, **asdict(mask)} for n, mask in zip(ids, found, strict=True)]
+
     with (
         Progress(len(chosen), "the teacher's masks", "images", initial=len(chosen) - len(left)) as bar,
-        contextlib.closing(segment_images(teacher, train, work, workers=workers, cut=True)) as segmented,
+        contextlib.closing(shared_out(left, of_images)) as shared,
     ):
-        for image, ids, found in segmented:
-            journal.add(image.id, [{"id": n, **asdict(mask)} for n, mask in zip(ids, found, strict=True)])
+        for image, masks in zip(left, shared, strict=distributed.is_main()):
+            journal.add(image.id, masks)
             bar.update(1)
-    return {entry["id"]: BoxMask(entry["segmentation"], entry["found"]) for entry in journal.masks()}
