@@ -52,10 +52,16 @@ def check_packages() -> None:
         ) from error
 
 
-def quiet_export(path: Path, module: nn.Module, example: tuple[Tensor, ...], **arguments: Any) -> None:
-    """Write a module in evaluation mode, whole or not at all, without what PyTorch says of its own internals."""
+def quiet_export(
+    path: Path, module: nn.Module, example: tuple[Tensor, ...], *, sync: bool = True, **arguments: Any
+) -> None:
+    """Write a module in evaluation mode, whole or not at all, without what PyTorch says of its own internals.
+
+    Args:
+        sync: Bring it to the disk; see :func:`maskx_pipeline.provenance.files.atomic_path`.
+    """
     with (
-        atomic_path(path) as temporary,
+        atomic_path(path, sync=sync) as temporary,
         torch.no_grad(),  # as at inference: the deconvolution is written as one
         contextlib.redirect_stdout(io.StringIO()),
         warnings.catch_warnings(),

@@ -21,7 +21,7 @@ OUTPUTS = ("boxes", "labels", "scores", "mask_probs", "masks")
 """Names of the input and of the outputs."""
 
 _OPSET = 17
-_EXAMPLE = (96, 128, 3)  # which image is traced decides nothing; the FPN needs a few cells
+_EXAMPLE = (4, 128, 3)  # which image is traced decides nothing; a narrow one is small when its longer side is resized
 
 
 class WholeGraph(nn.Module):
@@ -132,8 +132,11 @@ def _line_weights(low: Tensor, high: Tensor, length: Any, cells: int) -> Tensor:
     return shares
 
 
-def write_whole_onnx(path: Path, graph: WholeGraph) -> None:
+def write_whole_onnx(path: Path, graph: WholeGraph, *, sync: bool = True) -> None:
     """Write the graph, for an image of any size, as one file.
+
+    Args:
+        sync: Bring it to the disk; False for a file that is soon gone.
 
     Raises:
         MachineError: The packages that write ONNX are missing.
@@ -145,6 +148,7 @@ def write_whole_onnx(path: Path, graph: WholeGraph) -> None:
         path,
         graph,
         (example,),
+        sync=sync,
         input_names=[IMAGE],
         output_names=list(OUTPUTS),
         dynamo=False,
