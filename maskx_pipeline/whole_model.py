@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,20 @@ class Instances(Detections):
     """
 
     mask_probs: Tensor
+
+
+class ImageModel(Protocol):
+    """What finds and segments the objects of images: :class:`WholeModel`, or the same in another runtime."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def predict(self, image: Tensor) -> Instances:
+        """What is in one image, FloatTensor[3, H, W], RGB in 0..1."""
+
+    def predict_many(self, images: Sequence[Tensor]) -> list[Instances]:
+        """What `predict` gives for each image."""
 
 
 @dataclass(eq=False)

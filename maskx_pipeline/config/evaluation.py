@@ -77,6 +77,13 @@ class PredictConfig(Use, ModelConfig):
         "none. Needs the extra sahi.",
         minimum=0,
     )
+    runtime: str = option(
+        "torch",
+        "torch: PyTorch; onnx: the model's graph in onnxruntime, in float32 on the CPU (extra onnx); auto: onnx for "
+        "100 images or more that PyTorch would segment in float32 on the CPU.",
+        choices=("auto", "torch", "onnx"),
+        identity=False,
+    )
 
 
 @settings

@@ -177,12 +177,7 @@ class FrozenDetector:
             DataError: As in :meth:`extract`.
         """
         original = (int(images[0].shape[-2]), int(images[0].shape[-1]))
-        if min(original) * self.detector.transform.max_size < max(original):
-            raise DataError(
-                f"an image of {original[1]}x{original[0]} pixels is too narrow: nothing is left of it when its longer "
-                f"side is {self.detector.transform.max_size}.",
-                "cut it into pieces, or leave it out",
-            )
+        refuse_too_narrow(original, self.detector.transform.max_size)
         with autocast(self.device, self.amp_dtype):
             batch, _ = self.detector.transform([image.to(self.device) for image in images])
             features = self.detector.backbone(batch.tensors)
@@ -197,6 +192,16 @@ class FrozenDetector:
             )
             for number, size in enumerate(batch.image_sizes)
         ]
+
+
+def refuse_too_narrow(size: tuple[int, int], longest: int) -> None:
+    """Raise DataError for an image (height, width) of which nothing is left when its longer side is ``longest``."""
+    if min(size) * longest < max(size):
+        raise DataError(
+            f"an image of {size[1]}x{size[0]} pixels is too narrow: nothing is left of it when its longer side is "
+            f"{longest}.",
+            "cut it into pieces, or leave it out",
+        )
 
 
 def scale_boxes(boxes_xyxy: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:

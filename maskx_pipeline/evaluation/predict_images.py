@@ -30,7 +30,7 @@ from maskx_pipeline.evaluation.tiled_objects import TiledObjects
 from maskx_pipeline.provenance.file_lists import write_list
 from maskx_pipeline.provenance.files import make_folder, real_path, write_bytes, write_text
 from maskx_pipeline.text import shown
-from maskx_pipeline.whole_model import Instances, WholeModel
+from maskx_pipeline.whole_model import ImageModel, Instances
 
 logger = logging.getLogger("maskx")
 
@@ -39,7 +39,7 @@ LEGEND_FILE = "legend.txt"
 
 
 def predict_folder(
-    model: WholeModel,
+    model: ImageModel,
     images: Sequence[GivenImage],
     *,
     out: Path,
@@ -196,7 +196,7 @@ def _read_each(paths: Iterable[Path], failed: list[DataError]) -> Iterator[tuple
 
 
 def segmented(
-    model: WholeModel,
+    model: ImageModel,
     images: Iterable[tuple[Path, Tensor | None]],
     *,
     categories: Sequence[Category],
@@ -242,7 +242,7 @@ def segmented(
     yield from find()
 
 
-def predict_image(model: WholeModel, image: Tensor, *, score_threshold: float) -> Instances:
+def predict_image(model: ImageModel, image: Tensor, *, score_threshold: float) -> Instances:
     """Segment one image uint8[3, H, W], RGB; instances below the threshold are left out."""
     return model.predict(image.float().div(255)).above(score_threshold)
 

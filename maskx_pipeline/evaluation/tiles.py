@@ -19,7 +19,7 @@ from maskx_pipeline.data.records import Category
 from maskx_pipeline.errors import MachineError
 from maskx_pipeline.evaluation.paste import paste
 from maskx_pipeline.evaluation.tiled_objects import TiledObjects
-from maskx_pipeline.whole_model import Instances, WholeModel
+from maskx_pipeline.whole_model import ImageModel, Instances
 
 try:
     from sahi.models.base import DetectionModel
@@ -44,12 +44,12 @@ class SahiModel(DetectionModel):  # type: ignore[misc]
         score_threshold: Detections below it are left out.
     """
 
-    def __init__(self, model: WholeModel, *, categories: Sequence[Category], score_threshold: float) -> None:
+    def __init__(self, model: ImageModel, *, categories: Sequence[Category], score_threshold: float) -> None:
         names = {str(category.label): category.name for category in categories}
         device = str(model.device)
         super().__init__(model=model, confidence_threshold=score_threshold, category_mapping=names, device=device)
 
-    def set_model(self, model: WholeModel, **_: Any) -> None:
+    def set_model(self, model: ImageModel, **_: Any) -> None:
         """Take the model, as SAHI hands it back."""
         self.model = model
 
@@ -98,7 +98,7 @@ class SahiModel(DetectionModel):  # type: ignore[misc]
 
 
 def predict_tiled(
-    model: WholeModel,
+    model: ImageModel,
     image: Tensor,
     *,
     tile: int,

@@ -10,6 +10,7 @@ from maskx_pipeline.engine import distributed
 from maskx_pipeline.engine.sharing import by_main
 from maskx_pipeline.evaluation.given_images import given_images, images_of
 from maskx_pipeline.evaluation.predict_images import predict_folder
+from maskx_pipeline.export_model.in_onnxruntime import in_runtime
 from maskx_pipeline.model_run import open_model
 from maskx_pipeline.project import NO_CLASSES, DetectorClasses
 from maskx_pipeline.provenance.lock import locked
@@ -35,9 +36,15 @@ def predict(
     opened = open_model(
         config.model, runs=config.runs, checkpoint=config.checkpoint, detector=config.detector, classes=classes
     )
+    model = in_runtime(
+        opened.whole_model(config.device),
+        config.runtime,
+        num_classes=len(opened.categories),
+        images=min(len(given), config.limit or len(given)),
+    )
     with by_main(locked(config.out, folder=True)):
         predict_folder(
-            opened.whole_model(config.device),
+            model,
             given,
             out=config.out,
             categories=opened.categories,

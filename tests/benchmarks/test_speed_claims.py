@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from maskx_pipeline.data.coco import read_coco
@@ -56,10 +57,15 @@ def test_inference_is_compared_on_as_many_detections(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_onnxruntime_is_compared_on_as_many_detections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the masks of the image and without."""
-    for row in load("whole_onnx", monkeypatch).compare(size=64, repeats=1, warm_up=0):
+    """With the masks of the image and without; and `predict` runs in each way."""
+    program = load("whole_onnx", monkeypatch)
+    model, half, _ = program.make_models(64, torch.device("cpu"))
+    for row in program.compare(model, repeats=1, warm_up=0):
         ours, reference = row[-1].split(" and ")
         assert ours == reference != "0"
+    others = {"the same": model, "in bf16": half}
+    rows = program.compare_predict(model, others, 1, repeats=1, warm_up=0)
+    assert [row[0] for row in rows] == list(others)
 
 
 @pytest.mark.slow

@@ -133,6 +133,12 @@ def test_transformers_is_imported_only_where_sam_is_asked(finished: Path) -> Non
     )
 
 
+def test_onnxruntime_is_imported_only_where_it_is_taken(fitted: Path) -> None:
+    """It is an extra, and so are the packages that write its graph."""
+    words = ["predict", "--limit", "1", "--overwrite", "--detector", "tiny.py:Tiny"]
+    assert imported(fitted, ("onnxruntime", "onnx", "onnxscript"), *words) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("code", "calls"),
     [
