@@ -21,7 +21,7 @@ from maskx_pipeline.whole_model import ImageModel, Instances, WholeModel
 logger = logging.getLogger("maskx")
 
 WORTH_A_GRAPH = 100
-"""From how many images on `auto` takes onnxruntime: three times as many as make up for the graph of a ResNet-50."""
+"""From how many images on `auto` takes onnxruntime: many more than make up for the time of the graph."""
 
 
 class OnnxModel:
@@ -111,7 +111,7 @@ def in_runtime(model: WholeModel, runtime: str, *, num_classes: int, images: int
         _exportable(model)
     except MaskXError:
         return model
-    logger.info("onnxruntime segments the images: they are many, and PyTorch would compute in float32 (--runtime auto).")
+    logger.info("onnxruntime segments the images (--runtime auto): they are many, and PyTorch would use float32.")
     try:
         return OnnxModel(model, num_classes=num_classes)
     except MachineError as error:
