@@ -39,20 +39,9 @@ def test_a_teacher_is_asked_by_two_processes_too(project: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_training_masks_by_a_teacher_are_made_by_two_processes_too(project: Path) -> None:
-    """And from where one of them, or another number, had stopped."""
-    words = ("convert", "teacher", "grabcut", "--keep", "none", "--out")
-    for processes in (1, 2):
-        maskx(project, *words, f"taught-{processes}.json", processes=processes)
-    expected = (project / "taught-1.json").read_bytes()
-    assert b"mask_source" in expected
-    assert (project / "taught-2.json").read_bytes() == expected
-    assert "is finished and unchanged" in maskx(project, *words, "taught-2.json", processes=2).stderr
-    assert maskx(project, *words, "taught-2.json", "--overwrite", processes=2).stderr.count("masks by teacher:grabcut") == 1
-    assert (project / "taught-2.json").read_bytes() == expected
-
-
-@pytest.mark.parametrize("options", [(), ("--batch", "2", "--score-threshold", "0.01")])
+@pytest.mark.parametrize(
+    "options", [(), ("--batch", "2", "--score-threshold", "0.01"), ("--runtime", "onnx", "--device", "cpu")]
+)
 def test_two_processes_predict_what_one_does(options: tuple[str, ...], project: Path) -> None:
     """Overlays too; the share of one process may hold no image that can be read."""
     images = project / "in"
