@@ -24,6 +24,7 @@ def command(*arguments, **options):
     train(Path({run!r}), kill_at=33, number=signal.SIGKILL, rank={rank})
 
 commands.cli.main = command
+sys.argv = ["maskx", "run"]  # one that processes share
 commands.main()
 """
 

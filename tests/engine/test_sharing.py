@@ -32,6 +32,7 @@ def command(*arguments, **options):
     print(json.dumps([distributed.rank(), found, len(every)]), file=sys.stderr)
 
 commands.cli.main = command
+sys.argv = ["maskx", "run"]  # one that processes share
 commands.main()
 """
 
