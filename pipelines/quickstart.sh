@@ -13,7 +13,11 @@ if [ ! -x "$checkout/.venv/bin/maskx" ]; then
   "$checkout/.venv/bin/python" -m pip install --quiet --upgrade pip
   "$checkout/.venv/bin/python" -m pip install --quiet --editable "$checkout"
 fi
-end() { kill $(jobs -p) 2>/dev/null; wait; exit "$1"; } # what runs in the background saves its state and stops too
+end() { # what runs in the background saves its state and stops too, as far as it has not ended by itself
+  kill $(jobs -p) 2>/dev/null || true
+  wait
+  exit "$1"
+}
 trap 'end 130' INT
 trap 'end 143' TERM
 export PATH="$checkout/.venv/bin:$PATH"
@@ -58,7 +62,7 @@ fit() { # in place of the shell that it is called in, so that a signal reaches i
   esac
 }
 fit_and_evaluate() { # from the cached detections
-  trap 'kill "$!" 2>/dev/null; wait; exit 143' TERM
+  trap 'kill "$!" 2>/dev/null || true; wait; exit 143' TERM
   fit "$1" >"logs/fit-$1.txt" 2>&1 &
   wait "$!"
   maskx evaluate --model "runs/transfer/$1" --split all --per-category >"logs/evaluate-$1.txt" 2>&1 &

@@ -34,7 +34,7 @@ export LAUNCH
 over=no
 end() { # the steps get SIGTERM and save; the job goes on when its turn comes again
   over=yes
-  scancel --signal=TERM "$SLURM_JOB_ID"
+  scancel --signal=TERM "$SLURM_JOB_ID" || true # they may have ended
 }
 trap end USR1 TERM
 

@@ -214,7 +214,7 @@ def test_on_several_gpus_only_the_stages_that_share_their_work_start_processes(t
 SLURM = {
     "srun": 'echo "srun $*" >>"$CALLS.slurm"; while [ "$1" != -m ]; do shift; done; "$MASKX" "${@:3}"; ${THEN:-true}',
     "scontrol": 'case $1 in show) printf "%s\\n" node7 node8 ;; *) echo "scontrol $*" >>"$CALLS.slurm" ;; esac',
-    "scancel": 'echo "scancel $*" >>"$CALLS.slurm"; touch "$CALLS.cancelled"',
+    "scancel": 'echo "scancel $*" >>"$CALLS.slurm"; touch "$CALLS.cancelled"; exit 1',  # as where all steps have ended
 }
 """Instead of SLURM's programs: they write down how they were called."""
 

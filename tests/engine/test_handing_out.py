@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from ranks_world import side_by_side
@@ -108,10 +109,16 @@ def test_where_one_dies_the_other_ends_within_seconds(rank: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_that_waits_for_the_others_and_dies_is_missed_too(rank: int) -> None:
-    """It has nothing left to take."""
-    kill = "threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()"
-    body = f"import threading\n    if rank == {rank}: {kill}; return 0, 0, 0, 0\n    item = 20" + TRAINING
+def test_one_that_waits_for_the_others_and_dies_is_missed_too(rank: int, tmp_path: Path) -> None:
+    """It has nothing left to take: the other one has begun with what it did not."""
+    begun = f"Path({str(tmp_path / 'begun')!r})"
+    body = (
+        "import threading; from pathlib import Path\n"
+        f"    while rank == {rank} and not {begun}.exists(): time.sleep(0.1)\n"
+        "    kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"    if rank == {rank}: threading.Timer(3, kill).start(); return 0, 0, 0, 0\n"
+        f"    {begun}.touch(); item = 20{TRAINING}"
+    )
     codes = [1, 1]
     codes[rank] = -signal.SIGKILL
     said = side_by_side([sys.executable, "-c", START.format(body=body, rounds="2")], processes=2, codes=codes)
