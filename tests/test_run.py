@@ -176,7 +176,7 @@ def test_the_steps_follow_the_settings(project: Path) -> None:
 def test_it_stops_before_anything_is_trained(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of somebody else, too small a disk, several processes, data that training would refuse."""
+    """A page of somebody else, too small a disk, data that training would refuse."""
     monkeypatch.setattr("maskx_pipeline.stages.estimate.estimate_stages", estimated)
     (project / "report.html").write_text("<html>mine</html>")
     assert run(["run"]) == 1

@@ -112,7 +112,9 @@ def _do(step: Step, settings: RunSettings, *, overwrite: bool) -> None:
     if step.stage == DETECT and settings.run.detector == IMPORT:
         from maskx_pipeline.stages.detect_import import import_detector
 
-        import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
+        distributed.on_main(
+            lambda: import_detector(settings.detect_import, settings.data, overwrite=overwrite, command=command)
+        )
     elif step.stage == DETECT:
         train_detector(settings.detect, settings.data, accepted=accepted, overwrite=overwrite, command=command)
     elif step.stage == EXPORT:

@@ -39,6 +39,20 @@ def test_a_teacher_is_asked_by_two_processes_too(project: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_training_masks_by_a_teacher_are_made_by_two_processes_too(project: Path) -> None:
+    """What it came to is said once."""
+    words = ("convert", "teacher", "grabcut", "--keep", "none", "--out")
+    for processes in (1, 2):
+        maskx(project, *words, f"taught-{processes}.json", processes=processes)
+    expected = (project / "taught-1.json").read_bytes()
+    assert b"mask_source" in expected
+    assert (project / "taught-2.json").read_bytes() == expected
+    assert "is finished and unchanged" in maskx(project, *words, "taught-2.json", processes=2).stderr
+    again = maskx(project, *words, "taught-2.json", "--overwrite", processes=2).stderr
+    assert again.count("masks by teacher:grabcut") == 1
+    assert (project / "taught-2.json").read_bytes() == expected
+
+
 @pytest.mark.parametrize(
     "options", [(), ("--batch", "2", "--score-threshold", "0.01"), ("--runtime", "onnx", "--device", "cpu")]
 )
