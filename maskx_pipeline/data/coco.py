@@ -191,7 +191,8 @@ class _Reader:
         boxes, plain = plain_boxes(columns, self.images)
         plain &= (label_column > 0) & ((columns.flags & BROKEN) == 0) & ~_repeated(ids)
         given = np.isfinite(columns.areas) & (columns.areas >= 0)
-        areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
+        with np.errstate(over="ignore", invalid="ignore"):  # of boxes without sense, which are found below
+            areas = np.where(given, columns.areas, (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
         taught = (columns.flags & (TAUGHT | MASKED)) == (TAUGHT | MASKED)
         has_mask = (columns.flags & MASKED) > 0
         if not self.teacher_masks:
