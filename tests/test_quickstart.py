@@ -36,6 +36,7 @@ def _start(project: Path, log: Path, **settings: str) -> subprocess.Popen[str]:
         stderr=log.open("w"),
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background
     )
 
 
