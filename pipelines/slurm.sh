@@ -34,7 +34,7 @@ export LAUNCH
 over=no
 end() { # the steps get SIGTERM and save; the job goes on when its turn comes again
   over=yes
-  scancel --signal=TERM "$SLURM_JOB_ID" || true # they may have ended
+  scancel --signal=TERM "$SLURM_JOB_ID" || exit 143 # it was cancelled, and SLURM ends its steps itself
 }
 trap end USR1 TERM
 

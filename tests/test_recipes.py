@@ -214,12 +214,14 @@ def test_on_several_gpus_only_the_stages_that_share_their_work_start_processes(t
 SLURM = {
     "srun": 'echo "srun $*" >>"$CALLS.slurm"; while [ "$1" != -m ]; do shift; done; "$MASKX" "${@:3}"; ${THEN:-true}',
     "scontrol": 'case $1 in show) printf "%s\\n" node7 node8 ;; *) echo "scontrol $*" >>"$CALLS.slurm" ;; esac',
-    "scancel": 'echo "scancel $*" >>"$CALLS.slurm"; touch "$CALLS.cancelled"; exit 1',  # as where all steps have ended
+    "scancel": 'echo "scancel $*" >>"$CALLS.slurm"; touch "$CALLS.cancelled"; exit $ENDING',
 }
 """Instead of SLURM's programs: they write down how they were called."""
 
 
-def _slurm(folder: Path, *words: str, then: str = "true") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def _slurm(
+    folder: Path, *words: str, then: str = "true", ending: bool = False
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """pipelines/slurm.sh as the job 12345 on two machines, and the calls of SLURM's programs."""
     for name, text in {**SLURM, "maskx": STAND_IN.partition("\n")[2]}.items():
         (folder / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
@@ -228,6 +230,7 @@ def _slurm(folder: Path, *words: str, then: str = "true") -> tuple[subprocess.Co
         **_without_settings(), "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "CALLS": str(folder / "calls"),
         "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "8", "SLURM_JOB_NODELIST": "node[7-8]",
         "SLURM_JOB_ID": "12345", "MASKX": "maskx", "THEN": then, "SPLIT_A": "voc", "SPLIT_B": "",
+        "ENDING": str(int(ending)),
     }  # fmt: skip
     command = ["bash", str(ROOT / "pipelines" / "slurm.sh"), *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
@@ -254,16 +257,17 @@ def test_a_job_of_slurm_starts_each_stage_on_all_its_machines(tmp_path: Path) ->
     assert "compare" in (tmp_path / "calls").read_text()
 
 
-def test_a_job_of_slurm_whose_time_ends_goes_back_into_the_queue(tmp_path: Path) -> None:
-    """The processes get SIGTERM, upon which they save."""
+@pytest.mark.parametrize("ending", [False, True])
+def test_a_job_of_slurm_whose_time_ends_goes_back_into_the_queue(ending: bool, tmp_path: Path) -> None:
+    """The processes get SIGTERM, upon which they save; but not where SLURM is ending it, as when it was cancelled."""
     stop = tmp_path / "stop"
     stop.write_text(
         "#!/usr/bin/env bash\nkill -USR1 $(awk '{print $4}' /proc/$PPID/stat)\n"
         'while [ ! -e "$CALLS.cancelled" ]; do sleep 0.1; done\nexit 143\n'
     )
     stop.chmod(0o755)
-    done, called = _slurm(tmp_path, "detect", "train", then=str(stop))
-    assert called[1:] == ["scancel --signal=TERM 12345", "scontrol requeue 12345"]
+    done, called = _slurm(tmp_path, "detect", "train", then=str(stop), ending=ending)
+    assert called[1:] == ["scancel --signal=TERM 12345", "scontrol requeue 12345"][: 1 if ending else 2]
     assert done.returncode != 0
 
 
