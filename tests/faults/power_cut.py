@@ -106,7 +106,8 @@ class Disk:
             while first < call.number + len(call.data):
                 last = min((first // _SECTOR + 1) * _SECTOR, call.number + len(call.data))
                 if keep(number):
-                    content = content.ljust(last, b"\0")
+                    if last > len(content):
+                        content.extend(bytes(last - len(content)))
                     content[first:last] = call.data[first - call.number : last - call.number]
                 first, number = last, number + 1
         return content
