@@ -215,12 +215,13 @@ def remove_temporaries(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes left of their writing. For who holds the lock of it: others are not writing then.
 
     Args:
-        name: Only what was to become the file or folder of that name. Without it, the folder is maskx's own, and what
-            the library of safetensors leaves goes too.
+        name: Only what was to become the file or folder of that name, or its partial file. Without it, the folder is
+            maskx's own, and what the library of safetensors leaves goes too.
     """
     stem = ".+" if name is None else re.escape(_stem(name))
     of_library = f"|{_OF_SAFETENSORS}" if name is None else ""
-    left = re.compile(rf"\.{stem}\.[0-9a-f]{{8}}(\.old)?\.tmp{of_library}", re.DOTALL)
+    again = r"\.[0-9a-f]{8}\.tmp"  # of a file that is sealed before it gets its name
+    left = re.compile(rf"\.{{1,2}}{stem}(\.partial)?\.[0-9a-f]{{8}}(\.old)?\.tmp({again})?{of_library}", re.DOTALL)
     for path in folder.iterdir() if folder.is_dir() else ():
         if left.fullmatch(path.name):
             if path.is_dir() and not path.is_symlink():

@@ -56,7 +56,15 @@ STAGES: dict[str, tuple[str, ...]] = {
     "convert teacher": ("convert", "teacher", "teacher.py:Halves", "--out", "taught/train.json"),
     "export-model": ("export-model", "--model", "runs/transfer/cls-rbf+xy+boxes", "--format", "onnx"),
     "report": ("report", "runs/transfer/cls-rbf+xy+boxes"),
-    "contact-sheet": ("contact-sheet", "runs/transfer/cls-rbf+xy+boxes", "--out", "sheet.png", "--limit", "2"),
+    "contact-sheet": (
+        "contact-sheet",
+        "--model",
+        "runs/transfer/cls-rbf+xy+boxes",
+        "--out",
+        "sheet.png",
+        "--limit",
+        "2",
+    ),
 }
 """A command for each stage, in an order in which each has what it needs."""
 
@@ -82,6 +90,9 @@ def child(work: Path, command: tuple[str, ...], *, deadline: int = 0) -> tuple[i
     return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
 
 
+_OF_THIS_RUN = ("started", "finished", "seconds", "command")  # and so the seal of what holds them
+
+
 def content(work: Path) -> dict[str, Any]:
     """All files but for times and how the command was written."""
     found: dict[str, Any] = {}
@@ -91,10 +102,10 @@ def content(work: Path) -> dict[str, Any]:
             continue
         if path.name == "run.json":
             values = json.loads(path.read_text())
-            found[name] = {k: v for k, v in values.items() if k not in ("started", "finished", "seconds", "command")}
+            found[name] = {k: v for k, v in values.items() if k not in (*_OF_THIS_RUN, "seal")}
         elif path.suffix == ".json":
             values = json.loads(path.read_text())
-            found[name] = {**values, "replaced": None} if isinstance(values, dict) else values
+            found[name] = {**values, "replaced": None, "seal": None} if isinstance(values, dict) else values
         else:
             found[name] = path.read_bytes()
     return found

@@ -16,6 +16,7 @@ from maskx_pipeline.provenance.files import (
     atomic_path,
     is_temporary,
     remove_file,
+    remove_temporaries,
     sha256_of_file,
     write_json,
     write_text,
@@ -138,3 +139,16 @@ def test_a_folder_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
         write_half()
     assert [path.name for path in folder.iterdir()] == ["two"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    """Also of the partial file, and of what was sealed before it got its name."""
+    left = [
+        ".a.json.0123abcd.tmp", ".a.json.0123abcd.old.tmp", ".a.json.partial.0123abcd.tmp",
+        "..a.json.0123abcd.tmp.4567cdef.tmp",
+    ]  # fmt: skip
+    others = ["a.json", "a.json.partial", ".b.json.0123abcd.tmp", ".a.json.tmp", ".a.json.0123abcd.tmp.txt"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path, "a.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
