@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from maskx_pipeline.config import STAGE_CONFIGS, ExportConfig, TransferConfig
 from maskx_pipeline.errors import ConfigError
-from maskx_pipeline.provenance.files import write_text
+from maskx_pipeline.provenance.files import remove_temporaries, write_text
 from maskx_pipeline.settings import (
     StageConfig,
     class_of,
@@ -209,5 +209,6 @@ def write_project(folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> Path
         ]
         lines.append("")
     path = folder / PROJECT_FILE
+    remove_temporaries(folder, PROJECT_FILE)
     write_text(path, "\n".join(lines))
     return path

@@ -11,7 +11,7 @@ from typing import Any
 
 from maskx_pipeline.errors import OutputError
 from maskx_pipeline.provenance.file_lists import FILES
-from maskx_pipeline.provenance.files import atomic_path, sha256_of_file, write_json
+from maskx_pipeline.provenance.files import atomic_path, remove_temporaries, sha256_of_file, write_json
 from maskx_pipeline.provenance.seals import read_json_file
 from maskx_pipeline.settings import option_name
 
@@ -72,6 +72,7 @@ def noted_path(out: Path, note: Path, made_from: MadeFrom, content: Mapping[str,
     Args:
         content: What the note says; may be filled until the block ends.
     """
+    remove_temporaries(note.parent, note.name)
     before = sha256_of_file(out) if out.exists() else None
     with atomic_path(out) as temporary:
         yield temporary
