@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import pickle
 import queue
 import threading
 import time
@@ -19,6 +18,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.messages import parts_of, receive
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -123,7 +123,7 @@ class _Lines:
         message = _Message({})
         while not message.last and message.error is None:
             try:
-                message = _receive(self._dist, rank)
+                message = receive(self._dist, rank, tag=_TAG, timeout=_LONG)
             except Exception as error:  # that process is dead, whose connection is closed
                 message = _Message({}, RuntimeError(str(error)))
             self._messages.put(message)
@@ -188,11 +188,9 @@ def _own(
 
 
 def _tell(dist: ModuleType, ranks: Iterable[int], message: _Message) -> None:
-    import torch
-
-    content = torch.frombuffer(bytearray(pickle.dumps(message)), dtype=torch.uint8)
+    parts = parts_of(message)
     for rank in ranks:
-        for part in (torch.tensor([len(content)]), content):  # on the CPU, by gloo
+        for part in parts:
             dist.send(part, dst=rank, tag=_TAG)
 
 
@@ -209,14 +207,3 @@ def _tell_before_ending(dist: ModuleType, ranks: Iterable[int], error: BaseExcep
         thread.start()
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-
-
-def _receive(dist: ModuleType, rank: int) -> _Message:
-    import torch
-
-    size = torch.empty(1, dtype=torch.int64)
-    dist.irecv(size, src=rank, tag=_TAG).wait(_LONG)
-    content = torch.empty(int(size), dtype=torch.uint8)
-    dist.irecv(content, src=rank, tag=_TAG).wait(_LONG)
-    message: _Message = pickle.loads(content.numpy().tobytes())
-    return message

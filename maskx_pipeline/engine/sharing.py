@@ -6,13 +6,13 @@ Where there is one process, it does the work itself and torch is not imported.
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
 from maskx_pipeline.engine import distributed
+from maskx_pipeline.engine.messages import parts_of, receive
 from maskx_pipeline.engine.progress import Progress
 
 _Item = TypeVar("_Item")
@@ -80,11 +80,7 @@ def _send_all(dist: ModuleType, results: Iterable[Any]) -> None:
     waiting: deque[tuple[Any, Any]] = deque()  # the messages on their way, which keep their tensors
 
     def send(result: Any, error: Exception | None) -> None:
-        import torch
-
-        content = torch.frombuffer(bytearray(pickle.dumps((result, error))), dtype=torch.uint8)
-        size = torch.tensor([len(content)])
-        waiting.extend((dist.isend(part, dst=0), part) for part in (size, content))  # on the CPU, by gloo
+        waiting.extend((dist.isend(part, dst=0), part) for part in parts_of((result, error)))
 
     def wait(most: int) -> None:
         while len(waiting) > most:
@@ -102,13 +98,7 @@ def _send_all(dist: ModuleType, results: Iterable[Any]) -> None:
 
 
 def _receive(dist: ModuleType, rank: int) -> Any:
-    import torch
-
-    size = torch.empty(1, dtype=torch.int64)
-    dist.recv(size, src=rank)
-    content = torch.empty(int(size), dtype=torch.uint8)
-    dist.recv(content, src=rank)
-    result, error = pickle.loads(content.numpy().tobytes())
+    result, error = receive(dist, rank)
     if error is not None:
         raise error
     return result
